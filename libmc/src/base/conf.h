@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Typed settings. A program declares a table; values come, in rising order of precedence, from the default, a file
+ * (JSON, or lines `key = value`), the environment and flags. Unknown keys are errors with a suggestion.
+ */
+#ifndef MC_CONF_H
+#define MC_CONF_H
+
+#include "base/base.h"
+#include "base/buf.h"
+
+enum conf_type {
+	CONF_BOOL,     /* bool: true/false, yes/no, on/off, 1/0 */
+	CONF_INT,      /* int64_t within [min, max] */
+	CONF_SIZE,     /* uint64_t bytes: "4gb", "64 MiB", "1e9" */
+	CONF_DURATION, /* uint64_t nanoseconds: "10s", "500ms", "5m"; a plain number counts in conf_item.unit_ns */
+	CONF_DOUBLE,   /* double within [min, max] */
+	CONF_STRING,   /* char *, owned by the table's struct */
+};
+
+enum conf_source { CONF_DEFAULT, CONF_FILE, CONF_ENV, CONF_FLAG };
+
+struct conf_item {
+	const char *name;  /* flag and file key */
+	const char *alias; /* a second spelling, or NULL */
+	const char *env;   /* or NULL */
+	enum conf_type type;
+	size_t offset; /* of the value in the caller's struct */
+	const char *deflt;
+	double min, max;     /* INT and DOUBLE; both 0: no limit */
+	uint64_t unit_ns;    /* DURATION without a unit; 0: milliseconds */
+	const char *help;
+	bool unimplemented; /* accepted so that deployments start; named in one warning when set */
+};
+
+struct conf {
+	const struct conf_item *items;
+	size_t nr_items;
+	void *values;             /* the caller's struct */
+	enum conf_source *source; /* one per item */
+};
+
+int conf_open(struct conf *c, const struct conf_item *items, size_t nr, void *values); /* sets the defaults */
+void conf_close(struct conf *c);                                                      /* frees strings */
+
+int conf_set(struct conf *c, const char *name, const char *text, enum conf_source from);
+int conf_file(struct conf *c, const char *path); /* .json, .yaml/.yml (flat `key: value`), else `key = value` */
+int conf_env(struct conf *c);
+
+/*
+ * argv in gflags' ways: -name=v, --name=v, --name v, --bool, --nobool. Stops at the first plain word and returns its index
+ * (argc when there is none), or -EINVAL after one log line that names the flag and the closest known one. --help is the
+ * caller's: conf_help().
+ */
+int conf_flags(struct conf *c, int argc, char **argv);
+void conf_help(const struct conf *c, struct buf *out);
+void conf_print(const struct conf *c, bool json, struct buf *out); /* each effective value and where it came from */
+
+int parse_size(const char *text, uint64_t *out);
+int parse_duration_ns(const char *text, uint64_t unit_ns, uint64_t *out);
+int parse_bool(const char *text, bool *out);
+
+/* The candidate closest to @word within two edits, or NULL: for "did you mean". */
+const char *suggest(const char *word, const char *const *candidates, size_t nr);
+
+#endif
