@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moving ranges between this process's memory and a peer's: one ops table per way of doing it. The engine chooses; a
+ * transport moves. Adding one touches its own files and one line of the table in transport.c.
+ *
+ *	local	the same node: copy through a mapping or process_vm_readv/writev
+ *	tcp	framed requests over a few long-lived streams per peer; the classic 24-byte protocol for peers that know no other
+ *	rdma	(a plug-in of its own, later) one-sided verbs
+ */
+#ifndef MC_TRANSPORT_H
+#define MC_TRANSPORT_H
+
+#include "base/base.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "proto/proto.h"
+
+struct transport;
+struct peer; /* one remote process as one transport reaches it */
+
+enum xfer_op { XFER_READ, XFER_WRITE };
+
+struct xvec {
+	void *local;
+	uint64_t remote; /* absolute address in the peer */
+	uint64_t len;
+};
+
+/*
+ * One transfer: vectors done in order (a later one never starts before an earlier one is complete at the peer: readers of
+ * extents depend on it), one terminal status. The caller's memory from submit until done or cancelled.
+ */
+struct xfer {
+	enum xfer_op op;
+	const struct xvec *vec;
+	unsigned nr;
+	/* Out: */
+	bool done;
+	int status;	 /* 0 or a negative errno */
+	uint64_t bytes; /* moved, when done */
+	/* The transport's: */
+	struct peer *peer;
+	void *priv;
+};
+
+/* The memory this process lets peers reach; the engine owns it, transports look ranges up when they serve. */
+struct reach_table;
+int reach_open(struct reach_table **out);
+void reach_close(struct reach_table *t);
+int reach_add(struct reach_table *t, uint64_t addr, uint64_t len); /* -EEXIST overlap, -ENOSPC over REACH_MAX */
+int reach_del(struct reach_table *t, uint64_t addr);		    /* -ENOENT; waits for nobody: see reach_get() */
+#define REACH_MAX 8192
+
+/* Holds the region that contains all of [addr, addr+len) against reach_del(), which blocks until reach_put(). */
+bool reach_get(struct reach_table *t, uint64_t addr, uint64_t len);
+void reach_put(struct reach_table *t, uint64_t addr);
+int reach_fd(const struct reach_table *t); /* shared memory with the ranges, read by neighbours before they copy */
+
+struct transport_env {
+	struct loop *loop; /* NULL: this process serves nobody */
+	struct reach_table *reach;
+	const char *bind_host; /* where to listen; loopback until told otherwise */
+	uint16_t min_port, max_port;
+};
+
+struct transport_ops {
+	const char *name;
+	int (*open)(const struct transport_env *env, struct transport **out);
+	void (*close)(struct transport *t); /* no peer left open, nothing in flight */
+
+	/* What a descriptor must say so that peers can come here (ports, process identity). */
+	void (*describe)(struct transport *t, struct segment_desc *desc);
+
+	/*
+	 * A way to the process that @desc describes, or -EOPNOTSUPP when this transport cannot reach it. May block, by
+	 * the deadline; never called on a loop. @cost: expected ns per MiB, for choosing.
+	 */
+	int (*connect)(struct transport *t, const struct segment_desc *desc, uint64_t deadline_ns, struct peer **out,
+		       uint64_t *cost);
+	void (*disconnect)(struct peer *p); /* nothing in flight */
+
+	/* Starts @nr transfers to one peer; each ends in its own status. Does not wait for the network. */
+	void (*submit)(struct peer *p, struct xfer *const *x, unsigned nr);
+
+	/* Moves things on until @x is done or the deadline passed (deadline 0: one look). Return: is it done? */
+	bool (*progress)(struct peer *p, struct xfer *x, uint64_t deadline_ns);
+
+	/* Ends @x with -ECANCELED unless it is done; afterwards nothing touches its local memory. */
+	void (*cancel)(struct peer *p, struct xfer *x);
+
+	/* Bytes queued towards the peer, for the engine's choice. */
+	uint64_t (*backlog)(const struct peer *p);
+};
+
+/* Common heads; every transport's own structures begin with them. */
+struct transport {
+	const struct transport_ops *ops;
+};
+struct peer {
+	struct transport *transport;
+};
+
+extern const struct transport_ops transport_local, transport_tcp;
+
+/* All that this build knows, in order of preference; ends with NULL. */
+extern const struct transport_ops *const transports[];
+
+#endif
