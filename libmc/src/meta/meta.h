@@ -11,6 +11,7 @@
 #define MC_META_H
 
 #include "base/base.h"
+#include "base/loop.h"
 #include "proto/proto.h"
 
 struct meta;

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every message that crosses a process boundary, as a struct with one encoder and one decoder that both ends use.
+ * docs/protocol.md is the contract. Little endian, lengths checked before anything is allocated; decoders return -EBADMSG.
+ *
+ * Three conversations use frames (net.h):
+ *	master	 clients, owners and tools ask the index; the master asks owners to drop objects
+ *	owner	 clients of a pool: attach, grants, commits, puts from other nodes
+ *	data	 the tcp transport: read and write ranges
+ * and one is upstream's JSON (segment descriptors, handshakes).
+ */
+#ifndef MC_PROTO_H
+#define MC_PROTO_H
+
+#include "base/base.h"
+#include "base/buf.h"
+
+#define PROTO_VERSION 1	    /* what this build speaks */
+#define PROTO_VERSION_MIN 1 /* the oldest it still understands */
+
+/* ---- limits: a message over one of these is refused, by both ends ------------------------------------------------- */
+
+#define KEY_MAX 4096	       /* bytes of a caller's key */
+#define TENANT_MAX 255
+#define FULL_KEY_MAX (KEY_MAX + TENANT_MAX + 1)
+#define BATCH_MAX 65536	       /* items in one message */
+#define POOL_REGIONS_MAX 16
+#define POOLS_MAX 4096
+#define REPLICAS_MAX 16
+#define GRANT_RUNS_MAX 256
+#define DATA_VECS_MAX 4096
+#define SEGMENT_BUFFERS_MAX 8192
+
+/* ---- message numbers ------------------------------------------------------------------------------------------------ */
+
+enum proto_type {
+	MSG_HELLO = 1, /* first on every connection, all conversations */
+
+	MSG_POOL_JOIN = 16, /* owner → master */
+	MSG_POOL_STAT,	    /* one way, every second: also the heartbeat */
+	MSG_POOL_SYNCED,    /* one way: everything of the pool is published */
+	MSG_POOL_LEAVE,
+	MSG_PUBLISH,
+	MSG_WITHDRAW, /* one way */
+
+	MSG_DROP = 32, /* master → owner */
+	MSG_DROP_MATCH,
+
+	MSG_LOCATE = 48, /* client → master */
+	MSG_EXISTS,
+	MSG_REMOVE,
+	MSG_REMOVE_MATCH,
+	MSG_LIST,
+	MSG_POOLS,
+	MSG_STATUS, /* JSON for people and tools; also answered by owners */
+
+	MSG_ATTACH = 64, /* client → owner */
+	MSG_GRANT,
+	MSG_RETURN, /* one way */
+	MSG_COMMIT,
+	MSG_PUT,
+
+	MSG_READ = 96, /* data */
+	MSG_WRITE,
+};
+
+/* ---- pieces ------------------------------------------------------------------------------------------------------- */
+
+/* Memory for the arrays of one decoded message; everything is released together. */
+struct scratch {
+	struct scratch_block *blocks;
+	size_t used;
+};
+#define SCRATCH_INIT ((struct scratch){ 0 })
+void *scratch_alloc(struct scratch *s, size_t nr, size_t size); /* NULL: no memory or overflow */
+void scratch_reset(struct scratch *s);				/* keeps one block for the next message */
+void scratch_fini(struct scratch *s);
+
+/*
+ * Keys travel and are stored as full keys: u8 tenant length, tenant, key. The default tenant has length 0. Everything below
+ * the store treats them as opaque bytes.
+ */
+struct key {
+	const void *data;
+	uint16_t len;
+};
+int key_make(const char *tenant, const void *key, size_t len, uint8_t out[FULL_KEY_MAX], uint16_t *out_len); /* -EINVAL: 0 or > KEY_MAX */
+int key_split(const struct key *full, struct key *tenant, struct key *key); /* -EBADMSG */
+
+/* Where an object's first extent lies in its pool. */
+struct loc {
+	uint16_t region;
+	uint16_t nr_extents;
+	uint64_t off;
+	uint64_t gen; /* what every extent header of the object must say */
+};
+
+enum object_flag {
+	OBJ_HARD_PIN = 1,
+	OBJ_SOFT_PIN = 2,
+	OBJ_REPLACE = 4, /* upsert: take the place of what is there */
+	OBJ_CRC = 8,	 /* extent headers carry a CRC-32C */
+};
+
+/* ---- HELLO ---------------------------------------------------------------------------------------------------------- */
+
+enum proto_role { ROLE_CLIENT = 1, ROLE_OWNER, ROLE_TOOL, ROLE_ENGINE };
+
+struct msg_hello {
+	uint16_t version_min, version_max;
+	uint8_t role;
+	uint8_t id[16];	  /* this process: random at start */
+	uint8_t node[16];
+	struct key name;  /* "host:port" or what the log should call it */
+	struct key software; /* MC_VERSION */
+	struct key auth;  /* reserved for the cluster secret's proof; empty now */
+};
+struct msg_hello_reply {
+	uint16_t version; /* the one both speak; no common one: status -EPROTO and this says the server's newest */
+	uint8_t id[16];	  /* the server's incarnation: a blank master has a new one */
+	uint64_t lease_ns;
+	uint32_t view;	  /* changes whenever the set of pools does */
+	struct key software;
+};
+
+/* ---- owner and master ----------------------------------------------------------------------------------------------- */
+
+enum pool_flag { POOL_DRAINING = 1 };
+
+struct region_info {
+	uint64_t addr; /* in the owner's memory: what a remote read names */
+	uint64_t len;
+};
+struct pool_info {
+	uint8_t id[16], node[16];
+	uint64_t epoch;	   /* the owner's incarnation of this pool */
+	uint32_t index;	   /* the master's number for it; 0 in JOIN */
+	uint32_t flags;
+	struct key segment; /* engine segment name, also what callers put into preferred_segments */
+	struct key unix_path; /* the owner's Unix socket: "unix:/run/…", "unix:@…" */
+	struct key addr;    /* the owner's TCP service "host:port"; empty: this node only */
+	uint64_t capacity, used;
+	uint16_t nr_regions;
+	struct region_info region[POOL_REGIONS_MAX];
+};
+struct msg_pool_join {
+	struct pool_info pool;
+};
+struct msg_pool_join_reply {
+	uint32_t index;
+	uint32_t view;
+};
+struct msg_pool_stat {
+	uint32_t flags;
+	uint64_t capacity, used, objects, evicted, evicted_bytes;
+};
+
+struct publish_item {
+	struct key key;
+	uint64_t put_id; /* one put's replicas share it; never 0 */
+	uint64_t size;
+	uint32_t flags; /* enum object_flag */
+	uint32_t soft_pin_ms;
+	struct loc loc;
+};
+struct msg_publish { /* reply: msg_statuses: 0; -EEXIST: another put was first, drop yours */
+	uint32_t nr;
+	struct publish_item *items;
+};
+struct drop_item {
+	struct key key;
+	uint64_t gen;
+};
+struct msg_withdraw { /* gone from the owner's pool */
+	uint32_t nr;
+	struct drop_item *items;
+};
+struct msg_drop { /* reply: msg_statuses: 0 gone (or never there), -EBUSY leased */
+	bool force;
+	uint32_t nr;
+	struct drop_item *items;
+};
+struct msg_drop_match { /* all objects of a tenant; reply msg_count. Owner forgets them without WITHDRAW */
+	bool force;
+	bool all_tenants;
+	struct key tenant;
+};
+
+/* ---- client and master ---------------------------------------------------------------------------------------------- */
+
+struct msg_keys { /* LOCATE, EXISTS, REMOVE */
+	bool touch; /* LOCATE, EXISTS: grant a lease */
+	bool force; /* REMOVE */
+	uint32_t nr;
+	struct key *keys;
+};
+struct replica {
+	uint32_t pool; /* index */
+	struct loc loc;
+};
+struct located {
+	int32_t status; /* 0, -ENOENT */
+	uint64_t size, put_id;
+	uint32_t flags;
+	uint8_t nr_replicas;
+	struct replica replica[REPLICAS_MAX];
+};
+struct msg_located {
+	uint32_t view;
+	uint32_t nr;
+	struct located *items;
+};
+struct msg_existing {
+	uint32_t view;
+	uint32_t nr;
+	const uint8_t *found; /* one byte per key: 1 or 0 */
+};
+struct msg_statuses {
+	uint32_t nr;
+	int32_t *status;
+};
+struct msg_match { /* REMOVE_MATCH; LIST */
+	bool force;
+	struct key tenant;
+	struct key pattern; /* POSIX extended regular expression, searched in the key; empty: all */
+	uint64_t cursor;    /* LIST: 0, then what the reply said */
+	uint32_t max;	    /* LIST */
+};
+struct msg_count {
+	uint64_t count;
+};
+struct list_item {
+	struct key key;
+	uint64_t size;
+	uint32_t flags;
+	uint8_t nr_replicas;
+};
+struct msg_list_reply {
+	uint64_t cursor; /* 0: the end */
+	uint32_t nr;
+	struct list_item *items;
+};
+struct msg_pools { /* reply to POOLS; the request is empty */
+	uint32_t view;
+	uint32_t nr;
+	struct pool_info *pools;
+};
+
+/* ---- client and owner ----------------------------------------------------------------------------------------------- */
+
+struct msg_attach {
+	uint8_t id[16];
+	uint8_t node[16]; /* -EXDEV when it is another node: the memory cannot be mapped */
+	bool write;	  /* wants grants */
+};
+struct msg_attach_reply { /* descriptors: directory (read-only), touch ring, then the regions */
+	uint8_t pool_id[16];
+	uint64_t epoch;
+	uint64_t dir_bytes, ring_bytes;
+	uint16_t nr_regions;
+	uint64_t region_bytes[POOL_REGIONS_MAX];
+};
+struct grant_run {
+	uint16_t region;
+	uint64_t off, len;
+};
+struct msg_grant {
+	uint64_t bytes; /* headers and keys included */
+};
+struct msg_grant_reply { /* less than asked: the rest cannot be had; nothing at all is -ENOSPC */
+	uint64_t gen; /* the first of gen_count generations the client may use, in steps of 2, even */
+	uint32_t gen_count;
+	uint32_t nr;
+	struct grant_run *runs;
+};
+struct msg_return {
+	uint32_t nr;
+	struct grant_run *runs;
+};
+struct msg_commit { /* the extents are written; reply msg_statuses: 0, -EEXIST (the space is the client's again), … */
+	uint32_t nr;
+	struct publish_item *items;
+};
+struct msg_put { /* payload: the object's bytes; one item's fields without loc */
+	struct key key;
+	uint64_t put_id, size;
+	uint32_t flags, soft_pin_ms;
+	uint32_t crc;
+};
+
+/* ---- data ----------------------------------------------------------------------------------------------------------- */
+
+struct data_vec {
+	uint64_t addr, len;
+};
+struct msg_data { /* READ: reply payload is the ranges in order; WRITE: the payload goes to them in order */
+	uint32_t nr;
+	struct data_vec *vecs;
+};
+
+/* ---- encoders and decoders ------------------------------------------------------------------------------------------ */
+
+/*
+ * name_encode appends to @b (look at b->err). name_decode fills @m from exactly @len bytes; keys point into @data, arrays into
+ * @s; both must outlive @m. -EBADMSG: malformed or over a limit; -ENOMEM.
+ */
+#define PROTO_MSG(name)                                  \
+	void name##_encode(const struct name *m, struct buf *b); \
+	int name##_decode(const void *data, size_t len, struct scratch *s, struct name *m)
+
+PROTO_MSG(msg_hello);
+PROTO_MSG(msg_hello_reply);
+PROTO_MSG(msg_pool_join);
+PROTO_MSG(msg_pool_join_reply);
+PROTO_MSG(msg_pool_stat);
+PROTO_MSG(msg_publish);
+PROTO_MSG(msg_withdraw);
+PROTO_MSG(msg_drop);
+PROTO_MSG(msg_drop_match);
+PROTO_MSG(msg_keys);
+PROTO_MSG(msg_located);
+PROTO_MSG(msg_existing);
+PROTO_MSG(msg_statuses);
+PROTO_MSG(msg_match);
+PROTO_MSG(msg_count);
+PROTO_MSG(msg_list_reply);
+PROTO_MSG(msg_pools);
+PROTO_MSG(msg_attach);
+PROTO_MSG(msg_attach_reply);
+PROTO_MSG(msg_grant);
+PROTO_MSG(msg_grant_reply);
+PROTO_MSG(msg_return);
+PROTO_MSG(msg_commit);
+PROTO_MSG(msg_put);
+PROTO_MSG(msg_data);
+
+/* ---- upstream's JSON (segment.c): docs/protocol.md, "Metadata" -------------------------------------------------------- */
+
+struct segment_buffer {
+	char *name;
+	uint64_t addr, len;
+};
+
+/* A segment descriptor. Strings are owned; segment_desc_fini() frees. */
+struct segment_desc {
+	char *name;
+	char *protocol; /* "tcp", "rdma", … as published; of an array the one we can use */
+	int tcp_data_port;
+	int tcp_proto_version; /* absent: 1 */
+	char *timestamp;
+	struct segment_buffer *buffers;
+	uint32_t nr_buffers;
+	char *host; /* where its ports are: from rpc_meta or the name; not in the JSON */
+
+	/* Our extension, member "mc"; peers that do not know it skip it. */
+	struct {
+		bool present;
+		int version;	    /* of the data conversation */
+		uint8_t node[16];
+		int64_t pid;
+		uint64_t start_time, pid_ns;
+		int reach_fd;	    /* shared memory with the registered ranges, in that process */
+	} mc;
+};
+void segment_desc_fini(struct segment_desc *d);
+int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out);
+int segment_desc_encode(const struct segment_desc *d, struct buf *json); /* upstream's dialect, no newline at the end */
+int segment_desc_decode(const char *json, size_t len, struct segment_desc *d); /* upstream's acceptance rules */
+
+struct rpc_meta {
+	char host[256];
+	uint16_t port;
+};
+int rpc_meta_encode(const struct rpc_meta *m, struct buf *json);
+int rpc_meta_decode(const char *json, size_t len, struct rpc_meta *m);
+
+struct notify_json {
+	char *name, *msg;
+};
+void notify_json_fini(struct notify_json *n);
+int notify_json_encode(const struct notify_json *n, struct buf *json);
+int notify_json_decode(const char *json, size_t len, struct notify_json *n);
+
+#endif
