@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The numbers that existing callers expect, from the errnos that everything here speaks (docs/protocol.md, "Codes"). */
+#ifndef MOONCAKE_COMPAT_H
+#define MOONCAKE_COMPAT_H
+
+#include <mooncake/mooncake.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** mc_store_code - the store code (0, -200, -704 …) for 0 or a negative errno. Unknown ones: -1. Positive values pass through. */
+MC_API int64_t mc_store_code(int64_t err);
+
+/** mc_engine_code - the engine code (0, -1, -7 …) for 0 or a negative errno. */
+MC_API int mc_engine_code(int err);
+
+/** mc_store_code_name - "OBJECT_NOT_FOUND" for -704; "UNKNOWN_ERROR" for what has no name. */
+MC_API const char *mc_store_code_name(int code);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

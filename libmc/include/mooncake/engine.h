@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The transfer engine: move ranges between memory of this process and memory that a peer registered, by the best way there
+ * is (the same node's memory, TCP; RDMA as a plug-in). All functions are thread-safe unless they say otherwise and return
+ * 0 or a count, or a negative errno; mc_last_error() has the words.
+ */
+#ifndef MOONCAKE_ENGINE_H
+#define MOONCAKE_ENGINE_H
+
+#include <mooncake/mooncake.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct mc_engine;
+struct mc_region;
+struct mc_segment;
+struct mc_batch;
+
+/** struct mc_engine_opts - everything optional but @size; zero means the default. */
+struct mc_engine_opts {
+	size_t size;		    /* sizeof(struct mc_engine_opts) */
+	const char *local_name;	    /* "host" or "host:port"; default "127.0.0.1" */
+	const char *metadata;	    /* "P2PHANDSHAKE" (default), "http://…/metadata" */
+	const char *protocol;	    /* "tcp" (default), "rdma" (comes up on tcp with one warning where there is no RDMA) */
+	const char *devices;	    /* comma list of RDMA devices; default: all */
+	const char *transports;	    /* comma list that may be used, e.g. "tcp"; default: all ("local,tcp") */
+	uint16_t min_port, max_port; /* for the ports this engine listens on; default 15000-17000 */
+	uint32_t flags;		    /* MC_ENGINE_* */
+	uint64_t deadline_ns;	    /* of opening; 0: 10 s from now */
+};
+#define MC_ENGINE_CLIENT 1u /* serve nobody: no listener, no thread; memory registered here cannot be reached by peers */
+
+/**
+ * mc_engine_open - start an engine.
+ * Listens (unless MC_ENGINE_CLIENT) on the host of @local_name for handshakes and data, and publishes its name.
+ * Return: 0; -EINVAL malformed name or port range; -EPROTONOSUPPORT metadata scheme; -EADDRINUSE; -ECONNREFUSED or
+ * -ETIMEDOUT metadata service.
+ */
+MC_API int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out);
+
+/** mc_engine_close - end all transfers with -ECANCELED, unpublish, free. Batches and segments must be closed before. NULL is fine. */
+MC_API void mc_engine_close(struct mc_engine *eng);
+
+/** mc_engine_name - the name peers open: "host:port" of the handshake listener in P2P mode, else local_name. */
+MC_API const char *mc_engine_name(const struct mc_engine *eng);
+
+/** mc_engine_rpc_port - the handshake port; 0 for MC_ENGINE_CLIENT. */
+MC_API uint16_t mc_engine_rpc_port(const struct mc_engine *eng);
+
+/**
+ * mc_region_add - let the engine read and write a range of memory, and peers reach it.
+ * @addr: first byte. @len: bytes, at least 1.
+ * @location: "cpu:0", "cuda:1", or NULL to find out.
+ * @out: may be NULL; the region can also be removed by address.
+ * The memory stays the caller's and outlives the region.
+ * Return: 0; -EINVAL empty or wrapping; -EEXIST overlaps a registered range; -ENOSPC too many; metadata errors.
+ */
+MC_API int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *location, struct mc_region **out);
+
+struct mc_range {
+	void *addr;
+	size_t len;
+};
+/** mc_region_add_many - all or none, and one publication. */
+MC_API int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr, const char *location);
+
+/**
+ * mc_region_del_addr - remove the range that starts at @addr; waits for transfers that peers have under way in it.
+ * Return: 0; -ENOENT no range starts there.
+ */
+MC_API int mc_region_del_addr(struct mc_engine *eng, void *addr);
+MC_API int mc_region_del_many(struct mc_engine *eng, void *const *addrs, unsigned nr);
+MC_API void mc_region_del(struct mc_region *region);
+
+/**
+ * mc_segment_open - a peer by name. One reference more when it is open already.
+ * Return: 0; -ENOENT unknown name; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH; -EBADMSG; -EOPNOTSUPP no transport reaches it.
+ */
+MC_API int mc_segment_open(struct mc_engine *eng, const char *name, uint64_t deadline_ns, struct mc_segment **out);
+MC_API void mc_segment_close(struct mc_segment *seg);
+
+/** mc_segment_refresh - fetch the peer's description anew: after it restarted, or registered more. */
+MC_API int mc_segment_refresh(struct mc_segment *seg, uint64_t deadline_ns);
+
+/** mc_segment_buffer - the @i-th registered range of the peer. Return: 0; -ENOENT past the last. */
+MC_API int mc_segment_buffer(const struct mc_segment *seg, unsigned i, uint64_t *addr, uint64_t *len);
+
+/** mc_segment_transport - which way transfers to it take now: "local", "tcp". */
+MC_API const char *mc_segment_transport(const struct mc_segment *seg);
+
+enum mc_op { MC_READ, MC_WRITE };
+
+struct mc_vec {
+	void *local;	 /* this process's memory; registration is needed for RDMA only */
+	uint64_t remote; /* absolute address in the peer, inside one registered range */
+	uint64_t len;
+};
+
+/** struct mc_request - one transfer: its vectors are done in order and share one status. */
+struct mc_request {
+	enum mc_op op;
+	struct mc_segment *segment;
+	const struct mc_vec *vec;
+	unsigned nr_vec;
+	const char *transport; /* NULL: the engine chooses; else only this one */
+};
+
+enum mc_state { MC_WAITING, MC_PENDING, MC_DONE };
+
+/** struct mc_status - of one request; @error is 0 or a negative errno once @state is MC_DONE, and never changes again. */
+struct mc_status {
+	enum mc_state state;
+	int error;
+	uint64_t bytes;
+};
+
+/**
+ * mc_batch_open - room for @max requests, used once or, after mc_batch_reset(), again.
+ * @done, @arg: called once when the last request has ended, on a thread that waits, polls or drives the engine; NULL: none.
+ */
+MC_API int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg, struct mc_batch **out);
+
+/**
+ * mc_batch_submit - start @nr requests; returns without waiting for the network.
+ * The vectors are copied; the memory they name belongs to the engine until the request has ended.
+ * @deadline_ns: of these requests; afterwards they end with -ETIMEDOUT.
+ * Return: 0; -ENOSPC more than @max; -EINVAL a zero or wrapping length (nothing is started). Errors of single requests are in
+ * their status.
+ */
+MC_API int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns);
+
+/** mc_batch_wait - until all have ended (each by its own deadline), or @deadline_ns. Return: how many succeeded; -EINPROGRESS. */
+MC_API int mc_batch_wait(struct mc_batch *b, uint64_t deadline_ns);
+
+/** mc_batch_poll - move things on without waiting. Return: how many have not ended. */
+MC_API int mc_batch_poll(struct mc_batch *b);
+
+/** mc_batch_status - of the @i-th request submitted. Return: 0; -ENOENT. */
+MC_API int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out);
+
+/** mc_batch_cancel - end what has not ended with -ECANCELED; nothing touches its memory afterwards. */
+MC_API void mc_batch_cancel(struct mc_batch *b);
+MC_API int mc_batch_reset(struct mc_batch *b); /* -EBUSY while requests run */
+MC_API void mc_batch_close(struct mc_batch *b); /* cancels first */
+
+/** mc_transfer - submit and wait: @nr requests, one deadline. Return: 0 when all succeeded, else the first one's error. */
+MC_API int mc_transfer(struct mc_engine *eng, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns);
+
+/** mc_notify_send - leave a message with a peer. Return: 0; -ECONNREFUSED, -ETIMEDOUT; -EPERM refused. */
+MC_API int mc_notify_send(struct mc_segment *seg, const char *name, const char *msg, uint64_t deadline_ns);
+
+struct mc_notify {
+	char *name, *msg; /* the caller's to free() */
+};
+/** mc_notify_recv - the oldest message received. Return: 1; 0 none. At most 65536 are kept; older ones go first, counted in the log. */
+MC_API int mc_notify_recv(struct mc_engine *eng, struct mc_notify *out);
+
+/** mc_probe - is the peer there? Return: 0; -ENOENT unknown to metadata; socket errors. */
+MC_API int mc_probe(struct mc_engine *eng, const char *name, uint64_t deadline_ns);
+
+/** mc_topology_json - locations of this machine and their NICs, as upstream writes them. Return: a string to free(), or NULL. */
+MC_API char *mc_topology_json(const char *devices);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

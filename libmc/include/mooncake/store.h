@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: immutable objects under keys, shared by all clients of a master. Bytes lie in pools; a get copies them from the
+ * nearest one and checks that they are what was stored. All functions are thread-safe; batches return how many items
+ * succeeded and fill one result per item.
+ */
+#ifndef MOONCAKE_STORE_H
+#define MOONCAKE_STORE_H
+
+#include <mooncake/engine.h>
+#include <mooncake/mooncake.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct mc_store;
+
+/** struct mc_store_opts - zero means the default. */
+struct mc_store_opts {
+	size_t size;		    /* sizeof(struct mc_store_opts) */
+	const char *local_name;	    /* "host" or "host:port": this client, and where its pool is reached; default "127.0.0.1" */
+	const char *metadata;	    /* as mc_engine_opts */
+	const char *master;	    /* "host:port", "unix:/path", or "embedded": this process alone, no master; default 127.0.0.1:50051 */
+	const char *protocol;	    /* "tcp", "rdma" */
+	const char *devices;
+	const char *tenant;	    /* default "default" */
+	uint64_t pool_bytes;	    /* memory this client contributes; 0: none */
+	uint64_t local_buffer_bytes; /* limit of one value that passes through the library's own memory */
+	const char *transports;	    /* comma list that gets and puts may use, e.g. "tcp"; default: all */
+	uint64_t timeout_ns;	    /* of calls that name no deadline; default 10 s */
+	uint64_t deadline_ns;	    /* of opening; 0: timeout_ns from now */
+	struct mc_engine *engine;   /* use this one; the caller keeps it open longer than the store */
+	uint32_t flags;		    /* 0 */
+};
+
+/**
+ * mc_store_open - connect to the master, contribute a pool if asked.
+ * Return: 0; -EINVAL; -ECONNREFUSED, -ETIMEDOUT master; -EPROTO version; -ENOMEM pool.
+ */
+MC_API int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out);
+
+/** mc_store_close - calls in other threads end with -ESHUTDOWN first; the pool goes with its objects. NULL is fine. */
+MC_API void mc_store_close(struct mc_store *s);
+
+/** mc_store_name - "host:port" of this client, unique on its host. */
+MC_API const char *mc_store_name(const struct mc_store *s);
+
+/** mc_store_health - 0; -ECONNREFUSED the master does not answer. */
+MC_API int mc_store_health(struct mc_store *s);
+
+struct mc_key {
+	const void *data; /* any bytes */
+	size_t len;	  /* 1 to 4096 */
+};
+
+struct mc_iov {
+	void *addr;
+	size_t len;
+};
+
+/** struct mc_put_opts - how a put is stored; NULL means all defaults. */
+struct mc_put_opts {
+	size_t size;
+	unsigned replicas;	    /* default 1; fewer nodes than asked: as many as there are */
+	uint32_t flags;		    /* MC_PUT_* */
+	uint64_t soft_pin_ms;	    /* with MC_PUT_SOFT_PIN; 0: the default, 30 min */
+	const char *const *preferred; /* segment names */
+	unsigned nr_preferred;
+};
+#define MC_PUT_HARD_PIN 1u
+#define MC_PUT_SOFT_PIN 2u
+#define MC_PUT_REPLACE 4u /* upsert */
+
+/** struct mc_put - one object to store: the concatenation of its pieces. */
+struct mc_put {
+	struct mc_key key;
+	const struct mc_iov *iov;
+	unsigned nr_iov;
+	int result; /* out: 0 stored, or there already and unchanged; else a negative errno */
+};
+
+/**
+ * mc_store_put - store @nr objects; returns when any get anywhere sees those that succeeded.
+ * Results: 0; -EINVAL key or empty value; -ENOSPC un-evictable bytes leave no room; -ECONNREFUSED no master or no pool;
+ * -ETIMEDOUT (it may yet be stored); -EIO.
+ * Return: how many results are 0.
+ */
+MC_API int mc_store_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *opts,
+			uint64_t deadline_ns);
+
+/**
+ * struct mc_get - one object to read into memory of the caller.
+ * Either @iov says where, in order, and holds at least the object; or @alloc is asked once its size is known.
+ */
+struct mc_get {
+	struct mc_key key;
+	const struct mc_iov *iov;
+	unsigned nr_iov;
+	void *(*alloc)(void *arg, size_t len); /* called at most once, from the calling thread; NULL result: -ENOMEM */
+	void *arg;
+	int64_t result; /* out: the object's bytes; -ENOENT; -EMSGSIZE does not fit (nothing written); -EIO, -ETIMEDOUT … */
+};
+
+/**
+ * mc_store_get - read @nr objects. An item that fails may have had its memory written before; after the call nothing is.
+ * Return: how many succeeded.
+ */
+MC_API int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t deadline_ns);
+
+/** struct mc_slice - one fragment: @len bytes from @src_off of the object to @dst. */
+struct mc_slice {
+	void *dst;
+	uint64_t src_off, len;
+	int64_t result; /* out: @len or a negative errno; -ERANGE beyond the object */
+};
+struct mc_get_slices {
+	struct mc_key key;
+	struct mc_slice *slices;
+	unsigned nr;
+};
+MC_API int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigned nr, uint64_t deadline_ns);
+
+/** struct mc_query - what is known of a key. */
+struct mc_query {
+	struct mc_key key;
+	int result;	/* out: 1 there, 0 not, else a negative errno */
+	uint64_t bytes; /* out, when there */
+	unsigned replicas;
+};
+/** mc_store_exists - grants a lease to those found. @bytes and @replicas are not filled. Return: how many are there; a negative errno when none could be asked. */
+MC_API int mc_store_exists(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
+/** mc_store_stat - the same, with sizes and numbers of replicas. */
+MC_API int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
+
+struct mc_remove {
+	struct mc_key key;
+	int result; /* out: 0; -ENOENT; -EBUSY leased */
+};
+#define MC_REMOVE_FORCE 1u /* leases do not protect */
+/** mc_store_remove - afterwards no get anywhere returns the object. Return: how many went. */
+MC_API int mc_store_remove(struct mc_store *s, struct mc_remove *items, unsigned nr, uint32_t flags, uint64_t deadline_ns);
+
+/**
+ * mc_store_remove_matching - all keys in which @regex (POSIX extended; NULL or "": every key) is found.
+ * Return: how many went; -EINVAL the expression.
+ */
+MC_API int64_t mc_store_remove_matching(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns);
+
+/**
+ * mc_store_buffer_add - memory that gets and puts will use often: registered with the engine where that helps.
+ * Return: 0; -EINVAL; -EEXIST overlap.
+ */
+MC_API int mc_store_buffer_add(struct mc_store *s, void *addr, size_t len);
+MC_API int mc_store_buffer_del(struct mc_store *s, void *addr); /* -ENOENT */
+MC_API int mc_store_buffer_has(struct mc_store *s, const void *addr, size_t len); /* 1: all of it lies in one; 0 */
+
+/** mc_store_status_json - master, pools and this client's counters, as mooncakectl prints them. A string to free(); NULL: -errno in *err. */
+MC_API char *mc_store_status_json(struct mc_store *s, uint64_t deadline_ns, int *err);
+
+/** struct mc_list_item - a key of this tenant. */
+struct mc_list_item {
+	struct mc_key key; /* valid during the callback */
+	uint64_t bytes;
+	unsigned replicas;
+};
+/** mc_store_list - calls @fn for every key found (an order is not promised; keys stored meanwhile may be missing) until it returns non-zero. */
+MC_API int64_t mc_store_list(struct mc_store *s, const char *regex, int (*fn)(void *arg, const struct mc_list_item *item),
+			     void *arg, uint64_t deadline_ns);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
