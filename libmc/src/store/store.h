@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store client. A call runs on the caller's thread from end to end: it looks into the directories of this node's pools,
+ * asks the master once for the rest, moves bytes, and checks them. One housekeeping thread notices owners that ended.
+ *
+ *	store.c		open, close, entering and leaving calls
+ *	link.c		a connection that comes back: the master, owners elsewhere
+ *	pools.c		which pools there are; this node's are mapped
+ *	cache.c		where remote objects were last seen
+ *	get.c remote.c	reading: from this node, from others
+ *	put.c grant.c	writing: place.c chooses where
+ *	query.c		existence, removal, listing
+ *	embedded.c	one process with a pool of its own and no master
+ */
+#ifndef MC_STORE_PRIVATE_H
+#define MC_STORE_PRIVATE_H
+
+#include <mooncake/store.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/loop.h"
+#include "base/range.h"
+#include "net/net.h"
+#include "pool/owner.h"
+#include "pool/pool.h"
+#include "proto/proto.h"
+
+#define STORE_TIMEOUT_NS (10 * NSEC_PER_SEC)
+#define STORE_GRANT_BYTES (4 * MiB)	/* asked for ahead of small puts */
+#define STORE_KEEP_BYTES (8 * MiB)	/* granted space kept between calls */
+#define STORE_TRIES 3			/* places or answers tried before an item fails */
+
+/* ---- link.c ------------------------------------------------------------------------------------------------------- */
+
+/* One live connection; users hold a reference, so a reconnect never closes it under them. */
+struct link_conn {
+	struct mux *mux;
+	struct msg_hello_reply hello; /* without pointers into the wire */
+	_Atomic int refs;
+};
+
+struct link {
+	char addr[NET_ADDR_TEXT];
+	const struct mc_store *store;
+	uint8_t role;
+	pthread_mutex_t lock; /* guards what follows; held while connecting, so one thread connects for all */
+	struct link_conn *cur;
+	uint64_t retry_ns; /* not before */
+	unsigned failures;
+	bool closed;
+};
+
+int link_init(struct link *l, const struct mc_store *s, const char *addr, enum proto_role role);
+void link_fini(struct link *l);
+void link_shutdown(struct link *l); /* ends calls under way with -ECONNRESET; later ones fail with -ESHUTDOWN */
+
+/* A live connection, made if there is none. -ECONNREFUSED, -ETIMEDOUT, -EPROTO; at once while backing off. */
+int link_get(struct link *l, uint64_t deadline_ns, struct link_conn **out);
+void link_put(struct link *l, struct link_conn *c); /* a broken one is forgotten */
+
+/* One request. On success @reply holds the body (the caller's to buf_fini()). */
+int link_call(struct link *l, uint16_t type, const struct buf *body, uint64_t deadline_ns, struct buf *reply);
+
+/* Says HELLO on a fresh stream. */
+int hello(struct mux *m, const struct mc_store *s, enum proto_role role, const char *peer, uint64_t deadline_ns,
+	  struct msg_hello_reply *out);
+
+/* ---- pools.c -------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A pool as this client reaches it. This node's pools are attached: mapped, with a stream to their owner that lives as long
+ * as the attachment. Others are reached by the engine (reads) and a link to their owner (puts).
+ */
+struct spool {
+	_Atomic int refs; /* sets, and calls that outlive their set */
+	uint8_t id[16];
+	uint64_t epoch;
+	uint32_t index; /* the master's number */
+	uint32_t flags;
+	uint64_t capacity, used;
+	uint16_t nr_regions;
+	struct region_info region[POOL_REGIONS_MAX];
+	char segment[NET_ADDR_TEXT], unix_path[NET_ADDR_TEXT], addr[NET_ADDR_TEXT];
+	bool same_node;
+
+	bool attached;
+	_Atomic bool gone; /* the owner ended: nothing new is started here */
+	struct pool_view view;
+	struct mux *owner; /* attached: the stream that carries grants and commits */
+	struct loop_fd hup; /* watched by the housekeeping loop */
+	struct mc_store *store;
+
+	struct link remote; /* not attached: to the owner's TCP service */
+	struct mc_segment *seg; /* opened on first use, under @lock */
+
+	pthread_mutex_t lock; /* guards grants and seg */
+	struct range_set runs[POOL_REGIONS_MAX];
+	uint64_t gen, gen_end;
+};
+
+/* What a call works with: an immutable set of pools, replaced as a whole. */
+struct pool_set {
+	_Atomic int refs;
+	unsigned nr;
+	struct spool *pool[];
+};
+
+struct pool_set *pools_get(struct mc_store *s); /* never NULL; a reference */
+void pools_put(struct pool_set *set);
+struct spool *pools_by_index(const struct pool_set *set, uint32_t index); /* NULL: unknown, or gone */
+void spool_get(struct spool *p);
+void spool_put(struct spool *p);
+
+/* Asks the master for its pools when they changed since (or @force), attaches new ones of this node. */
+int pools_refresh(struct mc_store *s, bool force, uint64_t deadline_ns);
+void pools_view_seen(struct mc_store *s, uint32_t view); /* from any reply of the master */
+void pools_fini(struct mc_store *s);
+
+/* A pool of this very process, without the master having told: own reads need no message from the first moment on. */
+int pools_attach(struct mc_store *s, const char *unix_path, struct spool **out, uint64_t deadline_ns);
+
+int spool_segment(struct spool *p, uint64_t deadline_ns, struct mc_segment **out); /* the pool keeps it open */
+
+/* ---- cache.c -------------------------------------------------------------------------------------------------------- */
+
+struct cached {
+	uint8_t pool[16];
+	uint64_t size;
+	uint32_t flags;
+	struct loc loc;
+};
+struct loc_cache;
+int cache_open(unsigned entries, struct loc_cache **out);
+void cache_close(struct loc_cache *c);
+bool cache_find(struct loc_cache *c, const struct key *key, struct cached *out);
+void cache_store(struct loc_cache *c, const struct key *key, const struct cached *v);
+void cache_drop(struct loc_cache *c, const struct key *key);
+
+/* ---- place.c: pure -------------------------------------------------------------------------------------------------- */
+
+struct candidate {
+	bool usable, same_node, preferred;
+	uint64_t capacity, used;
+};
+/*
+ * The pool for one replica: preferred ones first, then this node, then the rest; among equals by chance weighted with free
+ * space (a full pool keeps a small share: it evicts). @random is uniform. Return: index; -1 none usable.
+ */
+int place_pick(const struct candidate *c, unsigned nr, uint64_t random);
+
+/* ---- the rest ------------------------------------------------------------------------------------------------------- */
+
+struct keys { /* full keys of a batch in one allocation; small batches live on the stack */
+	struct key *key;
+	void *heap;
+	struct key small[8];
+	uint8_t bytes[8 * 64];
+};
+/* @at(items, i) gives the i-th caller's key. Keys that are too long or empty get len 0. -ENOMEM. */
+int keys_make(const struct mc_store *s, const void *items, unsigned nr, const struct mc_key *(*at)(const void *, unsigned),
+	      struct keys *out);
+void keys_free(struct keys *k);
+
+struct get_item { /* one object on its way, in get.c and remote.c */
+	struct key key;
+	uint64_t size;
+	uint32_t flags;
+	struct loc loc;
+	struct spool *pool; /* a reference while set */
+	int64_t result;
+	/* where the bytes go: either an array of pieces in order, or fragments of the object */
+	const struct mc_iov *iov;
+	unsigned nr_iov;
+	struct mc_slice *slices;
+	unsigned nr_slices;
+	void *(*alloc)(void *arg, size_t len);
+	void *arg;
+	struct mc_iov own; /* what @alloc gave */
+	bool ready;	   /* destination fixed */
+	bool cached;	   /* loc came from the cache */
+};
+/* Fixes the destination now that the size is known; fails with -EMSGSIZE or -ENOMEM into it->result. */
+bool get_prepare(struct get_item *it);
+/* From a mapped pool. 0, -ESTALE. */
+int get_mapped(const struct pool_view *v, struct get_item *it);
+/* Reads all @it[i] with pool set through the engine, in parallel. Results: bytes, -ESTALE, -EBADMSG (CRC), -EIO, -ETIMEDOUT. */
+void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
+
+struct store_ops { /* with a master, or embedded */
+	int (*put)(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns);
+	void (*get_missing)(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
+	int (*query)(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool stat, uint64_t deadline_ns);
+	int (*remove)(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
+		      uint64_t deadline_ns);
+	int64_t (*remove_matching)(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns);
+	int64_t (*list)(struct mc_store *s, const char *regex, int (*fn)(void *, const struct mc_list_item *), void *arg,
+			uint64_t deadline_ns);
+	int (*status)(struct mc_store *s, struct buf *json, uint64_t deadline_ns);
+	int (*health)(struct mc_store *s, uint64_t deadline_ns);
+};
+extern const struct store_ops cluster_ops, embedded_ops;
+
+struct store_counters {
+	_Atomic uint64_t hits_node, hits_remote, misses, stale, puts, put_bytes, get_bytes, failed;
+};
+
+struct mc_store {
+	const struct store_ops *ops;
+	char name[NET_ADDR_TEXT];
+	char tenant[TENANT_MAX + 1];
+	uint8_t id[16], node[16];
+	uint64_t timeout_ns;
+	char transports[64];
+	bool map_ok; /* may this node's pools be mapped? not when transports says otherwise */
+	bool remote_ok;
+	unsigned fork_gen;
+	_Atomic int users;
+	_Atomic bool closing;
+	int name_fd; /* holds the port of the name */
+
+	struct mc_engine *engine; /* opened on first use for clients without a pool */
+	bool engine_ours;
+	char metadata[256], protocol[32], devices[256], host[128];
+	pthread_mutex_t engine_lock;
+
+	struct link master;
+	struct loop *loop; /* housekeeping */
+	struct owner *owner;
+	struct embedded *embedded;
+
+	pthread_spinlock_t set_lock;
+	struct pool_set *set;
+	pthread_mutex_t refresh_lock;
+	_Atomic uint32_t view_seen, view_known;
+
+	struct loc_cache *cache;
+	_Atomic uint64_t next_put;
+	uint64_t put_salt;
+
+	pthread_rwlock_t buffers_lock;
+	struct range_set buffers;
+	struct range *buffer_list; /* as registered, for exact removal */
+	unsigned nr_buffers;
+
+	struct store_counters count;
+};
+
+int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
+uint64_t store_put_id(struct mc_store *s);
+uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns); /* 0: the default time-out from now */
+
+/* Every public call is between these. -ESHUTDOWN closing; -EPERM in a forked child. */
+int store_enter(struct mc_store *s);
+void store_leave(struct mc_store *s);
+
+/* put.c's shared checks; @result is set for bad items. Return: payload bytes. */
+bool put_check(struct mc_put *it, uint64_t *bytes);
+
+#endif
