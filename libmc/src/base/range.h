@@ -19,21 +19,28 @@ int range_alloc_open(uint64_t size, uint64_t unit, struct range_alloc **out);
 void range_alloc_close(struct range_alloc *a);
 
 /*
- * One contiguous run of @len bytes, O(1): segregated bins, good fit. -ENOSPC when no run is long enough; -EINVAL for 0.
+ * One contiguous run of @len bytes, O(1): segregated bins, good fit. -ENOSPC when no run is long enough, or when the only
+ * ones are of nearly this length (1.6 %) and hide behind many that are shorter; -EINVAL for 0 and for parts of a unit.
  */
 int range_get(struct range_alloc *a, uint64_t len, uint64_t *off);
 
-/* The longest run there is, but at most @want and at least @least bytes. Return: its length, or 0. */
+/* About the longest run there is (1.6 %), but at most @want and at least @least bytes. Return: its length, or 0. */
 uint64_t range_get_some(struct range_alloc *a, uint64_t want, uint64_t least, uint64_t *off);
 
-/* Exactly [off, off+len), which must be free: how a restarted owner marks what its directory holds. -EBUSY otherwise. */
+/*
+ * Exactly [off, off+len): how a restarted owner marks what its directory holds. -EBUSY unless all of it is free; -EINVAL
+ * outside [0, size), for 0 and for parts of a unit; -ENOMEM.
+ */
 int range_take(struct range_alloc *a, uint64_t off, uint64_t len);
 
-/* Any part of what was given out, in any pieces; neighbours merge. Freeing what is free is a bug and aborts. */
+/*
+ * Any part of what was given out, in any pieces; neighbours merge. Freeing what is free, or outside, is a bug and aborts.
+ * When there is no memory for the books, the bytes stay given out and an error is logged.
+ */
 void range_put(struct range_alloc *a, uint64_t off, uint64_t len);
 
 uint64_t range_free_bytes(const struct range_alloc *a);
-uint64_t range_longest(const struct range_alloc *a); /* a lower bound within one bin (12.5 %) of the longest free run */
+uint64_t range_longest(const struct range_alloc *a); /* a lower bound within one bin (1.6 %) of the longest free run */
 
 /* A sorted set of disjoint ranges; neighbours merge. For tens to hundreds of ranges: grants, registrations. */
 struct range_set {
@@ -43,7 +50,8 @@ struct range_set {
 };
 
 void range_set_fini(struct range_set *s);
-int range_set_add(struct range_set *s, uint64_t off, uint64_t len); /* -EEXIST when any byte is in; -ENOMEM */
+/* Zero bytes are added, deleted and had without effect. */
+int range_set_add(struct range_set *s, uint64_t off, uint64_t len); /* -EEXIST when any byte is in; -EINVAL wraps; -ENOMEM */
 int range_set_del(struct range_set *s, uint64_t off, uint64_t len); /* -ENOENT unless all of it is in; -ENOMEM */
 bool range_set_has(const struct range_set *s, uint64_t off, uint64_t len);
 
