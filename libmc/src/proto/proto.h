@@ -23,6 +23,8 @@
 #define KEY_MAX 4096	       /* bytes of a caller's key */
 #define TENANT_MAX 255
 #define FULL_KEY_MAX (KEY_MAX + TENANT_MAX + 1)
+#define TEXT_MAX 1024	       /* names, addresses, paths, versions */
+#define PATTERN_MAX 4096       /* regular expressions */
 #define BATCH_MAX 65536	       /* items in one message */
 #define POOL_REGIONS_MAX 16
 #define POOLS_MAX 4096
@@ -100,6 +102,7 @@ enum object_flag {
 	OBJ_SOFT_PIN = 2,
 	OBJ_REPLACE = 4, /* upsert: take the place of what is there */
 	OBJ_CRC = 8,	 /* extent headers carry a CRC-32C */
+	OBJ_FLAGS = OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_REPLACE | OBJ_CRC, /* others are refused on the wire */
 };
 
 /* ---- HELLO ---------------------------------------------------------------------------------------------------------- */
@@ -125,7 +128,7 @@ struct msg_hello_reply {
 
 /* ---- owner and master ----------------------------------------------------------------------------------------------- */
 
-enum pool_flag { POOL_DRAINING = 1 };
+enum pool_flag { POOL_DRAINING = 1, POOL_FLAGS = POOL_DRAINING };
 
 struct region_info {
 	uint64_t addr; /* in the owner's memory: what a remote read names */
@@ -199,11 +202,11 @@ struct replica {
 	struct loc loc;
 };
 struct located {
-	int32_t status; /* 0, -ENOENT */
+	int32_t status; /* 0, -ENOENT; unless 0 the rest is not sent and reads as 0 */
 	uint64_t size, put_id;
 	uint32_t flags;
 	uint8_t nr_replicas;
-	struct replica replica[REPLICAS_MAX];
+	struct replica replica[REPLICAS_MAX]; /* those beyond nr_replicas are not set */
 };
 struct msg_located {
 	uint32_t view;
@@ -274,7 +277,7 @@ struct msg_grant_reply { /* less than asked: the rest cannot be had; nothing at 
 	struct grant_run *runs;
 };
 struct msg_return {
-	uint32_t nr; /* 0: all that this attachment holds; the client promises to write none of it any more */
+	uint32_t nr;
 	struct grant_run *runs;
 };
 struct msg_commit { /* the extents are written; reply msg_statuses: 0, -EEXIST (the space is the client's again), … */
@@ -301,8 +304,9 @@ struct msg_data { /* READ: reply payload is the ranges in order; WRITE: the payl
 /* ---- encoders and decoders ------------------------------------------------------------------------------------------ */
 
 /*
- * name_encode appends to @b (look at b->err). name_decode fills @m from exactly @len bytes; keys point into @data, arrays into
- * @s; both must outlive @m. -EBADMSG: malformed or over a limit; -ENOMEM.
+ * name_encode appends to @b; look at b->err: -EMSGSIZE is a message over a limit, -ENOMEM. name_decode fills @m from exactly
+ * @len bytes; keys point into @data, arrays into @s; both must outlive @m. -EBADMSG: malformed or over a limit; -ENOMEM; then
+ * nothing in @m is of use. No field is judged beyond its form (a put_id of 0, a region that does not exist): the receiver does.
  */
 #define PROTO_MSG(name)                                  \
 	void name##_encode(const struct name *m, struct buf *b); \
