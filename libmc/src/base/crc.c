@@ -99,6 +99,9 @@ static void make_constants(void)
 __attribute__((constructor(101))) static void choose(void)
 {
 	make_constants();
+#if defined(__x86_64__)
+	__builtin_cpu_init(); /* this early it may not have been called yet */
+#endif
 	for (size_t i = 0; !update; i++)
 		if (ways[i]->usable())
 			update = ways[i]->update;
