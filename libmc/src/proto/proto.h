@@ -58,7 +58,7 @@ enum proto_type {
 
 	MSG_ATTACH = 64, /* client → owner */
 	MSG_GRANT,
-	MSG_RETURN, /* one way */
+	MSG_RETURN, /* answered with a status: the space is free then */
 	MSG_COMMIT,
 	MSG_PUT,
 

@@ -78,9 +78,9 @@ struct spool {
 	_Atomic int refs; /* sets, and calls that outlive their set */
 	uint8_t id[16];
 	uint64_t epoch;
-	uint32_t index; /* the master's number */
-	uint32_t flags;
-	uint64_t capacity, used;
+	_Atomic uint32_t index; /* the master's number; 0: attached before the master told, texts below not set yet */
+	_Atomic uint32_t flags;
+	_Atomic uint64_t capacity, used; /* hints for placing */
 	uint16_t nr_regions;
 	struct region_info region[POOL_REGIONS_MAX];
 	char segment[NET_ADDR_TEXT], unix_path[NET_ADDR_TEXT], addr[NET_ADDR_TEXT];
@@ -179,7 +179,6 @@ struct get_item { /* one object on its way, in get.c and remote.c */
 	void *(*alloc)(void *arg, size_t len);
 	void *arg;
 	struct mc_iov own; /* what @alloc gave */
-	bool ready;	   /* destination fixed */
 	bool cached;	   /* loc came from the cache */
 };
 /* Fixes the destination now that the size is known; fails with -EMSGSIZE or -ENOMEM into it->result. */
@@ -256,7 +255,31 @@ uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns); /* 0: t
 int store_enter(struct mc_store *s);
 void store_leave(struct mc_store *s);
 
-/* put.c's shared checks; @result is set for bad items. Return: payload bytes. */
-bool put_check(struct mc_put *it, uint64_t *bytes);
+/* ---- put.c, grant.c: writing ------------------------------------------------------------------------------------------ */
+
+/* One replica of one object on its way into one pool. */
+struct put_task {
+	struct mc_put *it;
+	struct key key;
+	uint64_t bytes, put_id;
+	uint32_t flags, soft_pin_ms;
+	unsigned item; /* index in the caller's batch */
+	struct spool *pool;
+	struct extents *x; /* carved space, on this node */
+	struct mux_req req; /* a PUT to another node */
+	struct buf body;
+	int result;
+};
+
+bool put_check(const struct mc_put *it, uint64_t *bytes); /* key and sizes fit? */
+
+/*
+ * Space in an attached pool for as many of @t[0..nr) as can be had now; their x is set. Return: how many from the front;
+ * 0 with *err: -ENOSPC, -ESHUTDOWN, -ECONNRESET, -ETIMEDOUT.
+ */
+unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err);
+void grant_undo(struct spool *p, struct extents *x); /* not published: the space serves the next put */
+void grant_trim(struct spool *p);		     /* gives back what is more than STORE_KEEP_BYTES */
+void grant_release(struct spool *p);		     /* everything; no writer is left */
 
 #endif
