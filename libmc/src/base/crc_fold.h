@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Folding four 512-bit registers of message into a CRC-32C: shared by the checksum and by the copy that computes one. */
+/* The arithmetic of CRC-32C on x86 that the checksum shares with the copies that compute one. */
 #ifndef MC_CRC_FOLD_H
 #define MC_CRC_FOLD_H
 
 #include <immintrin.h>
 
 #include "base/base.h"
+
+#define CRC_SSE42_TARGET "sse4.2,pclmul"
+
+/*
+ * The state after @bits further zero bits: crc_shift(state, crc_shift_const(bits)). The factor leaves out x^33, of which
+ * the CRC32 instruction contributes x^32 and the reflected product the rest.
+ */
+uint64_t crc_shift_const(uint64_t bits);
+
+__attribute__((target(CRC_SSE42_TARGET))) static inline uint32_t crc_shift(uint64_t state, uint64_t by)
+{
+	__m128i p = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state), _mm_cvtsi64_si128((long long)by), 0);
+
+	return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(p));
+}
+
+/* ---- folding four 512-bit registers of message ---- */
 
 #define CRC_FOLD_TARGET "avx512f,avx512dq,vpclmulqdq,sse4.2,pclmul"
 #define CRC_FOLD_BYTES 256

@@ -17,8 +17,7 @@
 
 static uint64_t shift_long[2], shift_short[2]; /* past one stream, past two */
 
-/* For a 32-bit state: state * x^bits, leaving the final reduction to the CRC32 instruction (which multiplies by x^32). */
-static uint64_t shift_const(uint64_t bits)
+uint64_t crc_shift_const(uint64_t bits)
 {
 	return crc_xpow(bits - 33);
 }
@@ -27,21 +26,14 @@ static bool sse42_usable(void)
 {
 	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("pclmul"))
 		return false;
-	shift_long[0] = shift_const(8 * STREAM_LONG);
-	shift_long[1] = shift_const(16 * STREAM_LONG);
-	shift_short[0] = shift_const(8 * STREAM_SHORT);
-	shift_short[1] = shift_const(16 * STREAM_SHORT);
+	shift_long[0] = crc_shift_const(8 * STREAM_LONG);
+	shift_long[1] = crc_shift_const(16 * STREAM_LONG);
+	shift_short[0] = crc_shift_const(8 * STREAM_SHORT);
+	shift_short[1] = crc_shift_const(16 * STREAM_SHORT);
 	return true;
 }
 
-__attribute__((target("sse4.2,pclmul"))) static inline uint32_t shift(uint64_t state, uint64_t by)
-{
-	__m128i p = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state), _mm_cvtsi64_si128((long long)by), 0);
-
-	return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(p));
-}
-
-__attribute__((target("sse4.2,pclmul"))) static inline uint32_t three(uint32_t state, const uint8_t *p, size_t each,
+__attribute__((target(CRC_SSE42_TARGET))) static inline uint32_t three(uint32_t state, const uint8_t *p, size_t each,
 								      const uint64_t by[2])
 {
 	uint64_t a = state, b = 0, c = 0;
@@ -51,10 +43,10 @@ __attribute__((target("sse4.2,pclmul"))) static inline uint32_t three(uint32_t s
 		b = _mm_crc32_u64(b, get_le64(p + each + i));
 		c = _mm_crc32_u64(c, get_le64(p + 2 * each + i));
 	}
-	return shift(a, by[1]) ^ shift(b, by[0]) ^ (uint32_t)c;
+	return crc_shift(a, by[1]) ^ crc_shift(b, by[0]) ^ (uint32_t)c;
 }
 
-__attribute__((target("sse4.2,pclmul"))) static uint32_t sse42_update(uint32_t state, const void *data, size_t len)
+__attribute__((target(CRC_SSE42_TARGET))) static uint32_t sse42_update(uint32_t state, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	uint64_t s;
@@ -104,7 +96,7 @@ __attribute__((target(CRC_FOLD_TARGET))) static uint32_t avx512_update(uint32_t 
 	const uint8_t *p = data;
 	struct crc_fold f;
 
-	if (len < 2 * CRC_FOLD_BYTES)
+	if (len < CRC_FOLD_BYTES)
 		return sse42_update(state, data, len);
 	crc_fold_start(&f, state, crc_fold_load(p), crc_fold_load(p + 64), crc_fold_load(p + 128), crc_fold_load(p + 192));
 	for (p += CRC_FOLD_BYTES, len -= CRC_FOLD_BYTES; len >= CRC_FOLD_BYTES; p += CRC_FOLD_BYTES, len -= CRC_FOLD_BYTES)
