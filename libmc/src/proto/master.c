@@ -2,8 +2,8 @@
 /* Client and master: where objects are, which exist, what to remove, what there is. */
 #include "proto/wire.h"
 
-#define LOCATED_FIXED (8 + 8 + 4 + 1) /* after the status, when that is 0 */
-#define REPLICA_WIRE (4 + LOC_WIRE)
+#define LOCATED_FIXED	(8 + 8 + 4 + 1) /* after the status, when that is 0 */
+#define REPLICA_WIRE	(4 + LOC_WIRE)
 #define LIST_ITEM_FIXED (8 + 4 + 1)
 
 void msg_keys_encode(const struct msg_keys *m, struct buf *b)

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Regions from memfd_create(2): of hugetlb pages when enough are free, else of ordinary ones. */
+#include "dev/region.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "dev/text.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* linux 6.3 */
+#endif
+
+#define MEMFD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+static const char *memfd_missing(void)
+{
+	return NULL;
+}
+
+static int memfd_new(const char *name, unsigned flags)
+{
+	int fd;
+
+	flags |= MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+static int memfd_sized(const char *name, unsigned mfd_flags, uint64_t page, struct region *r)
+{
+	uint64_t size = r->size;
+	int fd, ret;
+
+	if (check_add(size, page - 1, &size) || size > INT64_MAX)
+		return -ENOMEM;
+	size &= ~(page - 1);
+	fd = memfd_new(name, mfd_flags);
+	if (fd < 0)
+		return fd;
+	/* The mode decides who may open the memory again through /proc, for writing too. */
+	if (fchmod(fd, 0600) || ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, MEMFD_SEALS)) {
+		ret = -errno;
+		close(fd);
+		return ret;
+	}
+	r->fd = fd;
+	r->size = size;
+	r->page_size = (uint32_t)page;
+	return 0;
+}
+
+/* Reserves the pages as well: whether hugetlb memory is there shows at mmap(2), not before. */
+static int memfd_huge(const char *name, struct region *r)
+{
+	uint64_t page = meminfo_bytes("Hugepagesize:"), free_bytes = huge_pages_free_bytes();
+	void *p;
+	int ret;
+
+	if (!is_pow2(page) || page > UINT32_MAX || free_bytes < page || r->size > free_bytes)
+		return -ENOMEM;
+	ret = memfd_sized(name, MFD_HUGETLB, page, r);
+	if (ret)
+		return ret;
+	p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	if (p == MAP_FAILED) {
+		ret = -errno;
+		close(r->fd);
+		return ret;
+	}
+	munmap(p, r->size); /* the reservation belongs to the file and stays */
+	return 0;
+}
+
+static int memfd_region(const char *name, unsigned flags, struct region *r)
+{
+	uint64_t asked = r->size;
+
+	if (flags & REGION_HUGE) {
+		if (!memfd_huge(name, r))
+			return 0;
+		r->size = asked;
+		log_info("region %s: ordinary pages, %llu MiB of huge ones are too few for %llu; "
+			 "vm.nr_hugepages sets more aside",
+			 name, (unsigned long long)(huge_pages_free_bytes() / MiB),
+			 (unsigned long long)(asked / MiB));
+	}
+	return memfd_sized(name, 0, (uint64_t)sysconf(_SC_PAGESIZE), r);
+}
+
+static int memfd_check(struct region *r)
+{
+	int seals = fcntl(r->fd, F_GET_SEALS);
+	struct statfs fs;
+	struct stat st;
+	uint64_t page;
+
+	/* Only memfd and tmpfs files know about seals. */
+	if (seals < 0)
+		return -EMEDIUMTYPE;
+	if (fstat(r->fd, &st) || fstatfs(r->fd, &fs))
+		return -errno;
+	page = (uint64_t)(fs.f_type == HUGETLBFS_MAGIC ? fs.f_bsize : sysconf(_SC_PAGESIZE));
+	if (!(seals & F_SEAL_SHRINK)) {
+		log_err("region refused: descriptor is not sealed against shrinking");
+		return -EINVAL;
+	}
+	if (r->size > (uint64_t)st.st_size) {
+		log_err("region refused: %llu bytes announced, descriptor has %llu",
+			(unsigned long long)r->size, (unsigned long long)st.st_size);
+		return -EINVAL;
+	}
+	r->page_size = (uint32_t)page;
+	return 0;
+}
+
+const struct region_ops region_memfd = {
+	.name = "memfd",
+	.missing = memfd_missing,
+	.create = memfd_region,
+	.check = memfd_check,
+};

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Regions: created, populated, sealed, shared, read-only copies, and what is refused. */
+#include "mctest.h"
+#include "dev/dev.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static uint64_t resident(const struct region *r)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), nr = r->size / page, there = 0;
+	unsigned char *vec = malloc(nr);
+
+	if (mincore(r->base, r->size, vec))
+		nr = 0;
+	for (uint64_t i = 0; i < nr; i++)
+		there += vec[i] & 1;
+	free(vec);
+	return there * page;
+}
+
+static int nr_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int nr = 0;
+
+	while (readdir(d))
+		nr++;
+	closedir(d);
+	return nr;
+}
+
+/* Does a flag such as "dd" stand in the VmFlags line of the mapping at @at? */
+static bool vm_flag(void *at, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	char line[512], start[32];
+	bool here = false, found = false;
+
+	snprintf(start, sizeof(start), "%lx-", (unsigned long)(uintptr_t)at);
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, start, strlen(start)))
+			here = true;
+		if (here && !strncmp(line, "VmFlags:", 8)) {
+			found = strstr(line, flag);
+			break;
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+TEST(create_and_close)
+{
+	struct region r;
+	int fds = nr_fds();
+
+	ASSERT_EQ(region_create("test", 10000, 0, -1, &r), 0);
+	EXPECT_EQ(r.page_size, (uint32_t)sysconf(_SC_PAGESIZE));
+	EXPECT_EQ(r.size % r.page_size, 0u);
+	EXPECT_GE(r.size, 10000u);
+	EXPECT_TRUE(r.writable);
+	EXPECT_EQ(resident(&r), 0u);
+	for (uint64_t i = 0; i < r.size; i++)
+		if (((uint8_t *)r.base)[i])
+			MCTEST_FAIL("fresh memory is not zero");
+	memset(r.base, 7, r.size);
+	EXPECT_EQ(fcntl(r.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	region_close(&r);
+	EXPECT_EQ(r.fd, -1);
+	region_close(&r);
+	region_close(&(struct region){ 0 });
+	EXPECT_EQ(nr_fds(), fds);
+}
+
+TEST(refused_sizes)
+{
+	struct region r = { .fd = 77 };
+	int fds = nr_fds();
+
+	EXPECT_EQ(region_create("test", 0, 0, -1, &r), -EINVAL);
+	EXPECT_EQ(region_create("test", UINT64_MAX, 0, -1, &r), -ENOMEM);
+	EXPECT_TRUE(region_create("test", (uint64_t)1 << 62, 0, -1, &r) < 0);
+	EXPECT_EQ(region_create("test", mem_available_bytes() * 4, REGION_POPULATE, -1, &r),
+		  -ENOMEM);
+	EXPECT_EQ(r.fd, 77);
+	EXPECT_EQ(nr_fds(), fds);
+}
+
+TEST(sealed)
+{
+	struct region r;
+
+	ASSERT_EQ(region_create("test", 1 * MiB, 0, -1, &r), 0);
+	EXPECT_EQ(fcntl(r.fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL),
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	EXPECT_EQ(ftruncate(r.fd, 4096), -1);
+	EXPECT_EQ(errno, EPERM);
+	EXPECT_EQ(ftruncate(r.fd, 2 * MiB), -1);
+	EXPECT_EQ(fcntl(r.fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	region_close(&r);
+}
+
+/* Above the size at which threads share the work, and no multiple of what one of them takes at a time. */
+TEST(populated_in_parallel)
+{
+	struct region r;
+
+	ASSERT_EQ(region_create("test", 150 * MiB + 4096, REGION_POPULATE, -1, &r), 0);
+	EXPECT_EQ(resident(&r), r.size);
+	EXPECT_EQ(*(uint8_t *)r.base, 0);
+	region_close(&r);
+}
+
+TEST(huge_or_not_it_works)
+{
+	struct region r;
+
+	ASSERT_EQ(region_create("test", 4 * MiB + 1, REGION_HUGE | REGION_POPULATE, -1, &r), 0);
+	EXPECT_GE(r.size, 4 * MiB + 1);
+	EXPECT_EQ(r.size % r.page_size, 0u);
+	/* So that 2 MiB pages fit, now or when the kernel gets round to it. */
+	EXPECT_EQ((uintptr_t)r.base % (2 * MiB), 0u);
+	memset(r.base, 1, r.size);
+	region_close(&r);
+}
+
+TEST(hugetlb_pages)
+{
+	struct region r, copy;
+	uint64_t before = huge_pages_free_bytes();
+
+	if (before < 4 * MiB)
+		SKIP("no free huge pages (vm.nr_hugepages)");
+	ASSERT_EQ(region_create("test", 2 * MiB + 1, REGION_HUGE, -1, &r), 0);
+	EXPECT_GE(r.page_size, 2 * MiB);
+	EXPECT_EQ(r.size % r.page_size, 0u);
+	/* Reserved already, so that touching them later cannot fail. */
+	EXPECT_EQ(huge_pages_free_bytes(), before - r.size);
+	ASSERT_EQ(region_map(dup(r.fd), 1, false, &copy), 0);
+	EXPECT_EQ(copy.page_size, r.page_size);
+	region_close(&copy);
+	region_close(&r);
+	EXPECT_EQ(huge_pages_free_bytes(), before);
+}
+
+TEST(numa_node_preferred)
+{
+	struct region r;
+
+	ASSERT_EQ(region_create("test", 1 * MiB, REGION_POPULATE, 0, &r), 0);
+	region_close(&r);
+	/* A node that does not exist is no reason to fail. */
+	ASSERT_EQ(region_create("test", 1 * MiB, REGION_POPULATE, 1000, &r), 0);
+	region_close(&r);
+}
+
+TEST(shared_with_another_mapping)
+{
+	struct region r, w, ro;
+	int fd;
+
+	ASSERT_EQ(region_create("test", 64 * KiB, 0, -1, &r), 0);
+	ASSERT_EQ(region_map(dup(r.fd), 64 * KiB, true, &w), 0);
+	ASSERT_EQ(region_readonly_fd(&r, &fd), 0);
+	ASSERT_EQ(region_map(fd, 60 * KiB, false, &ro), 0);
+	EXPECT_TRUE(!ro.writable && w.writable);
+	strcpy(w.base, "here");
+	EXPECT_STREQ((char *)r.base, "here");
+	EXPECT_STREQ((char *)ro.base, "here");
+
+	/* The memory lives as long as anybody holds it. */
+	region_close(&r);
+	region_close(&w);
+	EXPECT_STREQ((char *)ro.base, "here");
+	region_close(&ro);
+}
+
+TEST(map_refuses_and_closes)
+{
+	struct region r, out = { .fd = 77 };
+	int fds = nr_fds(), fd, pipes[2];
+
+	ASSERT_EQ(region_create("test", 64 * KiB, 0, -1, &r), 0);
+	EXPECT_EQ(region_map(dup(r.fd), 64 * KiB + 1, true, &out), -EINVAL);
+	EXPECT_EQ(region_map(dup(r.fd), UINT64_MAX, true, &out), -EINVAL);
+	EXPECT_EQ(region_map(dup(r.fd), 0, true, &out), -EINVAL);
+	ASSERT_EQ(region_readonly_fd(&r, &fd), 0);
+	EXPECT_EQ(region_map(fd, 64 * KiB, true, &out), -EACCES);
+	region_close(&r);
+
+	/* Not sealed: its maker could pull the pages away under us. */
+	fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	ASSERT_EQ(ftruncate(fd, 64 * KiB), 0);
+	EXPECT_EQ(region_map(fd, 64 * KiB, true, &out), -EINVAL);
+	ASSERT_EQ(pipe(pipes), 0);
+	EXPECT_EQ(region_map(pipes[0], 4096, false, &out), -EINVAL);
+	close(pipes[1]);
+	EXPECT_EQ(region_map(-1, 4096, false, &out), -EINVAL);
+	EXPECT_EQ(out.fd, 77);
+	EXPECT_EQ(nr_fds(), fds);
+	EXPECT_EQ(region_readonly_fd(&(struct region){ .fd = -1 }, &fd), -EBADF);
+}
+
+static int in_child(void (*fn)(void *), void *arg)
+{
+	pid_t pid = fork();
+	int st;
+
+	if (!pid) {
+		fn(arg);
+		_exit(0);
+	}
+	return waitpid(pid, &st, 0) == pid && WIFEXITED(st) ? WEXITSTATUS(st) : -1;
+}
+
+/* Exits 1 when the descriptor can be mapped for writing, 2 when it can be opened again for writing. */
+static void try_to_write(void *arg)
+{
+	int fd = *(int *)arg;
+	char path[32];
+
+	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED)
+		_exit(1);
+	if (getuid() == 0 && (setgid(65534) || setuid(65534)))
+		_exit(3);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (open(path, O_RDWR) >= 0)
+		_exit(2);
+}
+
+TEST(read_only_stays_read_only)
+{
+	struct region r;
+	int fd;
+
+	ASSERT_EQ(region_create("test", 64 * KiB, 0, -1, &r), 0);
+	ASSERT_EQ(region_readonly_fd(&r, &fd), 0);
+	if (getuid() == 0)
+		EXPECT_EQ(in_child(try_to_write, &fd), 0);
+	EXPECT_TRUE(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+	EXPECT_EQ(errno, EACCES);
+	close(fd);
+	region_close(&r);
+}
+
+static void is_mapped(void *arg)
+{
+	unsigned char vec[16];
+
+	if (!mincore(arg, 64 * KiB, vec))
+		_exit(1);
+}
+
+TEST(not_in_children_nor_in_core_files)
+{
+	struct region r, w;
+
+	ASSERT_EQ(region_create("test", 64 * KiB, 0, -1, &r), 0);
+	ASSERT_EQ(region_map(dup(r.fd), 64 * KiB, true, &w), 0);
+	EXPECT_EQ(in_child(is_mapped, r.base), 0);
+	EXPECT_EQ(in_child(is_mapped, w.base), 0);
+	EXPECT_TRUE(vm_flag(r.base, " dd"));
+	EXPECT_TRUE(vm_flag(w.base, " dd"));
+	region_close(&w);
+	region_close(&r);
+}
+
+TEST(backend_has_a_name)
+{
+	EXPECT_STREQ(region_backend(), "memfd");
+}
