@@ -40,7 +40,10 @@ struct mc_engine_opts {
  */
 MC_API int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out);
 
-/** mc_engine_close - end all transfers with -ECANCELED, unpublish, free. Batches and segments must be closed before. NULL is fine. */
+/**
+ * mc_engine_close - end all transfers with -ECANCELED, unpublish, free.
+ * Batches and segments must be closed before. NULL is fine.
+ */
 MC_API void mc_engine_close(struct mc_engine *eng);
 
 /** mc_engine_name - the name peers open: "host:port" of the handshake listener in P2P mode, else local_name. */
@@ -154,7 +157,10 @@ MC_API int mc_notify_send(struct mc_segment *seg, const char *name, const char *
 struct mc_notify {
 	char *name, *msg; /* the caller's to free() */
 };
-/** mc_notify_recv - the oldest message received. Return: 1; 0 none. At most 65536 are kept; older ones go first, counted in the log. */
+/**
+ * mc_notify_recv - the oldest message received. Return: 1; 0 none.
+ * At most 65536 are kept; older ones go first, counted in the log.
+ */
 MC_API int mc_notify_recv(struct mc_engine *eng, struct mc_notify *out);
 
 /** mc_probe - is the peer there? Return: 0; -ENOENT unknown to metadata; socket errors. */

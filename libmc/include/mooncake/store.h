@@ -128,7 +128,10 @@ struct mc_query {
 	uint64_t bytes; /* out, when there */
 	unsigned replicas;
 };
-/** mc_store_exists - grants a lease to those found. @bytes and @replicas are not filled. Return: how many are there; a negative errno when none could be asked. */
+/**
+ * mc_store_exists - grants a lease to those found. @bytes and @replicas are not filled.
+ * Return: how many are there; a negative errno when none could be asked.
+ */
 MC_API int mc_store_exists(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
 /** mc_store_stat - the same, with sizes and numbers of replicas. */
 MC_API int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
@@ -155,7 +158,10 @@ MC_API int mc_store_buffer_add(struct mc_store *s, void *addr, size_t len);
 MC_API int mc_store_buffer_del(struct mc_store *s, void *addr); /* -ENOENT */
 MC_API int mc_store_buffer_has(struct mc_store *s, const void *addr, size_t len); /* 1: all of it lies in one; 0 */
 
-/** mc_store_status_json - master, pools and this client's counters, as mooncakectl prints them. A string to free(); NULL: -errno in *err. */
+/**
+ * mc_store_status_json - what the master says of itself and its pools, as JSON.
+ * Return: a string to free(); NULL with a negative errno in *err.
+ */
 MC_API char *mc_store_status_json(struct mc_store *s, uint64_t deadline_ns, int *err);
 
 /** struct mc_list_item - a key of this tenant. */
@@ -164,7 +170,10 @@ struct mc_list_item {
 	uint64_t bytes;
 	unsigned replicas;
 };
-/** mc_store_list - calls @fn for every key found (an order is not promised; keys stored meanwhile may be missing) until it returns non-zero. */
+/**
+ * mc_store_list - calls @fn for every key found, until it returns non-zero.
+ * An order is not promised; keys stored meanwhile may be missing. Return: how many calls; a negative errno.
+ */
 MC_API int64_t mc_store_list(struct mc_store *s, const char *regex, int (*fn)(void *arg, const struct mc_list_item *item),
 			     void *arg, uint64_t deadline_ns);
 

@@ -1,0 +1,16 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Small things a reader trips over: licence line, a line that says what the file is for, trailing blanks, very long lines and files.
+cd "$(dirname "$0")/../.." || exit 1
+bad=0
+say() { echo "$@"; bad=1; }
+for f in $(git ls-files '*.c' '*.h' '*.sh' '*.py' '*.mk' 2>/dev/null); do
+	head -n 2 "$f" | grep -q 'SPDX-License-Identifier' || say "$f: no SPDX line at the top"
+done
+for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
+	[ "$(wc -l <"$f")" -le 900 ] || say "$f: over 900 lines; which second story can move out?"
+done
+git grep -nI '[[:blank:]]$' -- '*.c' '*.h' '*.sh' '*.py' '*.mk' '*.md' ':!LICENSES' && say 'trailing blanks above'
+git grep -nIE '^.{133,}' -- '*.c' '*.h' && say 'lines over 132 columns above'
+git grep -nI '^    [^ *]' -- '*.c' '*.h' ':!kmod' && say 'indented with blanks above: tabs, please'
+exit $bad
