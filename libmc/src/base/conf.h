@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Typed settings. A program declares a table; values come, in rising order of precedence, from the default, a file
- * (JSON, or lines `key = value`), the environment and flags. Unknown keys are errors with a suggestion.
+ * (JSON, YAML without nesting, or lines `key = value`), the environment and flags, in whatever order these are read. Unknown
+ * keys are errors with a suggestion. `-` and `_` in names are the same.
  */
 #ifndef MC_CONF_H
 #define MC_CONF_H
@@ -43,21 +44,30 @@ struct conf {
 int conf_open(struct conf *c, const struct conf_item *items, size_t nr, void *values); /* sets the defaults */
 void conf_close(struct conf *c);                                                      /* frees strings */
 
+/* All of these log one line with cause and fix when they fail: -ENOENT no such setting, -EINVAL bad value, -ERANGE, -ENOMEM. */
 int conf_set(struct conf *c, const char *name, const char *text, enum conf_source from);
-int conf_file(struct conf *c, const char *path); /* .json, .yaml/.yml (flat `key: value`), else `key = value` */
-int conf_env(struct conf *c);
+int conf_env(struct conf *c); /* an empty variable counts as not set */
+
+enum conf_format { CONF_LINES, CONF_YAML, CONF_JSON }; /* `key = value`, `key: value`, an object */
+
+#define CONF_FILE_MAX ((size_t)1 << 20)
+
+/* Errors of reading the file too; -EFBIG. The format follows the name: .json, .yaml or .yml, anything else is lines. */
+int conf_file(struct conf *c, const char *path);
+int conf_text(struct conf *c, const char *text, size_t len, enum conf_format format, const char *path);
 
 /*
- * argv in gflags' ways: -name=v, --name=v, --name v, --bool, --nobool. Stops at the first plain word and returns its index
- * (argc when there is none), or -EINVAL after one log line that names the flag and the closest known one. --help is the
- * caller's: conf_help().
+ * argv in gflags' ways: -name=v, --name=v, --name v, --bool, --nobool. Stops at the first plain word, or behind `--`, and
+ * returns its index (argc when there is none), or -EINVAL after one log line that names the flag and the closest known one.
+ * --help is the caller's: an item of its own, then conf_help().
  */
 int conf_flags(struct conf *c, int argc, char **argv);
 void conf_help(const struct conf *c, struct buf *out);
 void conf_print(const struct conf *c, bool json, struct buf *out); /* each effective value and where it came from */
 
-int parse_size(const char *text, uint64_t *out);
-int parse_duration_ns(const char *text, uint64_t unit_ns, uint64_t *out);
+/* -EINVAL not of that form, -ERANGE too large. Units in any case; fractions of sizes are rounded down to bytes. */
+int parse_size(const char *text, uint64_t *out); /* b k kb kib m ... tib, binary; "infinite" */
+int parse_duration_ns(const char *text, uint64_t unit_ns, uint64_t *out); /* ns us ms s m h; whole numbers */
 int parse_bool(const char *text, bool *out);
 
 /* The candidate closest to @word within two edits, or NULL: for "did you mean". */
