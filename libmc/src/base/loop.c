@@ -29,6 +29,7 @@ struct loop {
 	/* Owning thread. */
 	struct loop_timer **heap; /* heap[i]->slot == i + 1 */
 	size_t nr_timers, cap_timers;
+	uint64_t timers_now; /* while timers run: those due at this time */
 	struct epoll_event ready[LOOP_BATCH];
 	int nr_ready, at_ready; /* the batch being dispatched */
 
@@ -201,7 +202,8 @@ int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t at_ns, void (*
 			return ret;
 		t->slot = ++l->nr_timers;
 	}
-	t->at_ns = at_ns;
+	/* Set for the past by a timer's own function, it waits for the next round: other events get their turn. */
+	t->at_ns = MAX(at_ns, l->timers_now + 1);
 	t->fn = fn;
 	heap_sift(l, t->slot - 1, t);
 	return 0;
@@ -222,19 +224,16 @@ void loop_timer_del(struct loop *l, struct loop_timer *t)
 
 static void run_timers(struct loop *l)
 {
-	/* A timer set again for the past by its own callback waits for the next round. */
-	size_t most = l->nr_timers;
-	uint64_t now;
-
-	if (!most)
+	if (!l->nr_timers)
 		return;
-	now = clock_now_ns();
-	while (most-- && l->nr_timers && l->heap[0]->at_ns <= now) {
+	l->timers_now = clock_now_ns();
+	while (l->nr_timers && l->heap[0]->at_ns <= l->timers_now) {
 		struct loop_timer *t = l->heap[0];
 
 		loop_timer_del(l, t);
 		t->fn(t);
 	}
+	l->timers_now = 0;
 }
 
 /* ---- descriptors ---- */
