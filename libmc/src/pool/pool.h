@@ -74,9 +74,12 @@ static inline uint64_t extent_bytes(uint64_t len, uint16_t key_len)
 	return align_up(sizeof(struct extent_hdr) + len + key_len, POOL_UNIT);
 }
 
-/* A chain of entries under one lock-free sequence: odd while the owner changes the chain. */
+/*
+ * A chain of entries. A reader that found nothing looks again when @seq moved meanwhile: the owner moves it after it takes an
+ * entry out and before the entry can join another chain. It is never "locked", so an owner that died stops no reader.
+ */
 struct dir_bucket {
-	_Atomic uint32_t seq;
+	_Atomic uint32_t seq;  /* counts removals */
 	_Atomic uint32_t head; /* entry number + 1; 0: empty */
 };
 
@@ -103,6 +106,7 @@ struct dir_header {
 	uint64_t region_bytes[POOL_REGIONS_MAX];
 	_Atomic uint64_t epoch;	   /* owner incarnation, grows by one at each adoption */
 	_Atomic uint64_t next_gen; /* even; generations below are spent */
+	_Atomic uint64_t top;	   /* entries from here on were never used */
 	_Atomic uint32_t dead;	   /* the owner said farewell: detach */
 	uint32_t pad;
 };
@@ -124,6 +128,7 @@ struct pool_view {
 int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_attach_reply *info, bool writable,
 	      struct pool_view *out);
 void view_close(struct pool_view *v);
+bool view_dead(const struct pool_view *v); /* the owner said farewell */
 
 struct found {
 	struct loc loc;
@@ -167,6 +172,9 @@ struct extents {
 	} piece[EXTENTS_MAX];
 };
 
+/* Takes a grant's runs into the client's sets. -EBADMSG: outside the regions or twice the same (nothing taken); -ENOMEM. */
+int view_granted(const struct pool_view *v, const struct msg_grant_reply *m, struct range_set *runs);
+
 /*
  * From @runs, a set per region. Prefers one piece; more when it must. -ENOSPC: the runs together are too short (nothing taken);
  * -E2BIG: it would take over EXTENTS_MAX pieces.
@@ -206,11 +214,14 @@ int pool_create(const struct pool_opts *o, struct pool **out);
 int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy, struct pool **out, uint64_t *kept,
 	       uint64_t *lost);
 void pool_close(struct pool *p); /* unmaps; the memory lives as long as a descriptor does */
+void pool_farewell(struct pool *p); /* tells readers to detach: view_dead() */
 
-const struct pool_view *pool_view(const struct pool *p); /* the owner's own view, writable */
+/* The owner's own view, writable. Its dir_region.fd and region[].fd are what to keep for pool_adopt(). */
+const struct pool_view *pool_view(const struct pool *p);
 
 struct pool_stat {
-	uint64_t capacity, used, granted, objects, entries_free;
+	uint64_t capacity, used, granted; /* bytes: all; of objects; held by holders */
+	uint64_t objects, entries_free;
 	uint64_t evicted, evicted_bytes, pinned_bytes;
 };
 void pool_stat(const struct pool *p, struct pool_stat *out);
@@ -223,21 +234,31 @@ void pool_on_evict(struct pool *p, pool_evicted_fn fn, void *arg);
  * Grants: space a client fills by itself. A holder is one client; what it holds and did not commit comes back with
  * pool_holder_fini(), which the caller does only when the client can no longer write (it returned the space or it is dead).
  */
+#define HOLDER_GENS 64 /* a holder may use the generations of its last grants, this many */
 struct pool_holder {
 	struct range_set held[POOL_REGIONS_MAX];
-	uint64_t gen_first, gen_end; /* generations it may use */
+	struct gen_window {
+		uint64_t first; /* even */
+		uint32_t count;
+		uint64_t *used; /* a bit each */
+	} gens[HOLDER_GENS];
+	unsigned next_window;
 };
 void pool_holder_init(struct pool_holder *h);
 void pool_holder_fini(struct pool *p, struct pool_holder *h);
 
-/* Evicts as needed. Fills m->runs (from @s). -ENOSPC when nothing at all can be had. */
+/*
+ * Evicts as needed, so that GRANT_RUNS_MAX runs hold @bytes: who asks for at most that many times its smallest object never causes
+ * eviction for want of longer runs. Fills m->runs (from @s), longest first. -ENOSPC when nothing at all can be had; -ENOMEM.
+ */
 int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scratch *s, struct msg_grant_reply *m);
 int pool_return(struct pool *p, struct pool_holder *h, const struct msg_return *m); /* -EINVAL: not held */
 
 /*
  * Two steps, because the master decides in between: pool_stage() checks an item against the grant and its headers and takes the
  * space out of the holder; then pool_publish() makes it findable or pool_unstage() gives the space back to the holder.
- * -EINVAL: not in the grant; -EBADMSG: headers disagree; -EEXIST: findable here already (without OBJ_REPLACE).
+ * -EINVAL: not in the grant; -EBADMSG: headers disagree; -EEXIST: findable here already (without OBJ_REPLACE);
+ * -ENOSPC: no directory entry is left; -ENOMEM. After an error the space is still the holder's.
  */
 struct staged; /* one object between the steps */
 int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it, struct staged **out);
@@ -264,15 +285,16 @@ uint32_t pool_walk(struct pool *p, uint64_t *cursor, uint32_t max, struct publis
 
 /* A touch ring of a client, drained with the others before eviction decides. @now_ns becomes the time of these touches. */
 struct pool_ring {
-	struct region region;
+	struct region region; /* its descriptor and size go to the client */
 	struct lossy_ring *ring;
 	uint64_t mask, tail;
+	struct pool_ring *next;
 };
 int pool_ring_open(struct pool *p, struct pool_ring **out);
 void pool_ring_close(struct pool *p, struct pool_ring *r);
 void pool_drain_touches(struct pool *p, uint64_t now_ns);
 
-/* Descriptors for msg_attach_reply, the pool's to close: directory (read-only), then regions. */
+/* Descriptors for msg_attach_reply, the pool's to close: directory (read-only), then regions. ring_bytes is the caller's to set. */
 int pool_fds(struct pool *p, int *dir_fd, int *region_fds, struct msg_attach_reply *info);
 
 #endif

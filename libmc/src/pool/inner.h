@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share and nobody else sees. */
+#ifndef MC_POOL_INNER_H
+#define MC_POOL_INNER_H
+
+#include <sys/uio.h>
+
+#include "pool/evict_inner.h"
+#include "pool/pool.h"
+
+/* ---- fences: gcc warns that its thread sanitizer ignores them; what they order here is atomic or exempt ---------------- */
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+static inline void fence_acquire(void)
+{
+	atomic_thread_fence(memory_order_acquire);
+}
+
+static inline void fence_release(void)
+{
+	atomic_thread_fence(memory_order_release);
+}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+/* Plain fields that another process may be changing: each is loaded and stored whole, order comes from the generations. */
+#define peek(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define poke(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+/* ---- memory shared with others (view.c, read.c) -------------------------------------------------------------------------- */
+
+#define NIL UINT32_MAX
+
+/* The first byte of [place, place + len), or NULL when that is not inside one region. */
+static inline void *place_at(const struct pool_view *v, uint64_t place, uint64_t len)
+{
+	uint16_t r = place_region(place);
+	uint64_t off = place_off(place);
+
+	if (unlikely(r >= v->nr_regions || off % POOL_UNIT || !range_inside(off, len, v->region[r].size)))
+		return NULL;
+	return (char *)v->region[r].base + off;
+}
+
+static inline const struct dir_bucket *view_bucket(const struct pool_view *v, const uint64_t hash[2])
+{
+	return (const struct dir_bucket *)((const char *)v->dir + v->buckets_off) + (hash[0] & (v->nr_buckets - 1));
+}
+
+static inline const struct dir_entry *view_entry(const struct pool_view *v, uint32_t i)
+{
+	return (const struct dir_entry *)((const char *)v->dir + v->entries_off) + i;
+}
+
+/* Takes over open regions (closing them on error) and checks the header against them. */
+int view_init(struct pool_view *v);
+
+/* Touches carry the entry and enough of its generation that one meant for an earlier object is seen. */
+static inline uint64_t touch_pack(uint32_t entry, uint64_t gen)
+{
+	return (gen >> 1) << 32 | (entry + 1);
+}
+
+/* Places of a touch ring in a region of @bytes: what both sides conclude from the size alone. 0: none. */
+uint64_t touch_places(uint64_t bytes);
+
+/* ---- the owner --------------------------------------------------------------------------------------------------------------- */
+
+#define SOFT_PIN_MS (30 * 60 * 1000) /* when the put did not say */
+
+struct piece {
+	uint64_t place, bytes; /* header and key included */
+};
+
+/* Where an object lies, as checked when it was staged: headers can be overwritten by clients and are never believed again. */
+struct layout {
+	uint16_t nr, key_len;
+	uint64_t first_len; /* payload of the first extent */
+	uint64_t bytes;	    /* all extents */
+	struct piece piece[];
+};
+
+enum slot_order { ORDER_NONE, ORDER_POLICY, ORDER_SOFT };
+
+/* The owner's private part of an entry. Pages appear as entries are used. */
+struct slot {
+	uint64_t touched_ns; /* 0: never */
+	struct layout *layout; /* of objects with several extents; else it follows from size and key_len */
+	uint32_t prev, next; /* soft pins: by last use; unused entries: next alone */
+	uint32_t soft_ms;
+	uint16_t key_len;
+	uint8_t order; /* enum slot_order */
+};
+
+struct pool {
+	struct pool_view view;
+	struct dir_header *dir;
+	struct dir_bucket *buckets;
+	struct dir_entry *entries;
+	int dir_fd; /* read-only, for others */
+
+	struct range_alloc *space[POOL_REGIONS_MAX];
+	uint64_t capacity, free, granted, evictable, pinned;
+
+	struct slot *slots; /* one per entry */
+	uint32_t unused;    /* head of the list of unused entries below dir->top */
+	uint32_t soft_first, soft_last; /* first: used last */
+	uint64_t objects, reserved; /* entries in the directory; entries of staged objects */
+
+	struct evict *evict;
+	uint64_t evicted, evicted_bytes;
+	pool_evicted_fn evicted_fn;
+	void *evicted_arg;
+
+	struct htab staged; /* by generation */
+	struct pool_ring own_ring, *rings;
+	uint64_t next_gen, stamp, now_ns;
+};
+
+struct staged {
+	struct hnode node;
+	struct publish_item item;
+	uint64_t hash[2];
+	uint32_t entry; /* reserved */
+	struct layout *layout;
+	uint8_t key[];
+};
+
+/* pool.c */
+struct pool *pool_new(void);
+int pool_init(struct pool *p, const char *policy); /* private state of a pool whose view is open and checked */
+
+/* directory.c */
+uint32_t dir_find(const struct pool *p, const uint64_t hash[2]); /* NIL: not there */
+uint32_t dir_reserve(struct pool *p);				  /* an unused entry, or NIL */
+void dir_unreserve(struct pool *p, uint32_t i);
+void dir_link(struct pool *p, uint32_t i); /* an entry that is filled becomes findable */
+void dir_unlink(struct pool *p, uint32_t i);
+void entry_key_at(const struct pool *p, uint32_t i, struct key *out);
+bool entry_key(const struct pool *p, uint32_t i, struct key *out); /* false: a client overwrote it */
+void entry_item(const struct pool *p, uint32_t i, struct publish_item *out); /* all but the key */
+uint64_t entry_bytes(const struct pool *p, uint32_t i);
+
+/*
+ * Walking all objects costs some cache misses each: asks for what entry @i leads to, so that it is there FETCH_AHEAD entries later.
+ */
+#define FETCH_AHEAD 16
+void fetch_object(const struct pool *p, uint64_t i, bool key, bool header);
+
+static inline uint64_t dir_top(const struct pool *p)
+{
+	return atomic_load_explicit(&p->dir->top, memory_order_relaxed);
+}
+
+static inline uint64_t entry_gen(const struct pool *p, uint32_t i)
+{
+	return atomic_load_explicit(&p->entries[i].gen, memory_order_relaxed);
+}
+
+/* order.c: which object goes next */
+void order_insert(struct pool *p, uint32_t i);
+void order_remove(struct pool *p, uint32_t i);
+void order_touch(struct pool *p, uint32_t i);
+uint32_t order_victim(struct pool *p); /* out of the order; NIL: nothing can go */
+
+/* space.c */
+struct layout *layout_new(unsigned nr, uint16_t key_len);
+void pieces_spoil(struct pool *p, const struct piece *piece, unsigned nr, uint64_t gen); /* no reader accepts them again */
+void pieces_free(struct pool *p, const struct piece *piece, unsigned nr);
+void object_remove(struct pool *p, uint32_t i); /* out of order and directory, spoiled, freed */
+bool space_evict(struct pool *p);		/* one object; false: nothing can go */
+
+/*
+ * Runs that together hold @bytes after @overhead is taken from each, the first at least @first_least long. Evicts for it. What
+ * was found is returned even when it is less. Return: how many.
+ */
+unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least, unsigned max, struct grant_run *runs);
+void space_put(struct pool *p, uint16_t region, uint64_t off, uint64_t len);
+
+/* stage.c */
+/* Reads the chain of @it into @l (room for its pieces), checking all but who may use the space. -EINVAL places; -EBADMSG headers. */
+int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2], struct layout *l);
+
+/* touch.c */
+int ring_init(struct pool_ring *r);
+void ring_fini(struct pool_ring *r);
+void touch_entry(struct pool *p, uint32_t i, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Which object goes next: the policy's victims, then soft pins by last use. Hard pins are in no order. A soft pin that ran out
+ * joins the policy when it is the one used longest ago; until then it only stays longer than it had to.
+ */
+#include "pool/inner.h"
+
+static void soft_insert(struct pool *p, uint32_t i)
+{
+	struct slot *s = &p->slots[i];
+
+	s->prev = NIL;
+	s->next = p->soft_first;
+	if (s->next != NIL)
+		p->slots[s->next].prev = i;
+	else
+		p->soft_last = i;
+	p->soft_first = i;
+	s->order = ORDER_SOFT;
+}
+
+static void soft_remove(struct pool *p, uint32_t i)
+{
+	struct slot *s = &p->slots[i];
+
+	if (s->prev != NIL)
+		p->slots[s->prev].next = s->next;
+	else
+		p->soft_first = s->next;
+	if (s->next != NIL)
+		p->slots[s->next].prev = s->prev;
+	else
+		p->soft_last = s->prev;
+	s->order = ORDER_NONE;
+}
+
+static void policy_insert(struct pool *p, uint32_t i)
+{
+	p->evict->ops->insert(p->evict, i, p->entries[i].hash[0], entry_bytes(p, i));
+	p->slots[i].order = ORDER_POLICY;
+}
+
+void order_insert(struct pool *p, uint32_t i)
+{
+	uint16_t flags = p->entries[i].flags;
+
+	if (flags & OBJ_HARD_PIN) {
+		p->pinned += entry_bytes(p, i);
+		return;
+	}
+	p->evictable += entry_bytes(p, i);
+	if (flags & OBJ_SOFT_PIN)
+		soft_insert(p, i);
+	else
+		policy_insert(p, i);
+}
+
+static void leave(struct pool *p, uint32_t i)
+{
+	if (p->slots[i].order == ORDER_SOFT)
+		soft_remove(p, i);
+	else
+		p->evict->ops->remove(p->evict, i);
+	p->slots[i].order = ORDER_NONE;
+}
+
+void order_remove(struct pool *p, uint32_t i)
+{
+	if (p->slots[i].order == ORDER_NONE) {
+		if (p->entries[i].flags & OBJ_HARD_PIN)
+			p->pinned -= entry_bytes(p, i);
+		return;
+	}
+	leave(p, i);
+	p->evictable -= entry_bytes(p, i);
+}
+
+void order_touch(struct pool *p, uint32_t i)
+{
+	if (p->slots[i].order == ORDER_POLICY) {
+		p->evict->ops->touch(p->evict, i);
+	} else if (p->slots[i].order == ORDER_SOFT) {
+		soft_remove(p, i);
+		soft_insert(p, i);
+	}
+}
+
+/* At most a few at a time: each eviction comes by here. */
+static void soft_expire(struct pool *p)
+{
+	for (int nr = 0; nr < 4 && p->soft_last != NIL; nr++) {
+		uint32_t i = p->soft_last;
+		const struct slot *s = &p->slots[i];
+
+		if (p->now_ns < s->touched_ns + s->soft_ms * (uint64_t)1000000)
+			return;
+		soft_remove(p, i);
+		policy_insert(p, i);
+	}
+}
+
+uint32_t order_victim(struct pool *p)
+{
+	int64_t i;
+
+	soft_expire(p);
+	i = p->evict->ops->victim(p->evict);
+	if (i < 0) {
+		if (p->soft_last == NIL)
+			return NIL;
+		i = p->soft_last;
+		soft_remove(p, (uint32_t)i);
+	}
+	p->slots[i].order = ORDER_NONE;
+	p->evictable -= entry_bytes(p, (uint32_t)i);
+	return (uint32_t)i;
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A pool's life: making its regions and directory, the owner's private state, and the end. */
+#include "pool/inner.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define ENTRIES_MIN 1024
+#define ENTRIES_MAX ((uint64_t)1 << 31)
+#define PAGE 4096 /* buckets and entries start on pages of their own */
+
+static uint64_t pow2_up(uint64_t v)
+{
+	return v < 2 ? 1 : (uint64_t)1 << (64 - __builtin_clzll(v - 1));
+}
+
+static int create_regions(const struct pool_opts *o, struct pool_view *v)
+{
+	uint64_t bytes = align_up(o->bytes, PAGE), most = o->region_max ? align_up(o->region_max, PAGE) : bytes;
+	uint64_t nr = (bytes + most - 1) / most;
+	char name[64];
+
+	if (o->bytes < POOL_MIN_BYTES || o->bytes >> 47 || nr > POOL_REGIONS_MAX) {
+		log_err("pool of %llu bytes in regions of %llu: at least %llu, and at most %d regions", (unsigned long long)o->bytes,
+			(unsigned long long)most, (unsigned long long)POOL_MIN_BYTES, POOL_REGIONS_MAX);
+		return -EINVAL;
+	}
+	for (uint64_t i = 0; i < nr; i++) {
+		int ret;
+
+		snprintf(name, sizeof(name), "mc-%.40s-%u", o->name ? o->name : "pool", (unsigned)i);
+		ret = region_create(name, MIN(most, bytes - i * most), o->region_flags, -1, &v->region[i]);
+		if (ret)
+			return ret;
+		v->nr_regions++;
+	}
+	return 0;
+}
+
+static int create_directory(const struct pool_opts *o, struct pool_view *v)
+{
+	struct dir_header *h;
+	uint64_t entries = pow2_up(o->entries ? o->entries : o->bytes / KiB), buckets, at;
+	char name[64];
+	int ret;
+
+	if (entries > ENTRIES_MAX)
+		return -EINVAL;
+	if (entries < ENTRIES_MIN)
+		entries = ENTRIES_MIN;
+	buckets = entries / 2;
+	at = align_up(sizeof(*h), PAGE);
+	snprintf(name, sizeof(name), "mc-%.40s-dir", o->name ? o->name : "pool");
+	ret = region_create(name, at + align_up(buckets * sizeof(struct dir_bucket), PAGE) + entries * sizeof(struct dir_entry), 0,
+			    -1, &v->dir_region);
+	if (ret)
+		return ret;
+	h = v->dir_region.base;
+	*h = (struct dir_header){
+		.magic = POOL_MAGIC,
+		.layout = POOL_LAYOUT,
+		.nr_regions = v->nr_regions,
+		.nr_buckets = buckets,
+		.nr_entries = entries,
+		.buckets_off = at,
+		.entries_off = at + align_up(buckets * sizeof(struct dir_bucket), PAGE),
+		.bytes = v->dir_region.size,
+	};
+	random_bytes(h->pool_id, sizeof(h->pool_id));
+	random_bytes(&h->hash_key, sizeof(h->hash_key));
+	node_id(h->node);
+	for (uint32_t i = 0; i < v->nr_regions; i++)
+		h->region_bytes[i] = v->region[i].size;
+	atomic_store_explicit(&h->epoch, 1, memory_order_relaxed);
+	atomic_store_explicit(&h->next_gen, 2, memory_order_relaxed);
+	return 0;
+}
+
+/* The allocators, all free but the place that means "none". */
+static int init_space(struct pool *p)
+{
+	for (unsigned i = 0; i < p->view.nr_regions; i++) {
+		uint64_t size = p->view.region[i].size / POOL_UNIT * POOL_UNIT;
+		int ret = range_alloc_open(size, POOL_UNIT, &p->space[i]);
+
+		if (!ret && !i) {
+			ret = range_take(p->space[i], 0, POOL_UNIT);
+			size -= POOL_UNIT;
+		}
+		if (ret)
+			return ret;
+		p->capacity += size;
+	}
+	p->free = p->capacity;
+	return 0;
+}
+
+int pool_init(struct pool *p, const char *policy)
+{
+	const struct evict_ops *ops = evict_find(policy);
+	int ret;
+
+	if (!ops) {
+		log_err("eviction policy %s is unknown", policy);
+		return -EINVAL;
+	}
+	p->dir = p->view.dir_region.base;
+	p->buckets = (struct dir_bucket *)((char *)p->dir + p->view.buckets_off);
+	p->entries = (struct dir_entry *)((char *)p->dir + p->view.entries_off);
+	p->next_gen = atomic_load_explicit(&p->dir->next_gen, memory_order_relaxed);
+	p->staged = HTAB_INIT;
+	p->unused = p->soft_first = p->soft_last = NIL;
+	ret = init_space(p);
+	if (ret)
+		return ret;
+	p->slots = sparse_alloc(p->view.nr_entries, sizeof(*p->slots));
+	if (!p->slots)
+		return -ENOMEM;
+	ret = ops->open((uint32_t)p->view.nr_entries, p->capacity, &p->evict);
+	if (ret)
+		return ret;
+	ret = ring_init(&p->own_ring);
+	if (ret)
+		return ret;
+	p->view.touches = p->own_ring.ring;
+	p->view.touch_mask = p->own_ring.mask;
+	return region_readonly_fd(&p->view.dir_region, &p->dir_fd);
+}
+
+struct pool *pool_new(void)
+{
+	struct pool *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->dir_fd = -1;
+	p->view.dir_region.fd = p->view.ring_region.fd = -1;
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
+		p->view.region[i].fd = -1;
+	return p;
+}
+
+int pool_create(const struct pool_opts *o, struct pool **out)
+{
+	struct pool *p = pool_new();
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	ret = create_regions(o, &p->view);
+	if (!ret)
+		ret = create_directory(o, &p->view);
+	if (!ret)
+		ret = view_init(&p->view);
+	if (!ret)
+		ret = pool_init(p, o->policy);
+	if (ret) {
+		pool_close(p);
+		return ret;
+	}
+	*out = p;
+	return 0;
+}
+
+static int free_staged(struct hnode *n, void *arg)
+{
+	struct staged *s = container_of(n, struct staged, node);
+
+	free(s->layout);
+	free(s);
+	return 0;
+}
+
+static void free_slots(struct pool *p)
+{
+	uint64_t top = p->slots ? atomic_load_explicit(&p->dir->top, memory_order_relaxed) : 0;
+
+	for (uint64_t i = 0; i < top; i++)
+		free(p->slots[i].layout);
+	sparse_free(p->slots, p->view.nr_entries, sizeof(*p->slots));
+}
+
+void pool_close(struct pool *p)
+{
+	if (!p)
+		return;
+	while (p->rings)
+		pool_ring_close(p, p->rings);
+	ring_fini(&p->own_ring);
+	htab_walk(&p->staged, free_staged, NULL);
+	htab_fini(&p->staged);
+	if (p->evict)
+		p->evict->ops->close(p->evict);
+	free_slots(p);
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
+		range_alloc_close(p->space[i]);
+	if (p->dir_fd >= 0)
+		close(p->dir_fd);
+	view_close(&p->view);
+	free(p);
+}
+
+void pool_farewell(struct pool *p)
+{
+	atomic_store_explicit(&p->dir->dead, 1, memory_order_release);
+}
+
+const struct pool_view *pool_view(const struct pool *p)
+{
+	return &p->view;
+}
+
+void pool_stat(const struct pool *p, struct pool_stat *out)
+{
+	*out = (struct pool_stat){
+		.capacity = p->capacity,
+		.used = p->capacity - p->free - p->granted,
+		.granted = p->granted,
+		.objects = p->objects,
+		.entries_free = p->view.nr_entries - p->objects - p->reserved,
+		.evicted = p->evicted,
+		.evicted_bytes = p->evicted_bytes,
+		.pinned_bytes = p->pinned,
+	};
+}
+
+void pool_on_evict(struct pool *p, pool_evicted_fn fn, void *arg)
+{
+	p->evicted_fn = fn;
+	p->evicted_arg = arg;
+}
+
+int pool_fds(struct pool *p, int *dir_fd, int *region_fds, struct msg_attach_reply *info)
+{
+	*info = (struct msg_attach_reply){
+		.epoch = atomic_load_explicit(&p->dir->epoch, memory_order_relaxed),
+		.dir_bytes = p->view.dir_region.size,
+		.nr_regions = (uint16_t)p->view.nr_regions,
+	};
+	memcpy(info->pool_id, p->dir->pool_id, sizeof(info->pool_id));
+	for (unsigned i = 0; i < p->view.nr_regions; i++) {
+		region_fds[i] = p->view.region[i].fd;
+		info->region_bytes[i] = p->view.region[i].size;
+	}
+	*dir_fd = p->dir_fd;
+	return 0;
+}

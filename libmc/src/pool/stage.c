@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * From extents that somebody filled to an object that readers find. Clients can write every byte of the regions at any time:
+ * each header field is loaded once, what was loaded is checked, and later steps use the checked copy alone.
+ */
+#include "pool/inner.h"
+
+/* The bit of @gen in the holder's windows, or NULL. */
+static uint64_t *gen_word(struct pool_holder *h, uint64_t gen, uint64_t *bit)
+{
+	for (unsigned i = 0; i < HOLDER_GENS; i++) {
+		struct gen_window *w = &h->gens[i];
+		uint64_t at = (gen - w->first) / 2;
+
+		if (gen < w->first || at >= w->count)
+			continue;
+		*bit = (uint64_t)1 << (at % 64);
+		return &w->used[at / 64];
+	}
+	return NULL;
+}
+
+struct header {
+	uint64_t gen, hash[2], len, next, obj_len, put_id;
+	uint16_t key_len;
+};
+
+static struct header header_load(const struct extent_hdr *h)
+{
+	return (struct header){
+		.gen = atomic_load_explicit(&h->gen, memory_order_acquire),
+		.hash = { peek(&h->hash[0]), peek(&h->hash[1]) },
+		.len = peek(&h->len),
+		.next = peek(&h->next),
+		.obj_len = peek(&h->obj_len),
+		.put_id = peek(&h->put_id),
+		.key_len = peek(&h->key_len),
+	};
+}
+
+int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2], struct layout *l)
+{
+	uint64_t place = place_pack(it->loc.region, it->loc.off), size = 0;
+
+	for (unsigned i = 0; i < it->loc.nr_extents; i++) {
+		const struct extent_hdr *at = place_at(&p->view, place, sizeof(*at));
+		struct header h;
+
+		if (!place || !at)
+			return -EINVAL;
+		h = header_load(at);
+		if (h.gen != it->loc.gen || h.hash[0] != hash[0] || h.hash[1] != hash[1] || h.obj_len != it->size ||
+		    h.put_id != it->put_id || h.key_len != (i ? 0 : it->key.len) || h.len > it->size - size)
+			return -EBADMSG;
+		l->piece[i] = (struct piece){ .place = place, .bytes = extent_bytes(h.len, h.key_len) };
+		if (!place_at(&p->view, place, l->piece[i].bytes))
+			return -EINVAL;
+		if (!i) {
+			l->first_len = h.len;
+			if (memcmp((const uint8_t *)(at + 1) + h.len, it->key.data, it->key.len))
+				return -EBADMSG;
+		}
+		size += h.len;
+		l->bytes += l->piece[i].bytes;
+		l->nr++;
+		place = h.next;
+	}
+	return place || size != it->size ? -EBADMSG : 0;
+}
+
+static int pieces_unhold(struct pool *p, struct pool_holder *h, const struct layout *l)
+{
+	for (unsigned i = 0; i < l->nr; i++) {
+		const struct piece *x = &l->piece[i];
+		int ret = range_set_del(&h->held[place_region(x->place)], place_off(x->place), x->bytes);
+
+		if (!ret)
+			continue;
+		while (i--) {
+			x = &l->piece[i];
+			range_set_add(&h->held[place_region(x->place)], place_off(x->place), x->bytes);
+		}
+		return ret == -ENOENT ? -EINVAL : ret;
+	}
+	p->granted -= l->bytes;
+	return 0;
+}
+
+static int item_check(const struct pool *p, const struct publish_item *it)
+{
+	if (!it->key.len || it->key.len > FULL_KEY_MAX || !it->size || it->size > p->capacity || !it->put_id)
+		return -EINVAL;
+	if (!it->loc.nr_extents || it->loc.nr_extents > EXTENTS_MAX || !it->loc.gen || it->loc.gen & 1)
+		return -EINVAL;
+	return it->loc.off >> 48 ? -EINVAL : 0;
+}
+
+static int staged_new(struct pool *p, const struct publish_item *it, struct staged **out)
+{
+	struct staged *s = malloc(sizeof(*s) + it->key.len);
+
+	if (!s)
+		return -ENOMEM;
+	*s = (struct staged){ .item = *it, .entry = NIL };
+	memcpy(s->key, it->key.data, it->key.len);
+	s->item.key.data = s->key;
+	s->layout = layout_new(it->loc.nr_extents, it->key.len);
+	if (!s->layout) {
+		free(s);
+		return -ENOMEM;
+	}
+	siphash128(&p->view.hash_key, s->key, it->key.len, s->hash);
+	*out = s;
+	return 0;
+}
+
+static void staged_free(struct staged *s)
+{
+	free(s->layout);
+	free(s);
+}
+
+/* Everything but the space and the generation, which depend on whose they are. */
+static int stage_begin(struct pool *p, const struct publish_item *it, struct staged **out)
+{
+	struct staged *s;
+	int ret = item_check(p, it);
+
+	if (ret)
+		return ret;
+	ret = staged_new(p, it, &s);
+	if (ret)
+		return ret;
+	ret = layout_read(p, &s->item, s->hash, s->layout);
+	if (!ret && !(it->flags & OBJ_REPLACE) && dir_find(p, s->hash) != NIL)
+		ret = -EEXIST;
+	if (ret) {
+		staged_free(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+static int stage_end(struct pool *p, struct staged *s)
+{
+	s->entry = dir_reserve(p);
+	while (s->entry == NIL && space_evict(p))
+		s->entry = dir_reserve(p);
+	if (s->entry == NIL)
+		return -ENOSPC;
+	if (htab_add(&p->staged, &s->node, s->item.loc.gen >> 1)) {
+		dir_unreserve(p, s->entry);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it, struct staged **out)
+{
+	uint64_t *word, bit = 0;
+	struct staged *s;
+	int ret;
+
+	word = gen_word(h, it->loc.gen, &bit);
+	if (!word || *word & bit || it->loc.gen & 1)
+		return -EINVAL;
+	ret = stage_begin(p, it, &s);
+	if (ret)
+		return ret;
+	ret = pieces_unhold(p, h, s->layout);
+	if (ret)
+		goto err_free;
+	ret = stage_end(p, s);
+	if (ret)
+		goto err_hold;
+	*word |= bit;
+	*out = s;
+	return 0;
+
+err_hold:
+	for (unsigned i = 0; i < s->layout->nr; i++)
+		range_set_add(&h->held[place_region(s->layout->piece[i].place)], place_off(s->layout->piece[i].place),
+			      s->layout->piece[i].bytes);
+	p->granted += s->layout->bytes;
+err_free:
+	staged_free(s);
+	return ret;
+}
+
+int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it, struct staged **out)
+{
+	struct staged *s;
+	int ret;
+
+	if (it->loc.gen != x->gen || it->loc.nr_extents != x->nr)
+		return -EINVAL;
+	ret = stage_begin(p, it, &s);
+	if (ret)
+		return ret;
+	for (unsigned i = 0; i < x->nr; i++)
+		if (s->layout->piece[i].place != x->piece[i].place ||
+		    s->layout->piece[i].bytes != extent_bytes(x->piece[i].len, i ? 0 : x->key_len))
+			ret = -EBADMSG;
+	if (!ret)
+		ret = stage_end(p, s);
+	if (ret) {
+		staged_free(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+void pool_publish(struct pool *p, struct staged *s)
+{
+	uint32_t i = s->entry, old = dir_find(p, s->hash);
+	struct dir_entry *e = &p->entries[i];
+	bool single = s->layout->nr == 1;
+
+	/* The generation is 0: dir_unlink() saw to it, or the page is new. */
+	fence_release();
+	poke(&e->hash[0], s->hash[0]);
+	poke(&e->hash[1], s->hash[1]);
+	poke(&e->size, s->item.size);
+	poke(&e->first, s->layout->piece[0].place);
+	poke(&e->flags, (uint16_t)(s->item.flags & ~(uint32_t)OBJ_REPLACE));
+	poke(&e->nr_extents, s->layout->nr);
+	poke(&e->put_id, s->item.put_id);
+	poke(&e->stamp, ++p->stamp);
+	atomic_store_explicit(&e->gen, s->item.loc.gen, memory_order_release);
+	p->slots[i] = (struct slot){ .key_len = s->item.key.len,
+				     .soft_ms = s->item.soft_pin_ms ? s->item.soft_pin_ms : SOFT_PIN_MS,
+				     .touched_ns = 0,
+				     .layout = single ? NULL : s->layout };
+	dir_link(p, i);
+	order_insert(p, i);
+	/* The old one goes when the new one can be found, so that no reader misses both. */
+	if (old != NIL)
+		object_remove(p, old);
+	htab_del(&p->staged, &s->node);
+	if (single)
+		free(s->layout);
+	free(s);
+}
+
+void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h)
+{
+	struct layout *l = s->layout;
+
+	/* Nobody was promised this generation; it is spent all the same. */
+	pieces_spoil(p, l->piece, l->nr, s->item.loc.gen);
+	for (unsigned i = 0; i < l->nr; i++) {
+		struct piece *x = &l->piece[i];
+
+		if (h && !range_set_add(&h->held[place_region(x->place)], place_off(x->place), x->bytes))
+			p->granted += x->bytes;
+		else
+			pieces_free(p, x, 1);
+	}
+	dir_unreserve(p, s->entry);
+	htab_del(&p->staged, &s->node);
+	staged_free(s);
+}
+
+const struct publish_item *staged_item(const struct staged *s)
+{
+	return &s->item;
+}
+
+struct staged *pool_staged_by_gen(struct pool *p, uint64_t gen)
+{
+	for (struct hnode *n = htab_first(&p->staged, gen >> 1); n; n = htab_next(n)) {
+		struct staged *s = container_of(n, struct staged, node);
+
+		if (s->item.loc.gen == gen)
+			return s;
+	}
+	return NULL;
+}
