@@ -32,6 +32,7 @@
 #define GRANT_RUNS_MAX 256
 #define DATA_VECS_MAX 4096
 #define SEGMENT_BUFFERS_MAX 8192
+#define JSON_TEXT_MAX (4 * MiB)
 
 /* ---- message numbers ------------------------------------------------------------------------------------------------ */
 
@@ -367,21 +368,34 @@ struct segment_desc {
 	} mc;
 };
 void segment_desc_fini(struct segment_desc *d);
-int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out);
-int segment_desc_encode(const struct segment_desc *d, struct buf *json); /* upstream's dialect, no newline at the end */
-int segment_desc_decode(const char *json, size_t len, struct segment_desc *d); /* upstream's acceptance rules */
+int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out); /* -ENOMEM */
+
+/*
+ * Upstream's dialect, no newline at the end. A NULL timestamp is left out. -EINVAL: something that upstream's readers refuse
+ * (no name, a protocol other than "tcp", a buffer without name, address or length), -ENOMEM.
+ */
+int segment_desc_encode(const struct segment_desc *d, struct buf *json);
+
+/*
+ * Upstream's acceptance rules. Of protocols other than tcp only name, protocol and (rdma, barex, efa, cxi) buffers are kept: who
+ * cannot use them can say so by name. The timestamp is "" when there was none. -EBADMSG, -ENOMEM; then @d is unchanged.
+ */
+int segment_desc_decode(const char *json, size_t len, struct segment_desc *d);
+
+#define SEGMENT_TIMESTAMP_BYTES 32
+void segment_timestamp(char out[SEGMENT_TIMESTAMP_BYTES]); /* now, local time, as upstream writes it */
 
 struct rpc_meta {
 	char host[256];
 	uint16_t port;
 };
-int rpc_meta_encode(const struct rpc_meta *m, struct buf *json);
-int rpc_meta_decode(const char *json, size_t len, struct rpc_meta *m);
+int rpc_meta_encode(const struct rpc_meta *m, struct buf *json); /* -EINVAL: no host or port 0 */
+int rpc_meta_decode(const char *json, size_t len, struct rpc_meta *m); /* -EBADMSG */
 
 struct notify_json {
 	char *name, *msg;
 };
-void notify_json_fini(struct notify_json *n);
+void notify_json_fini(struct notify_json *n); /* absent members decode as "", which in a reply's msg means refused */
 int notify_json_encode(const struct notify_json *n, struct buf *json);
 int notify_json_decode(const char *json, size_t len, struct notify_json *n);
 

@@ -1,0 +1,553 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Upstream's JSON: the bytes we publish, what we accept and refuse of others, 64-bit values, our extension. */
+#include "mctest.h"
+#include "proto/proto.h"
+
+#include <time.h>
+
+static int decode(const char *json, struct segment_desc *d)
+{
+	return segment_desc_decode(json, strlen(json), d);
+}
+
+/* The text of @d, terminated; the caller frees it. */
+static char *encode(const struct segment_desc *d)
+{
+	struct buf b = BUF_INIT;
+
+	if (segment_desc_encode(d, &b)) {
+		buf_fini(&b);
+		return NULL;
+	}
+	buf_put_u8(&b, 0);
+	return (char *)b.data;
+}
+
+#define EXPECT_JSON(d, want)               \
+	do {                               \
+		char *text_ = encode(d);   \
+		EXPECT_STREQ(text_, want); \
+		free(text_);               \
+	} while (0)
+
+static struct segment_buffer two[] = {
+	{ (char *)"10.0.0.1:15003", 140000000000000, 4096 },
+	{ (char *)"10.0.0.1:15003", UINT64_MAX - 1, 1 },
+};
+
+static struct segment_desc sample(void)
+{
+	return (struct segment_desc){
+		.name = (char *)"10.0.0.1:15003",
+		.protocol = (char *)"tcp",
+		.tcp_data_port = 16001,
+		.tcp_proto_version = 2,
+		.timestamp = (char *)"2026-08-22 10:11:12.000345",
+		.buffers = two,
+		.nr_buffers = 2,
+	};
+}
+
+TEST(published_bytes)
+{
+	struct segment_desc d = sample();
+
+	EXPECT_JSON(&d, "{\"buffers\":["
+			"{\"addr\":140000000000000,\"length\":4096,\"name\":\"10.0.0.1:15003\"},"
+			"{\"addr\":18446744073709551614,\"length\":1,\"name\":\"10.0.0.1:15003\"}],"
+			"\"name\":\"10.0.0.1:15003\",\"protocol\":\"tcp\",\"tcp_data_port\":16001,"
+			"\"tcp_proto_version\":2,\"timestamp\":\"2026-08-22 10:11:12.000345\"}");
+	d.nr_buffers = 0;
+	d.timestamp = NULL;
+	d.tcp_proto_version = 0;
+	EXPECT_JSON(&d, "{\"buffers\":[],\"name\":\"10.0.0.1:15003\",\"protocol\":\"tcp\","
+			"\"tcp_data_port\":16001,\"tcp_proto_version\":1}");
+}
+
+TEST(published_bytes_with_our_extension)
+{
+	struct segment_desc d = sample(), back;
+
+	d.nr_buffers = 0;
+	d.timestamp = NULL;
+	d.mc.present = true;
+	d.mc.version = 1;
+	for (int i = 0; i < 16; i++)
+		d.mc.node[i] = (uint8_t)(0xf8 + i);
+	d.mc.pid = 4242;
+	d.mc.start_time = 987654;
+	d.mc.pid_ns = UINT64_MAX - 1;
+	d.mc.reach_fd = 9;
+	EXPECT_JSON(&d, "{\"buffers\":[],\"mc\":{\"node\":\"f8f9fafbfcfdfeff0001020304050607\","
+			"\"pid\":4242,\"pid_ns\":18446744073709551614,\"reach_fd\":9,"
+			"\"start_time\":987654,\"version\":1},\"name\":\"10.0.0.1:15003\","
+			"\"protocol\":\"tcp\",\"tcp_data_port\":16001,\"tcp_proto_version\":2}");
+	{
+		char *text = encode(&d);
+
+		ASSERT_EQ(decode(text, &back), 0);
+		free(text);
+	}
+	EXPECT_TRUE(back.mc.present);
+	EXPECT_MEMEQ(back.mc.node, d.mc.node, 16);
+	EXPECT_EQ(back.mc.pid, 4242);
+	EXPECT_EQ(back.mc.pid_ns, UINT64_MAX - 1);
+	EXPECT_EQ(back.mc.start_time, 987654u);
+	EXPECT_EQ(back.mc.reach_fd, 9);
+	EXPECT_EQ(back.mc.version, 1);
+	segment_desc_fini(&back);
+}
+
+/* jsoncpp's escapes: the short ones, no escaped slash, \u in lower-case hex, surrogate pairs, U+FFFD for what is no UTF-8. */
+TEST(strings_as_jsoncpp_spells_them)
+{
+	static const struct {
+		const char *in, *out;
+	} t[] = {
+		{ "plain a/b:1", "plain a/b:1" },
+		{ "q\"b\\s", "q\\\"b\\\\s" },
+		{ "\b\f\n\r\t", "\\b\\f\\n\\r\\t" },
+		{ "\x01\x1f\x7f", "\\u0001\\u001f\x7f" },
+		{ "\xc3\xa9", "\\u00e9" },
+		{ "\xe4\xb8\xad\xe6\x96\x87", "\\u4e2d\\u6587" },
+		{ "\xef\xbf\xbf", "\\uffff" },
+		{ "\xf0\x9f\x98\x80", "\\ud83d\\ude00" },
+		{ "\xf4\x8f\xbf\xbf", "\\udbff\\udfff" },
+		{ "\xff", "\\ufffd" },
+		{ "a\xc3", "a\\ufffd" },
+		{ "\xc0\xaf", "\\ufffd\\ufffd" },
+		{ "\xed\xa0\x80", "\\ufffd\\ufffd\\ufffd" },
+		{ "\xf4\x90\x80\x80", "\\ufffd\\ufffd\\ufffd\\ufffd" },
+		{ "\x80z", "\\ufffdz" },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct notify_json n = { .name = (char *)t[i].in };
+		char want[128];
+		struct buf b = BUF_INIT;
+
+		snprintf(want, sizeof(want), "{\"name\":\"%s\",\"notify_msg\":\"\"}", t[i].out);
+		EXPECT_EQ(notify_json_encode(&n, &b), 0);
+		buf_put_u8(&b, 0);
+		EXPECT_STREQ((char *)b.data, want);
+		buf_fini(&b);
+	}
+}
+
+TEST(what_must_not_be_published)
+{
+	struct segment_buffer bad[] = {
+		{ NULL, 1, 1 },	       { (char *)"", 1, 1 },	       { (char *)"n", 0, 1 },
+		{ (char *)"n", 1, 0 }, { (char *)"n", 2, UINT64_MAX },
+	};
+	struct segment_desc d = sample();
+	struct buf b = BUF_INIT;
+
+	d.nr_buffers = 1;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		d.buffers = &bad[i];
+		EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
+	}
+	d = sample();
+	d.protocol = (char *)"rdma";
+	EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
+	d = sample();
+	d.name = (char *)"";
+	EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
+	d = sample();
+	d.nr_buffers = SEGMENT_BUFFERS_MAX + 1;
+	EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
+	EXPECT_EQ(b.len, 0u);
+	buf_fini(&b);
+}
+
+/* As upstream's writer prints it, with the newline that etcd and redis values have; other orders and spaces are fine too. */
+TEST(upstream_tcp_descriptor)
+{
+	static const char *const texts[] = {
+		"{\"buffers\":[{\"addr\":18446744073709543424,\"length\":4096,\"name\":\"n1:"
+		"15001\"},"
+		"{\"addr\":9223372036854775808,\"length\":9223372036854775807,\"name\":\"n1:"
+		"15001\"}],"
+		"\"name\":\"n1:15001\",\"protocol\":\"tcp\",\"tcp_data_port\":15002,"
+		"\"tcp_proto_version\":2,\"timestamp\":\"2026-08-22 10:11:12.000345\"}\n",
+		" { \"timestamp\" : \"2026-08-22 10:11:12.000345\", \"tcp_proto_version\":2,\n"
+		"\t\"tcp_data_port\":15002, \"unknown\": {\"a\":[1,2.5,null,true]}, \"protocol\": "
+		"\"tcp\",\n"
+		"\"name\":\"n1:15001\", \"priority_matrix\":null, \"mc\":null, \"buffers\" : [\n"
+		"{\"name\":\"n1:15001\",\"length\":4096,\"addr\":18446744073709543424,\"x\":1},\n"
+		"{\"name\":\"n1:15001\",\"length\":9223372036854775807,\"addr\":"
+		"9223372036854775808}]}",
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct segment_desc d;
+
+		ASSERT_EQ(decode(texts[i], &d), 0);
+		EXPECT_STREQ(d.name, "n1:15001");
+		EXPECT_STREQ(d.protocol, "tcp");
+		EXPECT_STREQ(d.timestamp, "2026-08-22 10:11:12.000345");
+		EXPECT_EQ(d.tcp_data_port, 15002);
+		EXPECT_EQ(d.tcp_proto_version, 2);
+		ASSERT_EQ(d.nr_buffers, 2u);
+		EXPECT_EQ(d.buffers[0].addr, 18446744073709543424u);
+		EXPECT_EQ(d.buffers[0].len, 4096u);
+		EXPECT_EQ(d.buffers[1].addr, (uint64_t)1 << 63);
+		EXPECT_EQ(d.buffers[1].len, (uint64_t)INT64_MAX);
+		EXPECT_STREQ(d.buffers[1].name, "n1:15001");
+		EXPECT_TRUE(!d.mc.present && !d.host);
+		segment_desc_fini(&d);
+	}
+}
+
+TEST(absent_and_null_members)
+{
+	static const char *const texts[] = {
+		"{\"name\":\"n\",\"protocol\":\"tcp\"}",
+		("{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":null,\"tcp_data_port\":null,"
+		"\"tcp_proto_version\":null,\"timestamp\":null,\"mc\":null}"),
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":[]}",
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct segment_desc d;
+
+		ASSERT_EQ(decode(texts[i], &d), 0);
+		EXPECT_EQ(d.nr_buffers, 0u);
+		EXPECT_EQ(d.tcp_data_port, 0);
+		EXPECT_EQ(d.tcp_proto_version, 1);
+		EXPECT_STREQ(d.timestamp, "");
+		segment_desc_fini(&d);
+	}
+}
+
+TEST(refused)
+{
+	static const char *const bad[] = {
+		"",
+		"null\n",
+		"[]",
+		"1",
+		"\"tcp\"",
+		"{",
+		"{}",
+		"{} {}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\"}x",
+		"{\"name\":\"n\"}",
+		"{\"name\":\"n\",\"protocol\":\"\"}",
+		"{\"name\":\"n\",\"protocol\":7}",
+		"{\"name\":\"n\",\"protocol\":[]}",
+		"{\"name\":\"n\",\"protocol\":[7]}",
+		"{\"name\":7,\"protocol\":\"tcp\"}",
+		"{\"name\":\"a\\u0000b\",\"protocol\":\"tcp\"}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"tcp_data_port\":65536}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"tcp_data_port\":-1}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"tcp_data_port\":\"1\"}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"tcp_proto_version\":2.0}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":{}}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":[null]}",
+		"{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":[[]]}",
+	};
+	static const char *const bad_buffers[] = {
+		"{}",
+		"{\"addr\":1,\"length\":1}",
+		"{\"name\":\"\",\"addr\":1,\"length\":1}",
+		"{\"name\":\"n\",\"addr\":0,\"length\":1}",
+		"{\"name\":\"n\",\"addr\":1,\"length\":0}",
+		"{\"name\":\"n\",\"length\":1}",
+		"{\"name\":\"n\",\"addr\":1}",
+		"{\"name\":\"n\",\"addr\":-1,\"length\":1}",
+		"{\"name\":\"n\",\"addr\":1,\"length\":-1}",
+		"{\"name\":\"n\",\"addr\":1.5,\"length\":1}",
+		"{\"name\":\"n\",\"addr\":1e3,\"length\":1}",
+		"{\"name\":\"n\",\"addr\":\"1\",\"length\":1}",
+		"{\"name\":\"n\",\"addr\":18446744073709551616,\"length\":1}",
+		"{\"name\":\"n\",\"addr\":18446744073709551614,\"length\":2}",
+		"{\"name\":7,\"addr\":1,\"length\":1}",
+	};
+	struct segment_desc d = { .nr_buffers = 77 };
+	char text[512];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (decode(bad[i], &d) != -EBADMSG)
+			MCTEST_FAIL("accepted: %s", bad[i]);
+	for (size_t i = 0; i < sizeof(bad_buffers) / sizeof(bad_buffers[0]); i++) {
+		snprintf(text, sizeof(text),
+			 "{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":[{\"name\":\"n\","
+			 "\"addr\":1,"
+			 "\"length\":1},%s]}",
+			 bad_buffers[i]);
+		if (decode(text, &d) != -EBADMSG)
+			MCTEST_FAIL("accepted: %s", text);
+	}
+	EXPECT_EQ(d.nr_buffers, 77u);
+}
+
+TEST(refused_extension)
+{
+	static const char good[] = "{\"name\":\"n\",\"protocol\":\"tcp\",\"mc\":{\"node\":"
+				   "\"000102030405060708090a0b0c0d0e0f\",\"pid\":1,\"pid_ns\":2,"
+				   "\"reach_fd\":-1,\"start_time\":3,\"version\":4,\"later\":5}}";
+	static const struct {
+		const char *from, *to;
+	} spoil[] = {
+		{ "\"0001", "\"000" },
+		{ "0e0f\"", "0e0g\"" },
+		{ "0e0f\"", "0e0F\"" },
+		{ "\"pid\":1", "\"pid\":0" },
+		{ "\"pid\":1", "\"pid\":4294967296" },
+		{ "\"reach_fd\":-1", "\"reach_fd\":-2" },
+		{ "\"version\":4", "\"version\":0" },
+		{ "\"start_time\":3", "\"start_time\":null" },
+		{ "\"pid_ns\":2", "\"pid_ns\":\"2\"" },
+	};
+	struct segment_desc d;
+
+	ASSERT_EQ(decode(good, &d), 0);
+	EXPECT_EQ(d.mc.node[15], 15);
+	EXPECT_EQ(d.mc.reach_fd, -1);
+	EXPECT_EQ(d.mc.version, 4);
+	segment_desc_fini(&d);
+	for (size_t i = 0; i < sizeof(spoil) / sizeof(spoil[0]); i++) {
+		const char *at = strstr(good, spoil[i].from);
+		char text[512];
+
+		snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - good), good, spoil[i].to,
+			 at + strlen(spoil[i].from));
+		if (decode(text, &d) != -EBADMSG)
+			MCTEST_FAIL("accepted: %s", text);
+	}
+	EXPECT_EQ(decode("{\"name\":\"n\",\"protocol\":\"tcp\",\"mc\":1}", &d), -EBADMSG);
+}
+
+TEST(too_many_buffers)
+{
+	struct segment_desc d = { .nr_buffers = 77 };
+	struct buf b = BUF_INIT;
+
+	for (int extra = 0; extra < 2; extra++) {
+		buf_reset(&b);
+		buf_printf(&b, "{\"name\":\"n\",\"protocol\":\"tcp\",\"buffers\":[");
+		for (int i = 0; i < SEGMENT_BUFFERS_MAX + extra; i++)
+			buf_printf(&b, "%s{\"addr\":%d,\"length\":1,\"name\":\"n\"}", i ? "," : "",
+				   i + 1);
+		buf_printf(&b, "]}");
+		ASSERT_EQ(segment_desc_decode((char *)b.data, b.len, &d), extra ? -EBADMSG : 0);
+		if (!extra) {
+			EXPECT_EQ(d.nr_buffers, (uint32_t)SEGMENT_BUFFERS_MAX);
+			segment_desc_fini(&d);
+		}
+	}
+	buf_fini(&b);
+}
+
+TEST(every_truncation_is_refused)
+{
+	struct segment_desc d = sample(), got;
+	char *text = encode(&d);
+	size_t len = strlen(text);
+
+	for (size_t n = 0; n < len; n++) {
+		char *part = malloc(n + !n);
+
+		memcpy(part, text, n);
+		if (segment_desc_decode(part, n, &got) != -EBADMSG)
+			MCTEST_FAIL("%zu of %zu bytes were accepted", n, len);
+		free(part);
+	}
+	free(text);
+}
+
+#define RDMA(protocol, devices, keys)                                                              \
+	"{\"name\":\"n\",\"protocol\":" protocol ",\"devices\":" devices                           \
+	",\"priority_matrix\":null,"                                                               \
+	"\"tcp_data_port\":-1094795586,\"buffers\":[{\"name\":\"cpu:0\",\"addr\":4096,\"length\":" \
+	"8," keys "}]}"
+#define NIC(n) "{\"name\":\"mlx5_" n "\",\"lid\":0,\"gid\":\"fe:80\"}"
+
+/* We have no RDMA yet; the descriptor is read so that the refusal can name it. Its own rules hold all the same. */
+TEST(rdma_descriptors)
+{
+	static const struct {
+		const char *json;
+		int ret;
+	} t[] = {
+		{ RDMA("\"rdma\"", "[" NIC("0") "," NIC("1") "]",
+		       "\"rkey\":[1,4294967295],\"lkey\":[3,4]"),
+		  0 },
+		{ RDMA("\"efa\"", "[]", "\"rkey\":[],\"lkey\":[]"), 0 },
+		{ RDMA("\"barex\"", "[" NIC("0") "]", "\"rkey\":[1,2],\"lkey\":[3,4]"), 0 },
+		{ RDMA("\"rdma\"", "[" NIC("0") "]", "\"rkey\":[1,2],\"lkey\":[3,4]"), -EBADMSG },
+		{ RDMA("\"cxi\"", "[" NIC("0") "]", "\"rkey\":null"), -EBADMSG },
+		{ RDMA("\"barex\"", "null", "\"rkey\":[1],\"lkey\":[]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "[{\"name\":\"\",\"gid\":\"x\"}]", "\"rkey\":[1],\"lkey\":[3]"),
+		  -EBADMSG },
+		{ RDMA("\"rdma\"", "[{\"name\":\"x\",\"gid\":\"\"}]", "\"rkey\":[1],\"lkey\":[3]"),
+		  -EBADMSG },
+		{ RDMA("\"rdma\"", "[7]", "\"rkey\":[1],\"lkey\":[3]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "7", "\"rkey\":[],\"lkey\":[]"), -EBADMSG },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct segment_desc d;
+		int ret = decode(t[i].json, &d);
+
+		if (ret != t[i].ret)
+			MCTEST_FAIL("%d instead of %d: %s", ret, t[i].ret, t[i].json);
+		if (ret)
+			continue;
+		EXPECT_EQ(d.nr_buffers, 1u);
+		EXPECT_EQ(d.buffers[0].addr, 4096u);
+		EXPECT_STREQ(d.buffers[0].name, "cpu:0");
+		EXPECT_EQ(d.tcp_data_port, 0); /* garbage there, ignored */
+		segment_desc_fini(&d);
+	}
+}
+
+TEST(other_protocols_are_named)
+{
+	struct segment_desc d;
+
+	ASSERT_EQ(decode("{\"name\":\"n\",\"protocol\":\"cxl\",\"buffers\":[{\"name\":\"\","
+			 "\"offset\":0}],"
+			 "\"tcp_data_port\":-7}",
+			 &d),
+		  0);
+	EXPECT_STREQ(d.protocol, "cxl");
+	EXPECT_EQ(d.nr_buffers, 0u);
+	segment_desc_fini(&d);
+}
+
+/* Builds with several protocols publish an array, and each buffer says whose it is. */
+TEST(protocol_arrays)
+{
+	struct segment_desc d;
+
+	ASSERT_EQ(decode("{\"name\":\"n\",\"protocol\":[\"rdma\",\"tcp\"],\"tcp_data_port\":15002,"
+			 "\"buffers\":["
+			 "{\"name\":\"cpu:0\",\"addr\":4096,\"length\":8,\"rkey\":[1],\"protocol\":"
+			 "\"rdma\"},"
+			 "{\"name\":\"n\",\"addr\":8192,\"length\":8,\"protocol\":\"tcp\"},"
+			 "{\"name\":\"n\",\"addr\":16384,\"length\":8}]}",
+			 &d),
+		  0);
+	EXPECT_STREQ(d.protocol, "tcp");
+	EXPECT_EQ(d.tcp_data_port, 15002);
+	ASSERT_EQ(d.nr_buffers, 2u);
+	EXPECT_EQ(d.buffers[0].addr, 8192u);
+	EXPECT_EQ(d.buffers[1].addr, 16384u);
+	segment_desc_fini(&d);
+
+	ASSERT_EQ(decode("{\"name\":\"n\",\"protocol\":[\"cxl\",\"hip\"]}", &d), 0);
+	EXPECT_STREQ(d.protocol, "hip");
+	segment_desc_fini(&d);
+	ASSERT_EQ(decode("{\"name\":\"n\",\"protocol\":[\"new\"]}", &d), 0);
+	EXPECT_STREQ(d.protocol, "new");
+	segment_desc_fini(&d);
+}
+
+TEST(copy_is_deep)
+{
+	struct segment_desc d = sample(), c;
+	char *a, *b;
+
+	d.host = (char *)"10.0.0.1";
+	ASSERT_EQ(segment_desc_copy(&d, &c), 0);
+	EXPECT_TRUE(c.name != d.name && c.buffers != d.buffers &&
+		    c.buffers[1].name != d.buffers[1].name);
+	EXPECT_STREQ(c.host, "10.0.0.1");
+	a = encode(&d);
+	b = encode(&c);
+	EXPECT_STREQ(a, b);
+	free(a);
+	free(b);
+	segment_desc_fini(&c);
+	EXPECT_TRUE(!c.name && !c.buffers);
+	segment_desc_fini(&c);
+
+	ASSERT_EQ(segment_desc_copy(&(struct segment_desc){ 0 }, &c), 0);
+	EXPECT_TRUE(!c.name && !c.host);
+	segment_desc_fini(&c);
+}
+
+TEST(timestamp)
+{
+	char text[SEGMENT_TIMESTAMP_BYTES];
+	struct tm tm = { 0 };
+	int us, n = 0;
+
+	segment_timestamp(text);
+	EXPECT_EQ(sscanf(text, "%4d-%2d-%2d %2d:%2d:%2d.%6d%n", &tm.tm_year, &tm.tm_mon,
+			 &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &us, &n),
+		  7);
+	EXPECT_EQ(n, 26);
+	EXPECT_EQ(strlen(text), 26u);
+}
+
+TEST(rpc_meta)
+{
+	struct rpc_meta m = { .host = "2001:db8::1", .port = 15003 }, back;
+	struct buf b = BUF_INIT;
+
+	ASSERT_EQ(rpc_meta_encode(&m, &b), 0);
+	EXPECT_EQ(b.len, strlen("{\"ip_or_host_name\":\"2001:db8::1\",\"rpc_port\":15003}"));
+	EXPECT_MEMEQ(b.data, "{\"ip_or_host_name\":\"2001:db8::1\",\"rpc_port\":15003}", b.len);
+	ASSERT_EQ(rpc_meta_decode((char *)b.data, b.len, &back), 0);
+	EXPECT_STREQ(back.host, m.host);
+	EXPECT_EQ(back.port, 15003);
+	buf_fini(&b);
+	EXPECT_EQ(rpc_meta_encode(&(struct rpc_meta){ .host = "h" }, &b), -EINVAL);
+	EXPECT_EQ(rpc_meta_encode(&(struct rpc_meta){ .port = 1 }, &b), -EINVAL);
+	memset(m.host, 'x', sizeof(m.host));
+	EXPECT_EQ(rpc_meta_encode(&m, &b), -EINVAL);
+}
+
+TEST(rpc_meta_refused)
+{
+	static const char *const bad[] = {
+		"null",
+		"{}",
+		"{\"ip_or_host_name\":\"h\"}",
+		"{\"rpc_port\":1}",
+		"{\"ip_or_host_name\":\"\",\"rpc_port\":1}",
+		"{\"ip_or_host_name\":\"h\",\"rpc_port\":0}",
+		"{\"ip_or_host_name\":\"h\",\"rpc_port\":65536}",
+		"{\"ip_or_host_name\":\"h\",\"rpc_port\":\"1\"}",
+		"{\"ip_or_host_name\":null,\"rpc_port\":1}",
+		"{\"ip_or_host_name\":\"h\",\"rpc_port\":-1}",
+	};
+	struct rpc_meta m;
+	char text[400];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (rpc_meta_decode(bad[i], strlen(bad[i]), &m) != -EBADMSG)
+			MCTEST_FAIL("accepted: %s", bad[i]);
+	for (int len = 255; len < 257; len++) {
+		snprintf(text, sizeof(text), "{\"ip_or_host_name\":\"%0*d\",\"rpc_port\":1}", len,
+			 0);
+		EXPECT_EQ(rpc_meta_decode(text, strlen(text), &m), len < 256 ? 0 : -EBADMSG);
+	}
+}
+
+TEST(notify)
+{
+	static const char text[] = "{\"name\":\"a\",\"notify_msg\":\"\\u4e2d \\\"x\\\"\"}";
+	struct notify_json n;
+	struct buf b = BUF_INIT;
+
+	ASSERT_EQ(notify_json_decode(text, strlen(text), &n), 0);
+	EXPECT_STREQ(n.name, "a");
+	EXPECT_STREQ(n.msg, "\xe4\xb8\xad \"x\"");
+	ASSERT_EQ(notify_json_encode(&n, &b), 0);
+	EXPECT_EQ(b.len, strlen(text));
+	EXPECT_MEMEQ(b.data, text, b.len);
+	notify_json_fini(&n);
+	notify_json_fini(&n);
+	buf_fini(&b);
+
+	ASSERT_EQ(notify_json_decode("{}", 2, &n), 0);
+	EXPECT_STREQ(n.msg, "");
+	notify_json_fini(&n);
+	EXPECT_EQ(notify_json_decode("null\n", 5, &n), -EBADMSG);
+	EXPECT_EQ(notify_json_decode("{\"name\":1}", 10, &n), -EBADMSG);
+}
