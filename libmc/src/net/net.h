@@ -76,6 +76,7 @@ int net_peer_cred(int fd, struct net_cred *out); /* Unix sockets; -EOPNOTSUPP on
 enum net_frame_flag {
 	NET_REPLY = 1,  /* answers the request of the same id */
 	NET_ONEWAY = 2, /* a request that gets no reply */
+	NET_FDS = 4,	/* file descriptors travel with the first byte of this frame; net sets and checks it itself */
 };
 
 struct net_frame {
@@ -94,7 +95,7 @@ int net_frame_decode(const uint8_t in[NET_FRAME_BYTES], struct net_frame *f); /*
 
 struct conn;
 
-/* A request that the other end sent. Lives from payload() (or request()) until conn_reply() or conn_drop_request(). */
+/* A request that the other end sent. Lives from payload() (or request()) until conn_reply(); NET_ONEWAY: until request() ends. */
 struct conn_req {
 	struct conn *conn;
 	struct net_frame frame;
@@ -116,8 +117,8 @@ struct conn_ops {
 	 * request is gone when this returns). */
 	void (*request)(struct conn_req *r);
 
-	/* The stream ended (@err 0: the peer closed in order). Open calls were failed before, requests in payload() state are
-	 * gone, requests not yet answered must still be ended with conn_reply() (it frees them quietly). Last callback. */
+	/* The stream ended (@err 0: the peer closed in order, or conn_close()). Open calls were failed before, requests in
+	 * payload() state are gone (the handler frees what it hung on them), requests not yet answered must still be ended with conn_reply() (it frees them quietly). Last callback. */
 	void (*closed)(struct conn *c, int err);
 };
 
@@ -130,7 +131,7 @@ struct conn_limits {
 int conn_open(struct loop *l, int fd, const struct conn_ops *ops, const struct conn_limits *lim, void *user,
 	      struct conn **out);
 void conn_close(struct conn *c); /* closed() follows, from the loop, not from within; queued output is dropped */
-void conn_drain(struct conn *c); /* takes no new requests, closes when the last reply has left */
+void conn_drain(struct conn *c); /* refuses new requests with -ESHUTDOWN, closes when the last reply has left */
 void *conn_user(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 int conn_fd(const struct conn *c);
@@ -138,7 +139,8 @@ uint64_t conn_out_bytes(const struct conn *c);
 
 /*
  * Answers and frees @r. @body is copied. @payload (may be NULL) is not: the memory must stay until @sent(@arg) is called, which
- * always happens once, on success and on a dead stream. @fds are duplicated.
+ * always happens once, on success and on a dead stream; it may happen before conn_reply() returns. The iovec array is copied.
+ * @fds are duplicated.
  */
 struct conn_reply {
 	int status;
@@ -157,6 +159,7 @@ void conn_reply_status(struct conn_req *r, int status);
 /*
  * A request to the other end. @done runs once: status 0 or the peer's errno, -ETIMEDOUT, -ECONNRESET. @body in it is valid during
  * the call. NULL @done sends NET_ONEWAY. Replies to calls carry no payload.
+ * Fails, without @done, with -ECONNRESET, -EMSGSIZE, -ENOMEM, or -ENOBUFS while more than out_bytes_max are queued.
  */
 typedef void (*conn_done)(void *arg, int status, const uint8_t *body, size_t len);
 int conn_call(struct conn *c, uint16_t type, const void *body, size_t len, uint64_t deadline_ns, conn_done done, void *arg);
@@ -173,7 +176,10 @@ void listener_close(struct listener *li);
 
 struct mux;
 
-/* One request; the caller's memory from mux_submit() until mux_wait()/mux_poll() saw it done or mux_cancel() returned. */
+/*
+ * One request; the caller's memory, with all that it points to, from mux_submit() until mux_wait()/mux_poll() saw it done or
+ * mux_cancel() returned. One thread at a time may use it.
+ */
 struct mux_req {
 	/* In: */
 	uint16_t type;
@@ -183,15 +189,16 @@ struct mux_req {
 	int nr_out;
 	const struct iovec *in;	 /* where a reply's payload goes; more than fits fails the request with -EMSGSIZE */
 	int nr_in;
+	const int *out_fds; /* to pass along (Unix sockets only) */
+	int nr_out_fds;
 	/* Out, valid when done: */
 	int status; /* 0, the peer's errno, -ECONNRESET, -ETIMEDOUT, -EBADMSG */
-	struct buf reply; /* the reply's body; buf_fini() is the caller's */
+	struct buf reply; /* the reply's body; zero before the first use, memory is used again; buf_fini() is the caller's */
 	uint64_t got;	  /* payload bytes placed in @in */
 	int nr_fds, fds[NET_FDS_MAX]; /* the caller's to close */
 	/* mux's own: */
 	struct list node;
-	uint64_t id;
-	size_t sent;
+	uint64_t id, out_len, in_len, sent;
 	int state;
 	void *waiter;
 };
@@ -204,7 +211,7 @@ int mux_fd(const struct mux *m);     /* to watch for EPOLLRDHUP; nothing else */
 
 /*
  * Queues @r and sends what the socket takes. Several requests submitted before a wait share system calls when @more is set
- * on all but the last. Fails only before anything was queued (-ECONNRESET, -EMSGSIZE): then @r was never submitted.
+ * on all but the last. Fails only before anything was queued (-ECONNRESET, -EMSGSIZE, -EINVAL): then @r was never submitted.
  */
 int mux_submit(struct mux *m, struct mux_req *r, bool more);
 

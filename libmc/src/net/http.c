@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+/* One HTTP request at a time on libcurl; each thread keeps its handle, and with it the connection. */
+#include <curl/curl.h>
+#include <pthread.h>
+
+#include "base/log.h"
+#include "net/net.h"
+
+#define CONNECT_MS_MAX 10000
+
+static struct {
+	pthread_once_t once;
+	pthread_key_t key;
+	int err;
+} http = { .once = PTHREAD_ONCE_INIT };
+
+static void handle_free(void *handle)
+{
+	curl_easy_cleanup(handle);
+}
+
+static void http_init(void)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) || pthread_key_create(&http.key, handle_free))
+		http.err = -EIO;
+}
+
+static CURL *handle_get(void)
+{
+	CURL *h;
+
+	pthread_once(&http.once, http_init);
+	if (http.err)
+		return NULL;
+	h = pthread_getspecific(http.key);
+	if (h) {
+		curl_easy_reset(h); /* keeps live connections */
+		return h;
+	}
+	h = curl_easy_init();
+	if (h && pthread_setspecific(http.key, h)) {
+		curl_easy_cleanup(h);
+		return NULL;
+	}
+	return h;
+}
+
+struct answer {
+	struct buf *buf;
+	size_t max;
+	bool too_long;
+};
+
+static size_t take(char *data, size_t size, size_t nr, void *arg)
+{
+	struct answer *a = arg;
+	size_t len = size * nr;
+
+	if (len > a->max - a->buf->len) {
+		a->too_long = true;
+		return 0;
+	}
+	buf_put(a->buf, data, len);
+	return a->buf->err ? 0 : len;
+}
+
+static int status_of(CURLcode code, const struct answer *a)
+{
+	switch (code) {
+	case CURLE_OPERATION_TIMEDOUT:
+		return -ETIMEDOUT;
+	case CURLE_COULDNT_CONNECT:
+		return -ECONNREFUSED;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
+		return -EHOSTUNREACH;
+	case CURLE_WRITE_ERROR:
+		return a->too_long ? -EMSGSIZE : a->buf->err ? a->buf->err : -EIO;
+	default:
+		return -EIO;
+	}
+}
+
+static int set_method(CURL *h, const char *method, const void *body, size_t len)
+{
+	CURLcode bad = 0;
+
+	if (!strcmp(method, "HEAD"))
+		return curl_easy_setopt(h, CURLOPT_NOBODY, 1L) ? -EIO : 0;
+	if (body) {
+		bad |= curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+		bad |= curl_easy_setopt(h, CURLOPT_POSTFIELDS, len ? body : "");
+	}
+	bad |= curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method);
+	return bad ? -EIO : 0;
+}
+
+static int set_target(CURL *h, const char *url, uint64_t deadline_ns)
+{
+	int ms = deadline_left_ms(deadline_ns);
+	CURLcode bad = 0;
+
+	if (!ms)
+		return -ETIMEDOUT;
+	bad |= curl_easy_setopt(h, CURLOPT_URL, url);
+	bad |= curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
+	bad |= curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+	bad |= curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, ms < 0 ? 0L : (long)ms);
+	bad |= curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, ms < 0 ? (long)CONNECT_MS_MAX : (long)MIN(ms, CONNECT_MS_MAX));
+	return bad ? -EIO : 0;
+}
+
+static int set_headers(CURL *h, const char *content_type, struct curl_slist **out)
+{
+	struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* no pause before the body */
+	struct buf line = BUF_INIT;
+	struct curl_slist *more = NULL;
+
+	if (list && content_type) {
+		buf_printf(&line, "Content-Type: %s", content_type);
+		buf_put_u8(&line, 0);
+		more = line.err ? NULL : curl_slist_append(list, (char *)line.data);
+		buf_fini(&line);
+	}
+	if (!list || (content_type && !more)) {
+		curl_slist_free_all(list);
+		return -ENOMEM;
+	}
+	*out = list;
+	return curl_easy_setopt(h, CURLOPT_HTTPHEADER, list) ? -EIO : 0;
+}
+
+static int perform(CURL *h, const char *url, struct answer *a)
+{
+	char why[CURL_ERROR_SIZE] = "";
+	CURLcode code;
+	long status = 0;
+	int ret;
+
+	curl_easy_setopt(h, CURLOPT_ERRORBUFFER, why);
+	curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
+	curl_easy_setopt(h, CURLOPT_WRITEDATA, a);
+	code = curl_easy_perform(h);
+	curl_easy_setopt(h, CURLOPT_ERRORBUFFER, NULL);
+	if (code) {
+		ret = status_of(code, a);
+		err_note("%s: %s", url, a->too_long ? "the answer is too long" : why[0] ? why : curl_easy_strerror(code));
+		return ret;
+	}
+	curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &status);
+	return status > 0 ? (int)status : -EIO;
+}
+
+int http_request(const char *method, const char *url, const char *content_type, const void *body, size_t len, size_t max,
+		 uint64_t deadline_ns, struct buf *answer)
+{
+	struct answer a = { .buf = answer, .max = max };
+	struct curl_slist *headers = NULL;
+	CURL *h = handle_get();
+	int ret;
+
+	if (!h)
+		return -ENOMEM;
+	buf_reset(answer);
+	ret = set_target(h, url, deadline_ns);
+	if (!ret)
+		ret = set_method(h, method, body, len);
+	if (!ret)
+		ret = set_headers(h, content_type, &headers);
+	if (!ret)
+		ret = perform(h, url, &a);
+	curl_easy_reset(h); /* nothing in it points to our caller any more */
+	curl_slist_free_all(headers);
+	return ret;
+}
+
+int http_escape(const char *text, struct buf *out)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (; *text; text++) {
+		unsigned char ch = (unsigned char)*text;
+
+		if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+		    strchr("-._~", ch)) {
+			buf_put_u8(out, ch);
+			continue;
+		}
+		buf_put_u8(out, '%');
+		buf_put_u8(out, (uint8_t)hex[ch >> 4]);
+		buf_put_u8(out, (uint8_t)hex[ch & 15]);
+	}
+	return out->err;
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The receiving half of a mux: replies, small ones through a buffer, large ones straight into the caller's memory. */
+#include "base/log.h"
+#include "net/mux_private.h"
+
+#define RX_PIECES 256
+#define RX_NOW_BYTES (1 * MiB) /* per call under the lock */
+
+static void bad_stream(struct mux *m, const char *what)
+{
+	log_warn_limited("%s sent %s; closing the connection", m->peer, what);
+	mux_break(m, -EBADMSG);
+}
+
+/* ---- from one state to the next ---- */
+
+static struct mux_req *find(struct mux *m, uint64_t id)
+{
+	struct mux_req *r;
+
+	/* Replies come about in the order of the requests, so this ends soon. */
+	list_for_each_entry(r, &m->waitq, node)
+		if (r->id == id)
+			return r;
+	return NULL;
+}
+
+static void skip(struct mux *m, uint64_t n)
+{
+	m->cur = NULL;
+	m->left = n;
+	m->state = n ? RX_SKIP : RX_HEADER;
+}
+
+static void reply_done(struct mux *m)
+{
+	struct mux_req *r = m->cur;
+
+	m->cur = NULL;
+	m->state = RX_HEADER;
+	r->got = m->frame.payload_len;
+	mux_complete(m, r, m->frame.status);
+}
+
+static void body_done(struct mux *m)
+{
+	struct mux_req *r = m->cur;
+
+	if (m->frame.payload_len > r->in_len) {
+		skip(m, m->frame.payload_len);
+		mux_complete(m, r, m->frame.status ? m->frame.status : -EMSGSIZE);
+		return;
+	}
+	m->left = m->frame.payload_len;
+	m->walk = (struct iov_walk){ .iov = r->in, .nr = r->nr_in };
+	m->state = RX_PAYLOAD;
+	if (!m->left)
+		reply_done(m);
+}
+
+static void begin_reply(struct mux *m, struct mux_req *r)
+{
+	m->cur = r;
+	m->left = m->frame.body_len;
+	m->state = RX_BODY;
+	buf_reset(&r->reply);
+	if (m->left && !buf_push(&r->reply, m->left)) {
+		skip(m, m->frame.body_len + m->frame.payload_len);
+		mux_complete(m, r, -ENOMEM);
+		return;
+	}
+	if (!m->left)
+		body_done(m);
+}
+
+static void header_done(struct mux *m, const uint8_t *head)
+{
+	int fds[NET_FDS_MAX], nr_fds = 0;
+	struct mux_req *r;
+	bool reply;
+
+	if (net_frame_decode(head, &m->frame) || net_fds_claim(&m->box, &m->frame, &nr_fds, fds)) {
+		bad_stream(m, "a malformed frame");
+		return;
+	}
+	reply = m->frame.flags & NET_REPLY;
+	if (reply ? m->frame.id >= m->next_id || !m->frame.id : !(m->frame.flags & NET_ONEWAY)) {
+		net_fds_close(&nr_fds, fds);
+		bad_stream(m, reply ? "an answer to nothing that was asked" : "a request, which this end does not serve");
+		return;
+	}
+	r = reply ? find(m, m->frame.id) : NULL;
+	if (!r) { /* cancelled meanwhile, or one way */
+		net_fds_close(&nr_fds, fds);
+		skip(m, m->frame.body_len + m->frame.payload_len);
+		return;
+	}
+	memcpy(r->fds, fds, (size_t)nr_fds * sizeof(int));
+	r->nr_fds = nr_fds;
+	begin_reply(m, r);
+}
+
+/* @n bytes of the current state are in place. */
+static void advance(struct mux *m, uint64_t n)
+{
+	m->left -= n;
+	if (m->state == RX_PAYLOAD)
+		iov_advance(&m->walk, n);
+	if (m->left)
+		return;
+	if (m->state == RX_BODY)
+		body_done(m);
+	else if (m->state == RX_PAYLOAD)
+		reply_done(m);
+	else
+		m->state = RX_HEADER;
+}
+
+static uint8_t *body_at(struct mux *m)
+{
+	return m->cur->reply.data + (m->frame.body_len - m->left);
+}
+
+static void parse(struct mux *m)
+{
+	while (!m->broken) {
+		size_t have = m->end - m->pos;
+		uint64_t n = MIN((uint64_t)have, m->left);
+		const uint8_t *p = m->rbuf + m->pos;
+
+		if (m->state == RX_HEADER) {
+			if (have < NET_FRAME_BYTES)
+				return;
+			m->pos += NET_FRAME_BYTES;
+			header_done(m, p);
+			continue;
+		}
+		if (!n)
+			return;
+		m->pos += n;
+		if (m->state == RX_BODY)
+			memcpy(body_at(m), p, n);
+		if (m->state == RX_PAYLOAD) {
+			struct iov_walk at = m->walk;
+
+			iov_fill(&at, p, n);
+		}
+		advance(m, n);
+	}
+}
+
+/* ---- reading ---- */
+
+/* Room in the buffer. With a large payload due, little: the rest of it is then read straight into place. */
+static size_t room(const struct mux *m)
+{
+	const struct mux_req *next = list_first(&m->waitq, struct mux_req, node);
+
+	if (m->state != RX_SKIP && next && next->in_len >= MUX_LARGE)
+		return 2 * KiB;
+	return MUX_RBUF;
+}
+
+/*
+ * Where the next bytes go: the rest of a body or payload, then the buffer; @whole: only the former, all of it.
+ * Return: pieces; *@direct: the bytes of those that are not the buffer.
+ */
+int mux_pieces(struct mux *m, struct iovec *iov, int max, bool whole, uint64_t *direct)
+{
+	uint64_t most = whole ? UINT64_MAX : RX_NOW_BYTES;
+	int nr = 0;
+
+	*direct = 0;
+	if (m->state == RX_BODY)
+		iov[nr++] = (struct iovec){ body_at(m), MIN(m->left, most) };
+	else if (m->state == RX_PAYLOAD)
+		nr = iov_rest(&m->walk, iov, max - 1, MIN(m->left, most));
+	for (int i = 0; i < nr; i++)
+		*direct += iov[i].iov_len;
+	memmove(m->rbuf, m->rbuf + m->pos, m->end - m->pos);
+	m->end -= m->pos;
+	m->pos = 0;
+	if (!nr || (!whole && *direct == m->left))
+		iov[nr++] = (struct iovec){ m->rbuf + m->end, room(m) - m->end };
+	return nr;
+}
+
+ssize_t mux_recv(struct mux *m, struct iovec *iov, int nr, int flags)
+{
+	struct msghdr h = { .msg_iov = iov, .msg_iovlen = (size_t)nr };
+	union net_control control;
+	ssize_t n;
+
+	if (m->is_unix) {
+		h.msg_control = control.bytes;
+		h.msg_controllen = sizeof(control);
+	}
+	do
+		n = recvmsg(m->fd, &h, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR && flags & MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	/* box is the reader's, as rbuf is. */
+	if (m->is_unix && net_fds_collect(&h, &m->box))
+		return -EBADMSG;
+	return n ? n : -ECONNRESET;
+}
+
+void mux_received(struct mux *m, ssize_t n, uint64_t direct)
+{
+	if (m->broken || n == -EAGAIN)
+		return;
+	if (n == -EBADMSG) {
+		bad_stream(m, "more file descriptors than a frame may carry");
+		return;
+	}
+	if (n < 0) {
+		if (m->state != RX_HEADER || m->end != m->pos)
+			log_warn_limited("%s ended the stream in the middle of a frame", m->peer);
+		mux_break(m, -ECONNRESET);
+		return;
+	}
+	direct = MIN((uint64_t)n, direct);
+	m->end += (size_t)n - direct;
+	if (direct)
+		advance(m, direct);
+	parse(m);
+}
+
+ssize_t mux_read_now(struct mux *m)
+{
+	struct iovec iov[RX_PIECES];
+	uint64_t direct;
+	int nr = mux_pieces(m, iov, RX_PIECES, false, &direct);
+	ssize_t n = mux_recv(m, iov, nr, MSG_DONTWAIT);
+
+	mux_received(m, n, direct);
+	return n;
+}
