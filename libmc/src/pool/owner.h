@@ -5,34 +5,51 @@
  *
  *	 clients on this node ── Unix socket ──┐                    ┌── TCP ── master (join, publish, withdraw; drops come back)
  *	 clients elsewhere ──────── TCP ───────┴── owner thread ────┘
+ *
+ * While the master is away reads go on, commits and puts end with -ENOTCONN; it is looked for until the owner is closed, and
+ * told everything again when it is found.
  */
 #ifndef MC_OWNER_H
 #define MC_OWNER_H
+
+#include <sys/types.h>
 
 #include "base/base.h"
 #include "pool/pool.h"
 
 struct owner;
 
+/* Limits; what is over one is refused with the code named. */
+#define OWNER_CLIENTS_MAX 4096		/* connections and processes still holding space; more: closed at once */
+#define OWNER_REQUESTS_MAX 256		/* unanswered requests of one client; more: its socket is not read */
+#define OWNER_PENDING_MAX (1u << 20)	/* objects waiting for the master's word; more: -EAGAIN */
+#define OWNER_PUBLISH_NS (5 * 1000000000ull) /* how long a commit or put may wait for the master: -ENOTCONN */
+#define OWNER_LEASE_NS (10 * 1000000000ull) /* until a master says otherwise */
+
 struct owner_opts {
-	struct pool *pool;	/* taken over; NULL: made from @pool_opts */
+	struct pool *pool;	/* taken over on success; NULL: made from @pool_opts */
 	struct pool_opts pool_opts;
 	const char *master;	/* "host:port", "unix:/path" */
-	const char *segment;	/* engine segment name that reaches the regions from other nodes; may be NULL at first */
+	const char *segment;	/* engine segment name that reaches the regions from other nodes; may be NULL */
 	const char *unix_path;	/* "unix:…"; NULL: an abstract name from the pool id */
 	const char *listen;	/* "host:port" for other nodes; NULL: this node only; port 0: any */
 	const char *advertise;	/* "host:port" told to others; NULL: what was bound */
-	unsigned refill_batch;	/* items per PUBLISH when refilling; 0: 4096 */
+	unsigned refill_batch;	/* items per PUBLISH when refilling; 0: 1024 */
+	gid_t group;		/* members may use the Unix socket, beside this user and root; 0: nobody else */
 };
 
-/* Starts the thread. Does not wait for the master: owner_joined() does. */
+/*
+ * Starts the thread. Does not wait for the master: owner_joined() does. Resolves @listen, so it may block as long as the resolver
+ * does. -EINVAL: an address; -EADDRINUSE: another process listens there; pool_create()'s errors.
+ */
 int owner_open(const struct owner_opts *o, struct owner **out);
 
 /*
- * Orderly end: no new work, grants outstanding with live clients are waited for until the deadline, the master is told,
- * clients see pool_view dead. Then everything is freed.
+ * Orderly end: no new work; clients see view_dead() and the end of the stream, and are waited for until the deadline when they hold
+ * granted space; the master is told. Then everything is freed, the pool too.
+ * Return: 0; -EBUSY: a process that still lives kept granted space, so the memory must not be adopted.
  */
-void owner_close(struct owner *ow, uint64_t deadline_ns);
+int owner_close(struct owner *ow, uint64_t deadline_ns);
 
 /* Waits until the master knows this pool and all its objects. -ETIMEDOUT; -EPROTO version; -ECONNREFUSED at the deadline. */
 int owner_joined(struct owner *ow, uint64_t deadline_ns);
@@ -42,9 +59,9 @@ const char *owner_unix_path(const struct owner *ow);
 const char *owner_addr(const struct owner *ow); /* what is told to others; "" when this node only */
 void owner_pool_id(const struct owner *ow, uint8_t out[16]);
 void owner_stat(struct owner *ow, struct pool_stat *out); /* any thread */
-int owner_status_json(struct owner *ow, struct buf *out);  /* any thread */
+int owner_status_json(struct owner *ow, struct buf *out);  /* any thread; one JSON object, no newline */
 
-/* Refuses puts, keeps serving reads: SIGTERM's first half. */
+/* Refuses grants and puts with -ESHUTDOWN, keeps serving reads and commits of space granted before: SIGTERM's first half. */
 void owner_drain(struct owner *ow);
 
 #endif

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+/* An owner's life: opened, drained, closed; and what other threads ask it. */
+#include "pool/owner.h"
+
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "pool/owner_private.h"
+
+#define CLOSING_TICK_NS (20 * NSEC_PER_MSEC)
+
+/* ---- opening ---- */
+
+static int copy_text(char *dst, const char *src, const char *what)
+{
+	if (src && strlen(src) >= NET_ADDR_TEXT) {
+		log_err("owner: %s is longer than %d characters: %s", what, NET_ADDR_TEXT - 1, src);
+		return -EINVAL;
+	}
+	snprintf(dst, NET_ADDR_TEXT, "%s", src ? src : "");
+	return 0;
+}
+
+static int copy_opts(struct owner *ow, const struct owner_opts *o)
+{
+	int ret;
+
+	if (!o->master || !o->master[0]) {
+		log_err("owner: no master address");
+		return -EINVAL;
+	}
+	ret = copy_text(ow->master, o->master, "master address");
+	if (!ret)
+		ret = copy_text(ow->segment, o->segment, "segment name");
+	if (!ret)
+		ret = copy_text(ow->unix_path, o->unix_path, "unix path");
+	ow->refill_batch = o->refill_batch ? MIN(o->refill_batch, (unsigned)BATCH_MAX) : REFILL_BATCH;
+	ow->group = o->group;
+	return ret;
+}
+
+static void default_unix_path(struct owner *ow)
+{
+	const uint8_t *id = ow->view->dir->pool_id;
+	size_t at = (size_t)snprintf(ow->unix_path, sizeof(ow->unix_path), "unix:@mooncake-pool-");
+
+	for (int i = 0; i < 16; i++)
+		at += (size_t)snprintf(ow->unix_path + at, sizeof(ow->unix_path) - at, "%02x", id[i]);
+}
+
+static int listen_at(const char *text, bool local, int *fd)
+{
+	struct net_addr a;
+	int ret;
+
+	ret = net_addr_parse(text, 0, &a);
+	if (ret)
+		return ret;
+	if (net_addr_is_unix(&a) != local) {
+		log_err("owner: %s is not %s address", text, local ? "a unix:" : "a host:port");
+		return -EINVAL;
+	}
+	ret = net_listen(&a, SOMAXCONN, fd);
+	if (ret)
+		log_err("owner: cannot listen at %s: %s", text, strerror(-ret));
+	return ret;
+}
+
+static bool is_wildcard(const char *host)
+{
+	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::") || !host[0];
+}
+
+/* What others are told: @advertise, or what was bound; for "every address" the host by which the engine is reached. */
+static int choose_addr(struct owner *ow, const struct owner_opts *o, int fd)
+{
+	char host[NET_ADDR_TEXT], seg_host[NET_ADDR_TEXT];
+	struct net_addr a = { .len = sizeof(a.ss) };
+	uint16_t port;
+	bool v6;
+	int ret;
+
+	if (o->advertise)
+		return copy_text(ow->addr, o->advertise, "advertised address");
+	if (getsockname(fd, (struct sockaddr *)&a.ss, &a.len))
+		return -errno;
+	net_addr_format(&a, ow->addr, sizeof(ow->addr));
+	ret = net_split_host_port(ow->addr, host, sizeof(host), &port);
+	if (ret || !is_wildcard(host))
+		return ret;
+	if (net_split_host_port(ow->segment, seg_host, sizeof(seg_host), &port) || is_wildcard(seg_host)) {
+		log_err("owner: %s listens on every address: say which one others shall use", ow->addr);
+		return -EINVAL;
+	}
+	port = net_addr_port(&a);
+	v6 = strchr(seg_host, ':');
+	ret = snprintf(ow->addr, sizeof(ow->addr), "%s%s%s:%u", v6 ? "[" : "", seg_host, v6 ? "]" : "", port);
+	return (size_t)ret < sizeof(ow->addr) ? 0 : -EINVAL;
+}
+
+static int listen_all(struct owner *ow, const struct owner_opts *o)
+{
+	int unix_fd, tcp_fd = -1, ret;
+
+	if (!ow->unix_path[0])
+		default_unix_path(ow);
+	ret = listen_at(ow->unix_path, true, &unix_fd);
+	if (ret)
+		return ret;
+	if (o->listen) {
+		ret = listen_at(o->listen, false, &tcp_fd);
+		if (!ret)
+			ret = choose_addr(ow, o, tcp_fd);
+	}
+	if (!ret)
+		return serve_open(ow, unix_fd, tcp_fd);
+	close(unix_fd);
+	if (tcp_fd >= 0)
+		close(tcp_fd);
+	return ret;
+}
+
+static void evicted(void *arg, const struct key *key, uint64_t gen)
+{
+	withdraw_add(arg, key, gen);
+}
+
+static void ticked(struct loop_timer *t)
+{
+	struct owner *ow = container_of(t, struct owner, tick);
+	uint64_t now = clock_now_ns();
+
+	if (ow->closing) {
+		serve_farewell(ow);
+	} else {
+		pool_drain_touches(ow->pool, now);
+		link_tick(ow);
+		serve_tick(ow, now);
+	}
+	put_tick(ow, now);
+	loop_timer_set(ow->loop, t, now + (ow->closing ? CLOSING_TICK_NS : OWNER_TICK_NS), ticked);
+}
+
+static int begin(void *arg)
+{
+	struct owner *ow = arg;
+	int ret;
+
+	ret = loop_timer_set(ow->loop, &ow->tick, clock_now_ns() + OWNER_TICK_NS, ticked);
+	if (!ret)
+		link_start(ow);
+	return ret;
+}
+
+static void init(struct owner *ow)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&ow->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&ow->lock, NULL);
+	list_init(&ow->clients);
+	list_init(&ow->puts);
+	list_init(&ow->publish.queue);
+	list_init(&ow->publish.sent);
+	withdraw_init(ow);
+	random_bytes(ow->id, sizeof(ow->id));
+	node_id(ow->node);
+	ow->seen.why = ow->link.why = -ECONNREFUSED;
+	for (int i = 0; i < POOL_REGIONS_MAX; i++)
+		ow->ro_fd[i] = -1;
+}
+
+static void owner_free(struct owner *ow)
+{
+	serve_stop(ow);
+	loop_close(ow->loop);
+	for (int i = 0; i < POOL_REGIONS_MAX; i++)
+		if (ow->ro_fd[i] >= 0)
+			close(ow->ro_fd[i]);
+	withdraw_fini(ow);
+	scratch_fini(&ow->scratch);
+	pthread_cond_destroy(&ow->changed);
+	pthread_mutex_destroy(&ow->lock);
+	free(ow);
+}
+
+int owner_open(const struct owner_opts *o, struct owner **out)
+{
+	struct owner *ow;
+	int ret;
+
+	ow = calloc(1, sizeof(*ow));
+	if (!ow)
+		return -ENOMEM;
+	init(ow);
+	ret = copy_opts(ow, o);
+	if (ret)
+		goto err_free;
+	ret = loop_open(&ow->loop);
+	if (ret)
+		goto err_free;
+	ow->pool = o->pool;
+	if (!ow->pool) {
+		ret = pool_create(&o->pool_opts, &ow->pool);
+		if (ret)
+			goto err_free;
+	}
+	ow->view = pool_view(ow->pool);
+	pool_on_evict(ow->pool, evicted, ow);
+	ret = listen_all(ow, o);
+	if (ret)
+		goto err_pool;
+	ret = begin(ow); /* nobody else is there yet */
+	if (ret)
+		goto err_pool;
+	ret = loop_start(ow->loop, "mc-owner");
+	if (ret)
+		goto err_link;
+	*out = ow;
+	return 0;
+
+err_link:
+	ow->link.stopped = true; /* loop_close() runs what the connector posted, which drops its result */
+	connector_join(ow);
+err_pool:
+	pool_on_evict(ow->pool, NULL, NULL);
+	serve_stop(ow);
+	loop_close(ow->loop);
+	ow->loop = NULL;
+	if (!o->pool)
+		pool_close(ow->pool);
+err_free:
+	owner_free(ow);
+	return ret;
+}
+
+/* ---- waiting for the loop ---- */
+
+/* True: the wait ended because of the deadline. The caller holds the lock. */
+static bool wait_change(struct owner *ow, uint64_t deadline_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
+
+	if (deadline_ns == DEADLINE_NEVER)
+		return pthread_cond_wait(&ow->changed, &ow->lock) == ETIMEDOUT;
+	return pthread_cond_timedwait(&ow->changed, &ow->lock, &ts) == ETIMEDOUT;
+}
+
+static bool wait_flag(struct owner *ow, const bool *flag, uint64_t deadline_ns)
+{
+	bool set;
+
+	pthread_mutex_lock(&ow->lock);
+	while (!*flag && !wait_change(ow, deadline_ns))
+		;
+	set = *flag;
+	pthread_mutex_unlock(&ow->lock);
+	return set;
+}
+
+int owner_joined(struct owner *ow, uint64_t deadline_ns)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&ow->lock);
+	while (!ow->seen.synced && !ow->seen.version)
+		if (wait_change(ow, deadline_ns))
+			break;
+	if (!ow->seen.synced)
+		ret = ow->seen.why ? ow->seen.why : -ETIMEDOUT;
+	pthread_mutex_unlock(&ow->lock);
+	return ret;
+}
+
+/* ---- closing ---- */
+
+static bool clients_quiet(const struct owner *ow)
+{
+	const struct client *c;
+
+	list_for_each_entry(c, &ow->clients, node)
+		if (c->pending || c->put || client_held_bytes(c))
+			return false;
+	return true;
+}
+
+static bool streams_gone(const struct owner *ow)
+{
+	const struct client *c;
+
+	if (ow->link.conn || ow->link.connector.running)
+		return false;
+	list_for_each_entry(c, &ow->clients, node)
+		if (c->conn || c->pending)
+			return false;
+	return true;
+}
+
+void owner_check(struct owner *ow)
+{
+	if (!ow->closing)
+		return;
+	pthread_mutex_lock(&ow->lock);
+	ow->seen.quiet = clients_quiet(ow);
+	ow->seen.empty = streams_gone(ow);
+	pthread_cond_broadcast(&ow->changed);
+	pthread_mutex_unlock(&ow->lock);
+}
+
+static int begin_drain(void *arg)
+{
+	struct owner *ow = arg;
+
+	if (ow->draining)
+		return 0;
+	ow->draining = true;
+	link_tick(ow);
+	return 0;
+}
+
+void owner_drain(struct owner *ow)
+{
+	loop_call(ow->loop, begin_drain, ow);
+}
+
+static int begin_close(void *arg)
+{
+	struct owner *ow = arg;
+
+	begin_drain(ow);
+	ow->closing = true;
+	serve_stop(ow);
+	pool_farewell(ow->pool);
+	serve_farewell(ow);
+	loop_timer_set(ow->loop, &ow->tick, clock_now_ns() + CLOSING_TICK_NS, ticked);
+	owner_check(ow);
+	return 0;
+}
+
+static int begin_leave(void *arg)
+{
+	struct owner *ow = arg;
+
+	publish_fail_all(ow, -ESHUTDOWN);
+	withdraw_flush(ow);
+	link_leave(ow);
+	return 0;
+}
+
+static int cut(void *arg)
+{
+	struct owner *ow = arg;
+
+	loop_timer_del(ow->loop, &ow->tick);
+	link_stop(ow);
+	serve_close(ow);
+	owner_check(ow);
+	return 0;
+}
+
+static int forget_clients(void *arg)
+{
+	struct owner *ow = arg;
+	int ret = clients_quiet(ow) ? 0 : -EBUSY;
+
+	serve_free(ow);
+	return ret;
+}
+
+int owner_close(struct owner *ow, uint64_t deadline_ns)
+{
+	int ret;
+
+	if (!ow)
+		return 0;
+	loop_call(ow->loop, begin_close, ow);
+	wait_flag(ow, &ow->seen.quiet, deadline_ns);
+	loop_call(ow->loop, begin_leave, ow);
+	wait_flag(ow, &ow->seen.left, deadline_after_ns(2 * OWNER_LEAVE_NS));
+	loop_call(ow->loop, cut, ow);
+	wait_flag(ow, &ow->seen.empty, DEADLINE_NEVER); /* every stream was closed, every connecting ends */
+	ret = loop_call(ow->loop, forget_clients, ow);
+	if (ret)
+		log_warn("owner: closed while a process that still lives may write to the pool");
+	loop_close(ow->loop);
+	ow->loop = NULL;
+	pool_close(ow->pool);
+	owner_free(ow);
+	return ret;
+}
+
+/* ---- asking ---- */
+
+const struct pool_view *owner_view(const struct owner *ow)
+{
+	return ow->view;
+}
+
+const char *owner_unix_path(const struct owner *ow)
+{
+	return ow->unix_path;
+}
+
+const char *owner_addr(const struct owner *ow)
+{
+	return ow->addr;
+}
+
+void owner_pool_id(const struct owner *ow, uint8_t out[16])
+{
+	memcpy(out, ow->view->dir->pool_id, 16);
+}
+
+struct ask {
+	struct owner *ow;
+	void *out;
+};
+
+static int ask_stat(void *arg)
+{
+	struct ask *a = arg;
+
+	pool_stat(a->ow->pool, a->out);
+	return 0;
+}
+
+void owner_stat(struct owner *ow, struct pool_stat *out)
+{
+	loop_call(ow->loop, ask_stat, &(struct ask){ ow, out });
+}
+
+static int ask_status(void *arg)
+{
+	struct ask *a = arg;
+
+	return owner_status_buf(a->ow, a->out);
+}
+
+int owner_status_json(struct owner *ow, struct buf *out)
+{
+	return loop_call(ow->loop, ask_status, &(struct ask){ ow, out });
+}

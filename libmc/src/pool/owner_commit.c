@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Commits: objects whose bytes are written become findable once the master agreed. One PUBLISH is under way at a time; what
+ * arrives meanwhile goes together in the next, so many small commits cost one round trip.
+ */
+#include "pool/owner_private.h"
+
+struct dropped {
+	struct hnode node; /* hash: the generation, which is unique and not chosen by others */
+};
+
+int commit_new(struct client *c, struct conn_req *r, uint32_t nr, size_t wire_bytes, struct commit **out)
+{
+	struct commit *cm;
+	size_t bytes;
+
+	if (check_mul((size_t)nr, sizeof(*cm->staged) + sizeof(*cm->status), &bytes) || check_add(bytes, sizeof(*cm), &bytes))
+		return -ENOMEM;
+	cm = calloc(1, bytes);
+	if (!cm)
+		return -ENOMEM;
+	*cm = (struct commit){
+		.client = c,
+		.req = r,
+		.nr = nr,
+		.wire_bytes = wire_bytes,
+		.deadline_ns = deadline_after_ns(OWNER_PUBLISH_NS),
+		.staged = (void *)(cm + 1),
+	};
+	cm->status = (void *)(cm->staged + nr);
+	list_init(&cm->node);
+	c->pending++;
+	*out = cm;
+	return 0;
+}
+
+/* ---- the end of a commit ---- */
+
+static bool was_dropped(struct publisher *p, uint64_t gen)
+{
+	struct hnode *n;
+
+	if (!p->dropped.count)
+		return false;
+	for (n = htab_first(&p->dropped, gen); n && n->hash != gen; n = htab_next(n))
+		;
+	return n;
+}
+
+static void settle_one(struct commit *cm, uint32_t i, int status)
+{
+	struct owner *ow = cm->client->ow;
+	const struct publish_item *it = staged_item(cm->staged[i]);
+	struct pool_holder *h = cm->own ? NULL : cm->client->holder;
+
+	cm->status[i] = status;
+	cm->nr_staged--;
+	if (status) {
+		ow->count.refused++;
+		pool_unstage(ow->pool, cm->staged[i], h);
+	} else if (was_dropped(&ow->publish, it->loc.gen)) {
+		/* Stored and removed before its own verdict came. The master forgets it, should it have come after a sweep. */
+		withdraw_add(ow, &it->key, it->loc.gen);
+		pool_unstage(ow->pool, cm->staged[i], NULL);
+	} else {
+		ow->count.committed++;
+		pool_publish(ow->pool, cm->staged[i]);
+	}
+	cm->staged[i] = NULL;
+}
+
+static void commit_reply(struct commit *cm)
+{
+	struct msg_statuses m = { .nr = cm->nr, .status = cm->status };
+	struct buf b = BUF_INIT;
+
+	if (cm->own) {
+		conn_reply_status(cm->req, cm->status[0]);
+		return;
+	}
+	msg_statuses_encode(&m, &b);
+	reply_buf(cm->req, &b);
+}
+
+static void commit_end(struct commit *cm)
+{
+	struct client *c = cm->client;
+
+	list_del(&cm->node);
+	commit_reply(cm);
+	free(cm);
+	c->pending--;
+	client_release(c);
+}
+
+void commit_settle(struct commit *cm, int status)
+{
+	for (uint32_t i = 0; i < cm->nr; i++)
+		if (cm->staged[i])
+			settle_one(cm, i, status);
+	commit_end(cm);
+}
+
+/* A refusal of all: the request gets the status itself, not a list. */
+static void commit_abandon(struct commit *cm, int status)
+{
+	struct client *c = cm->client;
+
+	for (uint32_t i = 0; i < cm->nr; i++)
+		if (cm->staged[i])
+			settle_one(cm, i, status);
+	list_del(&cm->node);
+	conn_reply_status(cm->req, status);
+	free(cm);
+	c->pending--;
+	client_release(c);
+}
+
+/* ---- publishing ---- */
+
+/* Verdicts in the order of the items that were sent: the staged ones of each commit of @sent. */
+static void settle_sent(struct owner *ow, const struct msg_statuses *m)
+{
+	struct publisher *p = &ow->publish;
+	uint32_t at = 0;
+	struct commit *cm, *tmp;
+
+	list_for_each_entry_safe(cm, tmp, &p->sent, node) {
+		for (uint32_t i = 0; i < cm->nr; i++)
+			if (cm->staged[i])
+				settle_one(cm, i, m->status[at++]);
+		commit_end(cm);
+	}
+}
+
+static void fail_sent(struct owner *ow, int status)
+{
+	struct commit *cm;
+
+	while ((cm = list_first(&ow->publish.sent, struct commit, node)))
+		commit_abandon(cm, status);
+}
+
+/*
+ * The stream died before the verdict. What has tries and time left goes to the front of the queue in its old order. What has not
+ * may be known to the master all the same: it forgets what is not told again before SYNCED.
+ */
+static void requeue_sent(struct owner *ow)
+{
+	struct publisher *p = &ow->publish;
+	struct commit *cm, *tmp;
+	struct list keep;
+
+	list_init(&keep);
+	list_for_each_entry_safe(cm, tmp, &p->sent, node) {
+		if (cm->tries < 2 && !deadline_passed(cm->deadline_ns) && !ow->link.stopped) {
+			list_del(&cm->node);
+			list_append(&keep, &cm->node);
+			p->nr_queued += cm->nr_staged;
+		} else {
+			commit_abandon(cm, -ENOTCONN);
+		}
+	}
+	list_splice(&keep, &p->queue);
+	list_splice(&p->queue, &keep);
+}
+
+void publish_forget_dropped(struct owner *ow)
+{
+	struct publisher *p = &ow->publish;
+
+	for (size_t i = 0; i < p->dropped.nr_slots; i++) {
+		while (p->dropped.slots[i]) {
+			struct hnode *n = p->dropped.slots[i];
+
+			htab_del(&p->dropped, n);
+			free(container_of(n, struct dropped, node));
+		}
+	}
+	htab_fini(&p->dropped);
+	p->dropped = HTAB_INIT;
+}
+
+int publish_dropped(struct owner *ow, uint64_t gen)
+{
+	struct dropped *d = calloc(1, sizeof(*d));
+	int ret;
+
+	if (!d)
+		return -ENOMEM;
+	ret = htab_add(&ow->publish.dropped, &d->node, gen);
+	if (ret)
+		free(d);
+	return ret;
+}
+
+static void published(void *arg, int status, const uint8_t *body, size_t len)
+{
+	struct owner *ow = arg;
+	struct publisher *p = &ow->publish;
+	struct scratch s = SCRATCH_INIT;
+	struct msg_statuses m = { 0 };
+	uint32_t sent = p->nr_sent;
+
+	p->busy = false;
+	p->nr_sent = 0;
+	if (!status) {
+		status = msg_statuses_decode(body, len, &s, &m);
+		if (!status && m.nr != sent)
+			status = -EBADMSG;
+		if (status)
+			link_lose(ow, "malformed answer to a publication");
+	} else if (status == -ETIMEDOUT) {
+		link_lose(ow, "no answer to a publication");
+	} else if (status == -ECONNRESET) {
+		link_lose(ow, NULL);
+	}
+	if (!status)
+		settle_sent(ow, &m);
+	else if (ow->link.state != LINK_UP)
+		requeue_sent(ow);
+	else
+		fail_sent(ow, status);
+	publish_forget_dropped(ow);
+	scratch_fini(&s);
+	publish_kick(ow);
+}
+
+/* Moves what fits one message from the queue to @sent. Return: how many objects. */
+static uint32_t take_queue(struct publisher *p)
+{
+	size_t bytes = 0;
+	uint32_t nr = 0;
+	struct commit *cm;
+
+	while ((cm = list_first(&p->queue, struct commit, node))) {
+		if (nr && (nr + cm->nr_staged > BATCH_MAX || bytes + cm->wire_bytes > NET_BODY_MAX))
+			break;
+		nr += cm->nr_staged;
+		bytes += cm->wire_bytes;
+		cm->tries++;
+		list_del(&cm->node);
+		list_append(&p->sent, &cm->node);
+	}
+	p->nr_queued -= nr;
+	p->nr_sent = nr;
+	return nr;
+}
+
+static int publish_send(struct owner *ow, uint32_t nr)
+{
+	struct publisher *p = &ow->publish;
+	struct commit *first = list_first(&p->sent, struct commit, node), *cm;
+	struct msg_publish m = { 0 };
+	struct buf b = BUF_INIT;
+	int ret;
+
+	m.items = malloc(nr * sizeof(*m.items));
+	if (!m.items)
+		return -ENOMEM;
+	list_for_each_entry(cm, &p->sent, node)
+		for (uint32_t i = 0; i < cm->nr; i++)
+			if (cm->staged[i])
+				m.items[m.nr++] = *staged_item(cm->staged[i]);
+	msg_publish_encode(&m, &b);
+	free(m.items);
+	ret = b.err;
+	if (!ret)
+		ret = conn_call(ow->link.conn, MSG_PUBLISH, b.data, b.len, first->deadline_ns, published, ow);
+	buf_fini(&b);
+	return ret;
+}
+
+void publish_kick(struct owner *ow)
+{
+	struct publisher *p = &ow->publish;
+	int ret;
+
+	while (!p->busy && ow->link.state == LINK_UP && !list_empty(&p->queue)) {
+		withdraw_flush(ow);
+		if (ow->link.state != LINK_UP)
+			return;
+		p->busy = true; /* published() may come before conn_call() returns */
+		ret = publish_send(ow, take_queue(p));
+		if (!ret)
+			return;
+		p->busy = false;
+		p->nr_sent = 0;
+		fail_sent(ow, ret == -ECONNRESET ? -ENOTCONN : ret);
+	}
+}
+
+/* ---- waiting for a master ---- */
+
+static void expire(struct loop_timer *t)
+{
+	struct publisher *p = container_of(t, struct publisher, expire);
+	struct owner *ow = container_of(p, struct owner, publish);
+	uint64_t now = clock_now_ns();
+	struct commit *cm;
+
+	while ((cm = list_first(&p->queue, struct commit, node)) && cm->deadline_ns <= now) {
+		p->nr_queued -= cm->nr_staged;
+		commit_abandon(cm, -ENOTCONN);
+	}
+	if (cm)
+		loop_timer_set(ow->loop, t, cm->deadline_ns, expire);
+}
+
+void publish_fail_all(struct owner *ow, int status)
+{
+	struct publisher *p = &ow->publish;
+	struct commit *cm;
+
+	while ((cm = list_first(&p->queue, struct commit, node)))
+		commit_abandon(cm, status);
+	p->nr_queued = 0;
+	loop_timer_del(ow->loop, &p->expire);
+}
+
+void commit_queue(struct commit *cm)
+{
+	struct owner *ow = cm->client->ow;
+	struct publisher *p = &ow->publish;
+
+	if (!cm->nr_staged) {
+		commit_end(cm);
+		return;
+	}
+	list_append(&p->queue, &cm->node);
+	p->nr_queued += cm->nr_staged;
+	if (!p->expire.slot && loop_timer_set(ow->loop, &p->expire, cm->deadline_ns, expire)) {
+		p->nr_queued -= cm->nr_staged;
+		commit_abandon(cm, -ENOMEM);
+		return;
+	}
+	publish_kick(ow);
+}
+
+/* ---- COMMIT ---- */
+
+static int commit_admit(struct client *c, const struct msg_commit *m)
+{
+	struct owner *ow = c->ow;
+
+	if (!c->writer)
+		return -EPERM;
+	if (ow->closing)
+		return -ESHUTDOWN;
+	if (!link_is_open(ow))
+		return -ENOTCONN;
+	if (ow->publish.nr_queued + ow->publish.nr_sent + m->nr > OWNER_PENDING_MAX)
+		return -EAGAIN;
+	return 0;
+}
+
+void commit_request(struct client *c, struct conn_req *r)
+{
+	struct owner *ow = c->ow;
+	struct commit *cm;
+	struct msg_commit m;
+	int ret;
+
+	ret = msg_commit_decode(r->body, r->frame.body_len, &ow->scratch, &m);
+	if (!ret)
+		ret = commit_admit(c, &m);
+	if (!ret)
+		ret = commit_new(c, r, m.nr, r->frame.body_len, &cm);
+	if (ret) {
+		conn_reply_status(r, ret);
+		return;
+	}
+	ow->count.commits++;
+	for (uint32_t i = 0; i < m.nr; i++) {
+		cm->status[i] = pool_stage(ow->pool, c->holder, &m.items[i], &cm->staged[i]);
+		if (cm->status[i])
+			cm->staged[i] = NULL;
+		else
+			cm->nr_staged++;
+	}
+	commit_queue(cm);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of an owner. All of it runs on the owner's loop; only owner.c is called from other threads.
+ *
+ *	owner.c		 open, close, what other threads ask
+ *	owner_serve.c	 clients: accepting, credentials, HELLO, dispatch, what a client leaves behind
+ *	owner_attach.c	 descriptors, grants and returns
+ *	owner_commit.c	 objects on their way to the master and into the directory
+ *	owner_put.c	 objects that arrive through a socket
+ *	owner_withdraw.c telling the master what was evicted
+ *	owner_link.c	 the connection to the master, owner_connect.c how it is made
+ *	owner_refill.c	 telling a master everything
+ *	owner_drop.c	 the master's DROP and DROP_MATCH
+ */
+#ifndef MC_OWNER_PRIVATE_H
+#define MC_OWNER_PRIVATE_H
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "net/net.h"
+#include "pool/owner.h"
+
+#define OWNER_TICK_NS NSEC_PER_SEC
+#define OWNER_HELLO_NS (10 * NSEC_PER_SEC) /* a client says HELLO by then */
+#define OWNER_PUT_NS (30 * NSEC_PER_SEC)   /* a payload is here by then, and one second more for each MiB */
+#define OWNER_LEAVE_NS NSEC_PER_SEC	   /* for the farewell to the master */
+#define OWNER_REPLY_NS (5 * NSEC_PER_SEC)  /* the master answers HELLO and JOIN */
+
+#define LINK_CONNECT_NS (3 * NSEC_PER_SEC)
+#define LINK_BACKOFF_MIN_NS (50 * NSEC_PER_MSEC)
+#define LINK_BACKOFF_MAX_NS NSEC_PER_SEC
+#define LINK_OUT_MAX (64 * MiB) /* a master that reads slower than this is given up: the next one is told everything */
+
+#define REFILL_BATCH 1024 /* small enough for a step of well under a millisecond */
+#define REFILL_WINDOW 8
+
+/* ---- clients (owner_serve.c, owner_attach.c) ---------------------------------------------------------------------------- */
+
+/* One connection, and what is left of it while its process can still write into what it was granted. */
+struct client {
+	struct list node; /* of owner.clients */
+	struct owner *ow;
+	struct conn *conn; /* NULL: it ended */
+	uint64_t since_ns;
+	bool local;	   /* Unix socket */
+	bool hello, refused;
+	bool writer;	   /* attached, and may be granted space */
+	bool exited;	   /* the process is no more */
+	bool told;	   /* farewell was said */
+	struct net_cred cred;
+	struct loop_fd exit; /* its pidfd; fd -1: none */
+	struct pool_ring *ring; /* attached */
+	struct pool_holder *holder; /* a writer's */
+	unsigned pending;  /* commits and puts that have not ended */
+	struct put *put;   /* the payload that is arriving */
+};
+
+int serve_open(struct owner *ow, int unix_fd, int tcp_fd);
+void serve_stop(struct owner *ow);  /* no new connections */
+void serve_farewell(struct owner *ow); /* tells clients to return what they hold and go */
+void serve_close(struct owner *ow); /* closes all connections; closed() follows from the loop */
+void serve_free(struct owner *ow);  /* what is left, space included */
+void serve_tick(struct owner *ow, uint64_t now_ns);
+void client_release(struct client *c); /* frees it when nothing holds it any more */
+uint64_t client_held_bytes(const struct client *c);
+bool client_allowed(const struct owner *ow, int fd, const struct net_cred *cred);
+
+void attach_request(struct client *c, struct conn_req *r);
+void attach_undo(struct client *c);
+void grant_request(struct client *c, struct conn_req *r);
+void return_request(struct client *c, struct conn_req *r);
+
+/* ---- commits (owner_commit.c) ------------------------------------------------------------------------------------------- */
+
+/*
+ * The objects of one COMMIT or PUT between staging and their end.
+ *
+ *	staged ──▸ queue ──PUBLISH──▸ sent ──verdict──▸ findable or given back ──▸ reply
+ *		     ▴                  │
+ *		     └── lost, once ────┘
+ */
+struct commit {
+	struct list node;
+	struct client *client;
+	struct conn_req *req;
+	bool own;	      /* the owner's own space (PUT), not a grant */
+	uint64_t deadline_ns;
+	size_t wire_bytes;    /* at least what the items take in a message */
+	unsigned tries;
+	uint32_t nr, nr_staged;
+	int32_t *status;
+	struct staged **staged; /* NULL: decided */
+};
+
+struct publisher {
+	struct list queue, sent;
+	uint32_t nr_queued, nr_sent; /* staged objects */
+	bool busy;		     /* a PUBLISH is under way */
+	struct htab dropped;	     /* generations of @sent that the master dropped before its verdict arrived */
+	struct loop_timer expire;
+};
+
+void commit_request(struct client *c, struct conn_req *r);
+void commit_queue(struct commit *cm); /* takes it over */
+int commit_new(struct client *c, struct conn_req *r, uint32_t nr, size_t wire_bytes, struct commit **out);
+void commit_settle(struct commit *cm, int status); /* all that is staged ends with @status; replies, frees */
+void publish_kick(struct owner *ow);
+void publish_fail_all(struct owner *ow, int status);
+int publish_dropped(struct owner *ow, uint64_t gen); /* -ENOMEM */
+void publish_forget_dropped(struct owner *ow);
+
+/* ---- puts (owner_put.c) ------------------------------------------------------------------------------------------------- */
+
+int put_payload(struct client *c, struct conn_req *r, struct iovec *iov, int max);
+void put_request(struct client *c, struct conn_req *r);
+void put_abandon(struct client *c); /* the stream ended */
+void put_tick(struct owner *ow, uint64_t now_ns);
+
+/* ---- withdrawals (owner_withdraw.c) ------------------------------------------------------------------------------------- */
+
+struct withdraw {
+	struct loop_work work;
+	bool posted;
+	struct drop_item *items; /* keys are offsets into @keys until they are sent */
+	uint32_t nr, cap;
+	struct buf keys;
+	uint64_t forgotten; /* no memory to remember them */
+};
+void withdraw_init(struct owner *ow);
+void withdraw_fini(struct owner *ow);
+void withdraw_add(struct owner *ow, const struct key *key, uint64_t gen);
+void withdraw_flush(struct owner *ow); /* before a PUBLISH, and at the end of each turn of the loop */
+void withdraw_reset(struct owner *ow);
+
+/* ---- master (owner_link.c, owner_connect.c, owner_refill.c, owner_drop.c) ----------------------------------------------- */
+
+enum link_state { LINK_DOWN, LINK_CONNECTING, LINK_HELLO, LINK_JOINING, LINK_UP, LINK_LOST };
+
+struct connector {
+	pthread_t thread;
+	bool running;
+	char addr[NET_ADDR_TEXT];
+	struct loop *loop;
+	struct loop_work done;
+	int fd, err;
+};
+
+struct refill {
+	struct loop_work work;
+	bool posted, walking;
+	uint64_t round; /* answers of earlier connections are stale */
+	uint64_t cursor, items, refused, began_ns;
+	unsigned in_flight;
+	struct publish_item *batch;
+};
+
+struct master_link {
+	enum link_state state;
+	struct conn *conn;
+	struct connector connector;
+	struct loop_timer retry;
+	unsigned failures;
+	bool stopped; /* do not come back */
+	int why;      /* the last attempt's error, for owner_joined() */
+	uint8_t master_id[16];
+	uint64_t lease_ns;
+	uint32_t index;
+	struct refill refill;
+	uint64_t joins;
+};
+
+void link_start(struct owner *ow);
+void link_stop(struct owner *ow);   /* closed() follows when there was a connection */
+void link_leave(struct owner *ow);  /* farewell; owner.left is set when the master answered or cannot */
+void link_lose(struct owner *ow, const char *why); /* the connection is of no use any more */
+void link_tick(struct owner *ow);
+void link_synced(struct owner *ow);
+void link_connected(struct owner *ow, int fd, int err);
+bool link_is_open(const struct owner *ow); /* commits are worth waiting for it */
+void link_send(struct owner *ow, uint16_t type, const struct buf *b); /* one way; nothing when not joined */
+
+int connector_start(struct owner *ow);
+void connector_join(struct owner *ow);
+
+void refill_start(struct owner *ow);
+void refill_stop(struct owner *ow);
+
+void drop_request(struct owner *ow, struct conn_req *r);
+void drop_match_request(struct owner *ow, struct conn_req *r);
+
+/* ---- the whole ---------------------------------------------------------------------------------------------------------- */
+
+struct owner {
+	struct loop *loop;
+	struct pool *pool;
+	const struct pool_view *view;
+	uint8_t id[16], node[16];
+	char master[NET_ADDR_TEXT], segment[NET_ADDR_TEXT], unix_path[NET_ADDR_TEXT], addr[NET_ADDR_TEXT];
+	unsigned refill_batch;
+	gid_t group;
+
+	struct listener *unix_listener, *tcp_listener;
+	struct list clients;
+	unsigned nr_clients;
+	struct list puts;
+	int ro_fd[POOL_REGIONS_MAX]; /* of the regions, for clients that only read; -1: not made yet */
+	uid_t refused_uid; /* the last one that the log was told of */
+	bool refused_any;
+
+	struct publisher publish;
+	struct withdraw withdraw;
+	struct master_link link;
+	struct scratch scratch; /* of the message being handled */
+	struct loop_timer tick;
+	bool draining, closing;
+
+	struct {
+		uint64_t commits, committed, refused, puts, put_bytes, grants, drops;
+	} count;
+
+	/* What waiting threads look at. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct {
+		bool synced, quiet, left, empty;
+		int why; /* nothing yet: -ECONNREFUSED … */
+		bool version; /* the master speaks no version of ours */
+	} seen;
+};
+
+void owner_check(struct owner *ow); /* after anything that owner_close() waits for */
+int owner_status_buf(struct owner *ow, struct buf *out); /* owner_status.c; on the loop */
+
+/* Answers with an encoded body; -ENOMEM when encoding failed. Frees @b. */
+void reply_buf(struct conn_req *r, struct buf *b);
+
+#endif

@@ -1,0 +1,677 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the owner's tests are made of: a master that says what a test wants (struct fake), and a client that speaks the owner's
+ * messages by itself (struct tc).
+ */
+#ifndef OWNER_RIG_H
+#define OWNER_RIG_H
+
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "mctest.h"
+#include "net/net.h"
+#include "pool/owner.h"
+#include "pool/pool.h"
+#include "proto/proto.h"
+
+#define RIG_NS (10 * NSEC_PER_SEC) /* everything here is over long before */
+
+static inline uint64_t soon(void)
+{
+	return deadline_after_ns(RIG_NS);
+}
+
+/* ---- a master ---- */
+
+#define FAKE_KEYS 4096
+
+struct fake {
+	char addr[NET_ADDR_TEXT];
+	struct loop *loop;
+	struct listener *li;
+	struct conn *conn;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	/* What came: */
+	unsigned joins, synced, stats, publishes, left, lost;
+	uint64_t items, withdrawn;
+	uint32_t stat_flags, max_items;
+	uint64_t gens[FAKE_KEYS]; /* of the items, in order */
+	struct msg_pool_join join;
+	uint64_t withdrawn_gen;
+	/* What to do: */
+	int verdict;	 /* of every item */
+	bool hold;	 /* answer PUBLISH when told to */
+	bool hang_up;	 /* close the connection instead of answering the next PUBLISH */
+	uint16_t version;
+	struct conn_req *held[64];
+	unsigned nr_held;
+	/* A request to the owner: */
+	bool asked;
+	int ask_status, ask_first;
+	uint64_t ask_count;
+};
+
+static inline bool fake_wait_(struct fake *f, const unsigned *what, unsigned at_least)
+{
+	uint64_t end = soon();
+	struct timespec ts = { (time_t)(end / NSEC_PER_SEC), (long)(end % NSEC_PER_SEC) };
+	bool ok;
+
+	pthread_mutex_lock(&f->lock);
+	while (*what < at_least && !pthread_cond_timedwait(&f->cond, &f->lock, &ts))
+		;
+	ok = *what >= at_least;
+	pthread_mutex_unlock(&f->lock);
+	return ok;
+}
+#define fake_wait(f, field, n) fake_wait_(f, &(f)->field, n)
+
+static inline void fake_verdicts(struct conn_req *r, int verdict)
+{
+	struct scratch s = SCRATCH_INIT;
+	struct buf b = BUF_INIT;
+	struct msg_publish m;
+	struct msg_statuses st;
+
+	if (msg_publish_decode(r->body, r->frame.body_len, &s, &m)) {
+		conn_reply_status(r, -EBADMSG);
+		return;
+	}
+	st = (struct msg_statuses){ .nr = m.nr, .status = scratch_alloc(&s, m.nr, sizeof(int32_t)) };
+	for (uint32_t i = 0; i < m.nr; i++)
+		st.status[i] = verdict;
+	msg_statuses_encode(&st, &b);
+	conn_reply(r, &(struct conn_reply){ .body = b.data, .body_len = b.len });
+	buf_fini(&b);
+	scratch_fini(&s);
+}
+
+static inline void fake_publish(struct fake *f, struct conn_req *r)
+{
+	struct scratch s = SCRATCH_INIT;
+	struct msg_publish m;
+
+	if (!msg_publish_decode(r->body, r->frame.body_len, &s, &m)) {
+		for (uint32_t i = 0; i < m.nr; i++)
+			f->gens[(f->items + i) % FAKE_KEYS] = m.items[i].loc.gen;
+		f->items += m.nr;
+		f->max_items = MAX(f->max_items, m.nr);
+	}
+	f->publishes++;
+	scratch_fini(&s);
+	if (f->hang_up) {
+		f->hang_up = false;
+		conn_close(r->conn);
+		conn_reply_status(r, -EIO);
+	} else if (f->hold && f->nr_held < ARRAY_SIZE(f->held)) {
+		f->held[f->nr_held++] = r;
+	} else {
+		fake_verdicts(r, f->verdict);
+	}
+}
+
+static inline void fake_request(struct conn_req *r)
+{
+	struct fake *f = conn_user(r->conn);
+	struct msg_hello_reply hr = { .version = f->version, .lease_ns = 10 * NSEC_PER_SEC };
+	struct msg_pool_join_reply jr = { .index = 7, .view = 1 };
+	struct scratch s = SCRATCH_INIT;
+	struct msg_withdraw wd;
+	struct msg_pool_stat st;
+	struct buf b = BUF_INIT;
+
+	pthread_mutex_lock(&f->lock);
+	switch (r->frame.type) {
+	case MSG_HELLO:
+		msg_hello_reply_encode(&hr, &b);
+		conn_reply(r, &(struct conn_reply){ .status = f->version == PROTO_VERSION ? 0 : -EPROTO,
+						    .body = b.data, .body_len = b.len });
+		break;
+	case MSG_POOL_JOIN:
+		f->joins++;
+		msg_pool_join_decode(r->body, r->frame.body_len, &s, &f->join);
+		msg_pool_join_reply_encode(&jr, &b);
+		conn_reply(r, &(struct conn_reply){ .body = b.data, .body_len = b.len });
+		break;
+	case MSG_POOL_STAT:
+		f->stats++;
+		if (!msg_pool_stat_decode(r->body, r->frame.body_len, &s, &st))
+			f->stat_flags = st.flags;
+		break;
+	case MSG_POOL_SYNCED:
+		f->synced++;
+		break;
+	case MSG_POOL_LEAVE:
+		f->left++;
+		conn_reply_status(r, 0);
+		break;
+	case MSG_PUBLISH:
+		fake_publish(f, r);
+		break;
+	case MSG_WITHDRAW:
+		if (!msg_withdraw_decode(r->body, r->frame.body_len, &s, &wd)) {
+			f->withdrawn += wd.nr;
+			f->withdrawn_gen = wd.nr ? wd.items[wd.nr - 1].gen : 0;
+		}
+		break;
+	default:
+		if (!(r->frame.flags & NET_ONEWAY))
+			conn_reply_status(r, -EOPNOTSUPP);
+	}
+	pthread_cond_broadcast(&f->cond);
+	pthread_mutex_unlock(&f->lock);
+	buf_fini(&b);
+	scratch_fini(&s);
+}
+
+static inline void fake_closed(struct conn *c, int err)
+{
+	struct fake *f = conn_user(c);
+
+	pthread_mutex_lock(&f->lock);
+	for (unsigned i = 0; i < f->nr_held; i++)
+		if (f->held[i]->conn == c)
+			conn_reply_status(f->held[i], -EIO);
+	f->nr_held = 0;
+	if (f->conn == c)
+		f->conn = NULL;
+	f->lost++;
+	pthread_cond_broadcast(&f->cond);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static const struct conn_ops fake_ops = { .request = fake_request, .closed = fake_closed };
+
+static inline void fake_accepted(void *arg, int fd)
+{
+	struct fake *f = arg;
+
+	if (conn_open(f->loop, fd, &fake_ops, NULL, f, &f->conn))
+		close(fd);
+}
+
+struct fake_call {
+	struct fake *f;
+	int (*fn)(struct fake *f);
+};
+
+static inline int fake_listen_(void *arg)
+{
+	struct fake *f = arg;
+	struct net_addr a;
+	int fd, ret;
+
+	ret = net_addr_parse(f->addr, 0, &a);
+	if (!ret)
+		ret = net_listen(&a, 16, &fd);
+	return ret ? ret : listener_open(f->loop, fd, fake_accepted, f, &f->li);
+}
+
+static inline int fake_listen(struct fake *f)
+{
+	return loop_call(f->loop, fake_listen_, f);
+}
+
+static inline int fake_open(struct fake *f)
+{
+	static unsigned nr;
+	pthread_condattr_t attr;
+	int ret;
+
+	*f = (struct fake){ .version = PROTO_VERSION };
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&f->cond, &attr);
+	snprintf(f->addr, sizeof(f->addr), "unix:@mc-test-master-%d-%u", getpid(), nr++);
+	ret = loop_open(&f->loop);
+	return ret ? ret : loop_start(f->loop, "fake-master");
+}
+
+/* Everybody is thrown out, nobody let in: the master is dead. */
+static inline int fake_kill_(void *arg)
+{
+	struct fake *f = arg;
+
+	if (f->li)
+		listener_close(f->li);
+	f->li = NULL;
+	if (f->conn)
+		conn_close(f->conn);
+	return 0;
+}
+
+static inline void fake_kill(struct fake *f)
+{
+	unsigned lost;
+	bool open;
+
+	pthread_mutex_lock(&f->lock);
+	lost = f->lost;
+	open = f->conn;
+	pthread_mutex_unlock(&f->lock);
+	loop_call(f->loop, fake_kill_, f);
+	if (open)
+		fake_wait(f, lost, lost + 1);
+}
+
+static inline void fake_close(struct fake *f)
+{
+	fake_kill(f);
+	loop_close(f->loop);
+	pthread_cond_destroy(&f->cond);
+	pthread_mutex_destroy(&f->lock);
+}
+
+static inline int fake_release_(void *arg)
+{
+	struct fake *f = arg;
+
+	pthread_mutex_lock(&f->lock);
+	f->hold = false;
+	for (unsigned i = 0; i < f->nr_held; i++)
+		fake_verdicts(f->held[i], f->verdict);
+	f->nr_held = 0;
+	pthread_mutex_unlock(&f->lock);
+	return 0;
+}
+
+static inline void fake_release(struct fake *f)
+{
+	loop_call(f->loop, fake_release_, f);
+}
+
+static inline void fake_answer(void *arg, int status, const uint8_t *body, size_t len)
+{
+	struct fake *f = arg;
+	struct scratch s = SCRATCH_INIT;
+	struct msg_statuses st;
+	struct msg_count c;
+
+	pthread_mutex_lock(&f->lock);
+	f->ask_status = status;
+	if (!status && !msg_statuses_decode(body, len, &s, &st) && st.nr)
+		f->ask_first = st.status[0];
+	if (!status && !msg_count_decode(body, len, &s, &c))
+		f->ask_count = c.count;
+	f->asked = true;
+	pthread_cond_broadcast(&f->cond);
+	pthread_mutex_unlock(&f->lock);
+	scratch_fini(&s);
+}
+
+struct fake_ask {
+	struct fake *f;
+	uint16_t type;
+	struct buf *body;
+};
+
+static inline int fake_ask_(void *arg)
+{
+	struct fake_ask *a = arg;
+
+	if (!a->f->conn)
+		return -ENOTCONN;
+	return conn_call(a->f->conn, a->type, a->body->data, a->body->len, soon(), fake_answer, a->f);
+}
+
+static inline int fake_ask(struct fake *f, uint16_t type, struct buf *body)
+{
+	int ret;
+
+	f->asked = false;
+	f->ask_first = 1;
+	ret = loop_call(f->loop, fake_ask_, &(struct fake_ask){ f, type, body });
+	buf_fini(body);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&f->lock);
+	while (!f->asked)
+		pthread_cond_wait(&f->cond, &f->lock);
+	ret = f->ask_status;
+	pthread_mutex_unlock(&f->lock);
+	return ret;
+}
+
+/* The first item's status, or the call's. */
+static inline int fake_drop(struct fake *f, const struct key *key, uint64_t gen, bool force)
+{
+	struct drop_item it = { .key = *key, .gen = gen };
+	struct msg_drop m = { .force = force, .nr = 1, .items = &it };
+	struct buf b = BUF_INIT;
+	int ret;
+
+	msg_drop_encode(&m, &b);
+	ret = fake_ask(f, MSG_DROP, &b);
+	return ret ? ret : f->ask_first;
+}
+
+/* ---- a client ---- */
+
+struct tc {
+	struct mux *m;
+	struct pool_view v;
+	bool attached;
+	struct range_set runs[POOL_REGIONS_MAX];
+	uint64_t gen, gen_end;
+};
+
+/* One request; the answer's body in @reply, which may be NULL. */
+static inline int tc_call(struct tc *c, uint16_t type, struct buf *body, struct buf *reply)
+{
+	struct mux_req r = { .type = type, .body = body->data, .body_len = body->len };
+	int ret = mux_call(c->m, &r, soon());
+
+	buf_fini(body);
+	if (reply && !ret)
+		*reply = r.reply;
+	else
+		buf_fini(&r.reply);
+	return ret;
+}
+
+static inline int tc_connect(struct tc *c, const char *addr)
+{
+	struct net_addr a;
+	int fd, ret;
+
+	*c = (struct tc){ 0 };
+	ret = net_addr_parse(addr, 0, &a);
+	if (!ret)
+		ret = net_connect(&a, soon(), &fd);
+	return ret ? ret : mux_open(fd, &c->m);
+}
+
+static inline int tc_hello(struct tc *c)
+{
+	struct msg_hello m = { .version_min = 1, .version_max = 1, .role = ROLE_CLIENT, .name = { "test", 4 } };
+	struct buf b = BUF_INIT;
+
+	node_id(m.node);
+	msg_hello_encode(&m, &b);
+	return tc_call(c, MSG_HELLO, &b, NULL);
+}
+
+static inline int tc_attach(struct tc *c, bool write)
+{
+	struct msg_attach m = { .write = write };
+	struct msg_attach_reply rep;
+	struct scratch s = SCRATCH_INIT;
+	struct buf b = BUF_INIT;
+	struct mux_req r;
+	int ret;
+
+	node_id(m.node);
+	msg_attach_encode(&m, &b);
+	r = (struct mux_req){ .type = MSG_ATTACH, .body = b.data, .body_len = b.len };
+	ret = mux_call(c->m, &r, soon());
+	if (!ret)
+		ret = msg_attach_reply_decode(r.reply.data, r.reply.len, &s, &rep);
+	if (!ret && r.nr_fds != 2 + rep.nr_regions)
+		ret = -EBADMSG;
+	if (!ret)
+		ret = view_open(r.fds[0], r.fds[1], r.fds + 2, &rep, write, &c->v);
+	c->attached = !ret;
+	buf_fini(&r.reply);
+	buf_fini(&b);
+	scratch_fini(&s);
+	return ret;
+}
+
+static inline int tc_open(struct tc *c, const char *addr)
+{
+	int ret = tc_connect(c, addr);
+
+	if (!ret)
+		ret = tc_hello(c);
+	return ret ? ret : tc_attach(c, true);
+}
+
+static inline int tc_grant(struct tc *c, uint64_t bytes)
+{
+	struct msg_grant m = { .bytes = bytes };
+	struct msg_grant_reply rep;
+	struct scratch s = SCRATCH_INIT;
+	struct buf b = BUF_INIT, reply = BUF_INIT;
+	int ret;
+
+	msg_grant_encode(&m, &b);
+	ret = tc_call(c, MSG_GRANT, &b, &reply);
+	if (!ret)
+		ret = msg_grant_reply_decode(reply.data, reply.len, &s, &rep);
+	if (!ret)
+		ret = view_granted(&c->v, &rep, c->runs);
+	if (!ret) {
+		c->gen = rep.gen;
+		c->gen_end = rep.gen + 2u * rep.gen_count;
+	}
+	buf_fini(&reply);
+	scratch_fini(&s);
+	return ret;
+}
+
+static inline uint64_t tc_held(const struct tc *c)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
+		bytes += c->runs[i].bytes;
+	return bytes;
+}
+
+static inline int tc_return(struct tc *c)
+{
+	struct grant_run runs[256];
+	struct msg_return m = { .runs = runs };
+	struct buf b = BUF_INIT;
+
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++) {
+		for (size_t k = 0; k < c->runs[i].count && m.nr < ARRAY_SIZE(runs); k++)
+			runs[m.nr++] = (struct grant_run){ (uint16_t)i, c->runs[i].r[k].off, c->runs[i].r[k].len };
+		range_set_fini(&c->runs[i]);
+		c->runs[i] = (struct range_set){ 0 };
+	}
+	msg_return_encode(&m, &b);
+	return tc_call(c, MSG_RETURN, &b, NULL);
+}
+
+static inline struct key full_key(const char *name, uint8_t out[FULL_KEY_MAX])
+{
+	struct key k = { .data = out };
+
+	if (key_make(NULL, name, strlen(name), out, &k.len))
+		abort();
+	return k;
+}
+
+/* Carves and fills one object from the grant; the key's memory is the caller's. */
+static inline int tc_fill(struct tc *c, const struct key *key, const void *data, size_t len, uint32_t flags, struct extents *x,
+			  struct publish_item *it)
+{
+	static uint64_t put_id = 1000;
+	const struct iovec src = { (void *)data, len };
+	int ret;
+
+	if (c->gen >= c->gen_end)
+		return -ERANGE;
+	ret = extents_carve(c->runs, c->v.nr_regions, len, key->len, c->gen, x);
+	if (ret)
+		return ret;
+	c->gen += 2;
+	x->put_id = __atomic_add_fetch(&put_id, 1, __ATOMIC_RELAXED);
+	extents_fill(&c->v, x, key, (uint16_t)flags, &src, 1);
+	*it = (struct publish_item){ .key = *key, .put_id = x->put_id, .size = len, .flags = flags, .loc = extents_loc(x) };
+	return 0;
+}
+
+/* @status: one per item, filled when the call itself succeeded. */
+static inline int tc_commit(struct tc *c, struct publish_item *items, uint32_t nr, int32_t *status)
+{
+	struct msg_commit m = { .nr = nr, .items = items };
+	struct scratch s = SCRATCH_INIT;
+	struct buf b = BUF_INIT, reply = BUF_INIT;
+	struct msg_statuses st;
+	int ret;
+
+	msg_commit_encode(&m, &b);
+	ret = tc_call(c, MSG_COMMIT, &b, &reply);
+	if (!ret)
+		ret = msg_statuses_decode(reply.data, reply.len, &s, &st);
+	if (!ret && st.nr != nr)
+		ret = -EBADMSG;
+	if (!ret)
+		memcpy(status, st.status, nr * sizeof(*status));
+	buf_fini(&reply);
+	scratch_fini(&s);
+	return ret;
+}
+
+/* Grant, fill, commit: the whole of a put. Space of a refused one goes back into the sets. */
+static inline int tc_put(struct tc *c, const char *name, const void *data, size_t len, uint32_t flags)
+{
+	uint8_t full[FULL_KEY_MAX];
+	struct key key = full_key(name, full);
+	struct publish_item it;
+	struct extents x;
+	int32_t status = 1;
+	int ret;
+
+	ret = tc_fill(c, &key, data, len, flags, &x, &it);
+	if (ret == -ENOSPC || ret == -ERANGE) {
+		ret = tc_grant(c, extent_bytes(len, key.len) + 64 * KiB);
+		if (!ret)
+			ret = tc_fill(c, &key, data, len, flags, &x, &it);
+	}
+	if (ret)
+		return ret;
+	ret = tc_commit(c, &it, 1, &status);
+	if (!ret)
+		ret = status;
+	if (ret)
+		extents_return(c->runs, &x);
+	return ret;
+}
+
+/* MSG_PUT on whatever stream @c is. */
+static inline int tc_send(struct tc *c, const char *name, const void *data, size_t len, uint32_t flags, uint32_t crc)
+{
+	static uint64_t put_id = 1;
+	uint8_t full[FULL_KEY_MAX];
+	struct msg_put m = { .key = full_key(name, full), .put_id = ++put_id, .size = len, .flags = flags, .crc = crc };
+	const struct iovec iov = { (void *)data, len };
+	struct buf b = BUF_INIT;
+	struct mux_req r;
+	int ret;
+
+	msg_put_encode(&m, &b);
+	r = (struct mux_req){ .type = MSG_PUT, .body = b.data, .body_len = b.len, .out = &iov, .nr_out = len ? 1 : 0 };
+	ret = mux_call(c->m, &r, soon());
+	buf_fini(&r.reply);
+	buf_fini(&b);
+	return ret;
+}
+
+static inline int view_find(const struct pool_view *v, const char *name, struct found *out)
+{
+	uint8_t full[FULL_KEY_MAX];
+	struct key k = full_key(name, full);
+
+	return view_lookup(v, k.data, k.len, out);
+}
+
+/* Is the object there, with these bytes? */
+static inline int view_check(const struct pool_view *v, const char *name, const void *data, size_t len)
+{
+	struct found f;
+	char *got;
+	int ret = view_find(v, name, &f);
+
+	if (ret)
+		return ret;
+	if (f.size != len)
+		return -EMSGSIZE;
+	got = malloc(len);
+	ret = view_read(v, &f.loc, f.size, 0, got, len);
+	if (!ret && memcmp(got, data, len))
+		ret = -EBADMSG;
+	free(got);
+	return ret;
+}
+
+static inline void tc_close(struct tc *c)
+{
+	if (c->attached)
+		view_close(&c->v);
+	if (c->m)
+		mux_close(c->m);
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
+		range_set_fini(&c->runs[i]);
+	*c = (struct tc){ 0 };
+}
+
+/* ---- both ---- */
+
+struct rig {
+	struct fake master;
+	struct owner *ow;
+	struct tc c;
+};
+
+static inline int rig_open_opts(struct rig *r, struct owner_opts *o, bool master)
+{
+	int ret;
+
+	*r = (struct rig){ 0 };
+	ret = fake_open(&r->master);
+	if (ret)
+		return ret;
+	if (master)
+		ret = fake_listen(&r->master);
+	o->master = r->master.addr;
+	if (!ret)
+		ret = owner_open(o, &r->ow);
+	if (!ret && master)
+		ret = owner_joined(r->ow, soon());
+	if (!ret)
+		ret = tc_open(&r->c, owner_unix_path(r->ow));
+	return ret;
+}
+
+static inline int rig_open(struct rig *r, uint64_t pool_bytes)
+{
+	struct owner_opts o = { .pool_opts = { .name = "test", .bytes = pool_bytes } };
+
+	return rig_open_opts(r, &o, true);
+}
+
+static inline void rig_close(struct rig *r)
+{
+	tc_close(&r->c);
+	owner_close(r->ow, deadline_after_ms(100));
+	fake_close(&r->master);
+}
+
+/* Until the owner's statistics say @want, or the rig's patience ends. */
+static inline bool rig_granted(struct rig *r, uint64_t want)
+{
+	struct pool_stat st;
+	uint64_t end = soon();
+
+	do {
+		owner_stat(r->ow, &st);
+		if (st.granted == want)
+			return true;
+		usleep(1000);
+	} while (!deadline_passed(end));
+	printf("# granted %llu\n", (unsigned long long)st.granted);
+	return false;
+}
+
+#endif
