@@ -16,3 +16,5 @@ unit: $(if $(T),$(BUILD)/tests/unit/$(T),$(UNIT_BIN))
 	$(Q)tests/run.sh $^
 
 .PHONY: unit
+
+include tests/bench/bench.mk tests/fuzz/fuzz.mk

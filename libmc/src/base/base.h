@@ -39,9 +39,17 @@
 #define GiB ((uint64_t)1 << 30)
 
 /* All three return true when the result does not fit; *out is written only when it does. */
-#define check_add(a, b, out) __builtin_add_overflow(a, b, out)
-#define check_sub(a, b, out) __builtin_sub_overflow(a, b, out)
-#define check_mul(a, b, out) __builtin_mul_overflow(a, b, out)
+#define check_(op, a, b, out)                                                  \
+	({                                                                     \
+		__typeof__(*(out)) check_r_;                                   \
+		bool check_o_ = __builtin_##op##_overflow(a, b, &check_r_);    \
+		if (!check_o_)                                                 \
+			*(out) = check_r_;                                     \
+		check_o_;                                                      \
+	})
+#define check_add(a, b, out) check_(add, a, b, out)
+#define check_sub(a, b, out) check_(sub, a, b, out)
+#define check_mul(a, b, out) check_(mul, a, b, out)
 
 /* @align is a power of two; the caller knows that @v + @align does not wrap. */
 static inline uint64_t align_up(uint64_t v, uint64_t align)

@@ -354,7 +354,26 @@ static void print_duration(uint64_t v, struct buf *out)
 	print_in_units(v, factors, names, ARRAY_SIZE(factors), out);
 }
 
-/* As conf_set() would understand it. */
+/* In quotes when a file would be read differently without them. */
+static void print_text(const char *text, struct buf *out)
+{
+	size_t len = strlen(text);
+	bool plain = !len || (!strchr("\"' \t", text[0]) && !strchr(" \t\r", text[len - 1]));
+
+	if (plain && !strpbrk(text, "#\n")) {
+		buf_put(out, text, len);
+		return;
+	}
+	buf_put_u8(out, '"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\' || *text == '\n')
+			buf_put_u8(out, '\\');
+		buf_put_u8(out, *text == '\n' ? 'n' : (uint8_t)*text);
+	}
+	buf_put_u8(out, '"');
+}
+
+/* As a file of settings may hold it. */
 static void print_value(const struct conf *c, size_t i, struct buf *out)
 {
 	const void *v = value_of(c, i);
@@ -376,7 +395,7 @@ static void print_value(const struct conf *c, size_t i, struct buf *out)
 		buf_printf(out, "%.15g", *(const double *)v);
 		break;
 	case CONF_STRING:
-		buf_printf(out, "%s", *(char *const *)v ? *(char *const *)v : "");
+		print_text(*(char *const *)v ? *(char *const *)v : "", out);
 		break;
 	}
 }
@@ -384,8 +403,8 @@ static void print_value(const struct conf *c, size_t i, struct buf *out)
 static struct json_object *json_value(const struct conf *c, size_t i)
 {
 	const void *v = value_of(c, i);
-	struct json_object *o;
 	struct buf text = BUF_INIT;
+	struct json_object *o;
 
 	switch (c->items[i].type) {
 	case CONF_BOOL:
@@ -396,6 +415,8 @@ static struct json_object *json_value(const struct conf *c, size_t i)
 		return json_object_new_uint64(*(const uint64_t *)v);
 	case CONF_DOUBLE:
 		return json_object_new_double(*(const double *)v);
+	case CONF_STRING:
+		return json_object_new_string(*(char *const *)v ? *(char *const *)v : "");
 	default:
 		print_value(c, i, &text);
 		o = json_object_new_string_len((const char *)text.data, (int)text.len);
