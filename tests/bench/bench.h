@@ -83,10 +83,12 @@ static inline uint64_t bench_calibrate(bench_fn fn, void *arg, double seconds)
 }
 
 /* Median nanoseconds per iteration of both; either function may be NULL. */
-static inline void bench_pair(bench_fn fn, void *arg, double *ns, bench_fn limit, void *limit_arg, double *limit_ns)
+static inline void bench_pair(bench_fn fn, void *arg, double *ns, bench_fn limit, void *limit_arg,
+			      double *limit_ns)
 {
 	double each = bench_seconds() / (2 * BENCH_BATCHES), a[BENCH_BATCHES], b[BENCH_BATCHES];
-	uint64_t na = fn ? bench_calibrate(fn, arg, each) : 0, nb = limit ? bench_calibrate(limit, limit_arg, each) : 0;
+	uint64_t na = fn ? bench_calibrate(fn, arg, each) : 0,
+		 nb = limit ? bench_calibrate(limit, limit_arg, each) : 0;
 
 	for (int i = 0; i < BENCH_BATCHES; i++) {
 		a[i] = fn ? bench_once(fn, arg, na) * 1e9 / (double)na : 0;
@@ -112,7 +114,8 @@ static inline double bench_ns(bench_fn fn, void *arg)
  * One line. @unit says which way is better: "ns", "us", "ms", "s" and "bytes" are costs, everything else is a rate. `ratio`
  * is above 1 when we are better than the limit. @limit_name NULL: there is none.
  */
-static inline void bench_row(const char *name, double value, const char *unit, const char *limit_name, double limit)
+static inline void bench_row(const char *name, double value, const char *unit,
+			     const char *limit_name, double limit)
 {
 	static const char *const costs[] = { "ns", "us", "ms", "s", "bytes" };
 	bool cost = false;
@@ -121,14 +124,14 @@ static inline void bench_row(const char *name, double value, const char *unit, c
 		cost |= !strcmp(unit, costs[i]);
 	printf("{\"case\": \"%s\", \"value\": %.5g, \"unit\": \"%s\"", name, value, unit);
 	if (limit_name)
-		printf(", \"limit\": %.5g, \"limit_name\": \"%s\", \"ratio\": %.3f", limit, limit_name,
-		       cost ? limit / value : value / limit);
+		printf(", \"limit\": %.5g, \"limit_name\": \"%s\", \"ratio\": %.3f", limit,
+		       limit_name, cost ? limit / value : value / limit);
 	printf("}\n");
 }
 
 /* Both at once, per iteration in nanoseconds, or in GB/s when an iteration moves @bytes. */
-static inline void bench_case(const char *name, uint64_t bytes, bench_fn fn, void *arg, const char *limit_name,
-			      bench_fn limit, void *limit_arg)
+static inline void bench_case(const char *name, uint64_t bytes, bench_fn fn, void *arg,
+			      const char *limit_name, bench_fn limit, void *limit_arg)
 {
 	double ns, limit_ns;
 

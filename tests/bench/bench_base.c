@@ -29,20 +29,20 @@ struct copy {
 	size_t len, span, at;
 };
 
-#define DEFINE_COPY(name, call)                                                           \
-	static void name(void *arg, uint64_t n)                                           \
-	{                                                                                 \
-		struct copy *c = arg;                                                     \
-                                                                                          \
-		for (; n; n--) {                                                          \
-			c->at = c->at + c->len >= c->span ? 0 : c->at + c->len;           \
-			call(c->dst + c->at, c->src + c->at, c->len);                     \
-		}                                                                         \
+#define DEFINE_COPY(name, call)                                                 \
+	static void name(void *arg, uint64_t n)                                 \
+	{                                                                       \
+		struct copy *c = arg;                                           \
+                                                                                \
+		for (; n; n--) {                                                \
+			c->at = c->at + c->len >= c->span ? 0 : c->at + c->len; \
+			call(c->dst + c->at, c->src + c->at, c->len);           \
+		}                                                               \
 	}
 
 static uint32_t sum;
 
-#define WITH_CRC(d, s, l) (sum = copy_crc32c(d, s, l, 0))
+#define WITH_CRC(d, s, l)  (sum = copy_crc32c(d, s, l, 0))
 #define CRC_AFTER(d, s, l) (memcpy(d, s, l), sum = crc32c(0, d, l))
 
 DEFINE_COPY(run_memcpy, memcpy)
@@ -53,7 +53,8 @@ DEFINE_COPY(run_crc_after, CRC_AFTER)
 
 static void *map(size_t len)
 {
-	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (p == MAP_FAILED)
 		exit(1);
@@ -86,7 +87,8 @@ static void copies(void)
 	}
 	bench_case("copy_bytes/hot/64k", hot.len, run_copy, &hot, "memcpy", run_memcpy, &hot);
 	bench_case("copy_crc32c/hot/64k", hot.len, run_copy_crc, &hot, "memcpy", run_memcpy, &hot);
-	bench_case("copy_crc32c/cold/in_two_passes/16m", c.len, run_crc_after, &c, "memcpy", run_memcpy, &c);
+	bench_case("copy_crc32c/cold/in_two_passes/16m", c.len, run_crc_after, &c, "memcpy",
+		   run_memcpy, &c);
 	munmap(c.src, c.span);
 	munmap(c.dst, c.span);
 }

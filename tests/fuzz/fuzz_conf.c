@@ -43,7 +43,8 @@ static void print_and_read(const struct conf *c, const struct values *v)
 	conf_print(c, false, &out);
 	must(!conf_open(&d, items, ARRAY_SIZE(items), &again));
 	must(!conf_text(&d, (char *)out.data, out.len, CONF_LINES, "printed"));
-	must(again.number == v->number && again.size == v->size && again.time == v->time && again.flag == v->flag);
+	must(again.number == v->number && again.size == v->size && again.time == v->time &&
+	     again.flag == v->flag);
 	must(!strcmp(again.text, v->text));
 	conf_close(&d);
 	buf_fini(&out);

@@ -44,7 +44,8 @@ static void report(void)
 	char path[4096];
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%scrash-%llx-%llu", prefix, (unsigned long long)seed, (unsigned long long)runs);
+	snprintf(path, sizeof(path), "%scrash-%llx-%llu", prefix, (unsigned long long)seed,
+		 (unsigned long long)runs);
 	f = fopen(path, "w");
 	if (f) {
 		fwrite(current, 1, current_len, f);
@@ -56,7 +57,8 @@ static void report(void)
 
 static void on_signal(int sig)
 {
-	fprintf(stderr, "%s\n", sig == SIGALRM ? "timeout: one input takes too long" : strsignal(sig));
+	fprintf(stderr, "%s\n",
+		sig == SIGALRM ? "timeout: one input takes too long" : strsignal(sig));
 	report();
 	_exit(1);
 }
@@ -149,8 +151,11 @@ static size_t splice(uint8_t *p, size_t len, size_t at)
 /* Numbers at which length checks break, in one to eight bytes. */
 static void magic(uint8_t *p, size_t len, size_t at)
 {
-	static const uint64_t values[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff,
-					   0x80000000, 0xffffffff, 0x100000000, INT64_MAX, UINT64_MAX, UINT64_MAX - 7 };
+	static const uint64_t values[] = {
+		0,	    1,		2,	     0x7f,	0x80,	    0xff,
+		0x100,	    0x7fff,	0x8000,	     0xffff,	0x10000,    0x7fffffff,
+		0x80000000, 0xffffffff, 0x100000000, INT64_MAX, UINT64_MAX, UINT64_MAX - 7
+	};
 	uint64_t v = values[rnd(sizeof(values) / sizeof(values[0]))];
 	size_t n = (size_t)1 << rnd(4);
 

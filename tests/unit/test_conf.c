@@ -17,13 +17,18 @@ struct values {
 };
 
 static const struct conf_item items[] = {
-	{ "rpc_port", "port", "TEST_CONF_PORT", CONF_INT, offsetof(struct values, port), "50051", 0, 65535 },
-	{ "pool_size", NULL, "TEST_CONF_POOL", CONF_SIZE, offsetof(struct values, pool_bytes), "1gb" },
+	{ "rpc_port", "port", "TEST_CONF_PORT", CONF_INT, offsetof(struct values, port), "50051", 0,
+	  65535 },
+	{ "pool_size", NULL, "TEST_CONF_POOL", CONF_SIZE, offsetof(struct values, pool_bytes),
+	  "1gb" },
 	{ "ttl", NULL, NULL, CONF_DURATION, offsetof(struct values, ttl_ns), "10000" },
-	{ "client_ttl", "client_live_ttl_sec", NULL, CONF_DURATION, offsetof(struct values, live_ns), "10", .unit_ns = 1000000000u },
+	{ "client_ttl", "client_live_ttl_sec", NULL, CONF_DURATION,
+	  offsetof(struct values, live_ns), "10", .unit_ns = 1000000000u },
 	{ "ratio", NULL, NULL, CONF_DOUBLE, offsetof(struct values, ratio), "0.05", 0, 1 },
-	{ "verbose", "v", NULL, CONF_BOOL, offsetof(struct values, verbose), "false", .help = "say more" },
-	{ "enable_ha", NULL, NULL, CONF_BOOL, offsetof(struct values, ha), "false", .unimplemented = true },
+	{ "verbose", "v", NULL, CONF_BOOL, offsetof(struct values, verbose), "false",
+	  .help = "say more" },
+	{ "enable_ha", NULL, NULL, CONF_BOOL, offsetof(struct values, ha), "false",
+	  .unimplemented = true },
 	{ "name", NULL, "TEST_CONF_NAME", CONF_STRING, offsetof(struct values, name), "mooncake" },
 	{ "host", NULL, NULL, CONF_STRING, offsetof(struct values, host), NULL },
 };
@@ -162,8 +167,10 @@ static int text(const char *t, enum conf_format format)
 TEST(json)
 {
 	begin();
-	EXPECT_EQ(text("{\"pool_size\": 9007199254740993, \"verbose\": true, \"ttl\": \"5m\", \"name\": null, \"host\": \"a\\\"b\"}\n",
-		       CONF_JSON), 0);
+	EXPECT_EQ(text("{\"pool_size\": 9007199254740993, \"verbose\": true, \"ttl\": \"5m\", "
+		       "\"name\": null, \"host\": \"a\\\"b\"}\n",
+		       CONF_JSON),
+		  0);
 	EXPECT_EQ(v.pool_bytes, 9007199254740993u);
 	EXPECT_TRUE(v.verbose);
 	EXPECT_EQ(v.ttl_ns, 300000000000u);
@@ -186,8 +193,11 @@ TEST(json)
 TEST(yaml)
 {
 	begin();
-	EXPECT_EQ(text("---\n# comment\nrpc_port: 12 # why\n\nname: \"a # b\\n\" # c\nhost: http://x:1#frag\r\nratio:\nttl: ~\n"
-		       "client_live_ttl_sec: 3\n'verbose': 'yes'\n  # indented comment\n", CONF_YAML), 0);
+	EXPECT_EQ(text("---\n# comment\nrpc_port: 12 # why\n\nname: \"a # b\\n\" # c\nhost: "
+		       "http://x:1#frag\r\nratio:\nttl: ~\n"
+		       "client_live_ttl_sec: 3\n'verbose': 'yes'\n  # indented comment\n",
+		       CONF_YAML),
+		  0);
 	EXPECT_EQ(v.port, 12);
 	EXPECT_STREQ(v.name, "a # b\n");
 	EXPECT_STREQ(v.host, "http://x:1#frag");

@@ -24,8 +24,9 @@ static void setup(void)
 	random_bytes(src, ROOM);
 }
 
-static const size_t lens[] = { 0,    1,	   63,	 64,	65,    127,   255,   256,   257,   319,	   320,	   511,	   1000,  3071,
-			       3072, 3135, 3136, 3137,	4096,  4097,  9000,  16383, 16384, 16640,  16704,  20000,  65536,
+static const size_t lens[] = { 0,      1,      63,     64,     65,     127,   255,   256,   257,
+			       319,    320,    511,    1000,   3071,   3072,  3135,  3136,  3137,
+			       4096,   4097,   9000,   16383,  16384,  16640, 16704, 20000, 65536,
 			       100003, 262143, 262144, 262145, 300001, 700000 };
 
 /* Only [at, at + len) may change, and must be the source. */
@@ -94,7 +95,8 @@ TEST(every_way)
 				uint32_t got;
 
 				prepare(0, len);
-				got = ~(near ? ways[w]->near : ways[w]->run)(~7u, dst + EDGE, src + 5, len);
+				got = ~(near ? ways[w]->near : ways[w]->run)(~7u, dst + EDGE,
+									     src + 5, len);
 				EXPECT_EQ(got, crc32c(7, src + 5, len));
 				check(0, 5, len);
 			}

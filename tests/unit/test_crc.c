@@ -20,8 +20,9 @@ static uint32_t by_definition(uint32_t crc, const uint8_t *p, size_t len)
 TEST(rfc3720_vectors)
 {
 	static const uint8_t read10[48] = {
-		0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 4, 0,
-		0, 0, 0, 0x14, 0, 0, 0, 0x18, 0x28, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+		0x01, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,    0, 0, 0, 0,
+		0x14, 0,    0, 0, 0, 0, 4, 0, 0, 0, 0, 0x14, 0, 0, 0, 0x18,
+		0x28, 0,    0, 0, 0, 0, 0, 0, 2, 0, 0, 0,    0, 0, 0, 0,
 	};
 	uint8_t m[32];
 
@@ -52,8 +53,9 @@ static const struct crc_ops *const ways[] = {
 
 TEST(every_way_agrees)
 {
-	static const size_t lens[] = { 0,   1,   7,   8,   9,	 63,   64,   255,  256,  257,  511,  512,   513,
-				       767, 768, 769, 1024, 2047, 4096, 5000, 12287, 12288, 12289, 13056, 25000 };
+	static const size_t lens[] = { 0,    1,	   7,	  8,	 9,	63,    64,   255,  256,
+				       257,  511,  512,	  513,	 767,	768,   769,  1024, 2047,
+				       4096, 5000, 12287, 12288, 12289, 13056, 25000 };
 	static uint8_t m[25000 + 64];
 
 	random_bytes(m, sizeof(m));
@@ -78,7 +80,8 @@ TEST(continues)
 
 	random_bytes(m, sizeof(m));
 	for (size_t cut = 0; cut <= sizeof(m); cut += 111)
-		EXPECT_EQ(crc32c(crc32c(0, m, cut), m + cut, sizeof(m) - cut), crc32c(0, m, sizeof(m)));
+		EXPECT_EQ(crc32c(crc32c(0, m, cut), m + cut, sizeof(m) - cut),
+			  crc32c(0, m, sizeof(m)));
 }
 
 TEST(joins)

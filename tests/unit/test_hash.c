@@ -19,8 +19,9 @@ TEST(siphash64_vectors)
 		size_t len;
 		uint64_t want;
 	} v[] = {
-		{ 0, 0x726fdb47dd0e0e31u }, { 1, 0x74f839c593dc67fdu }, { 2, 0x0d6c8009d9a94f5au },
-		{ 3, 0x85676696d7fb7e2du }, { 7, 0xab0200f58b01d137u }, { 8, 0x93f5f5799a932462u },
+		{ 0, 0x726fdb47dd0e0e31u },  { 1, 0x74f839c593dc67fdu },
+		{ 2, 0x0d6c8009d9a94f5au },  { 3, 0x85676696d7fb7e2du },
+		{ 7, 0xab0200f58b01d137u },  { 8, 0x93f5f5799a932462u },
 		{ 15, 0xa129ca6149be45e5u }, { 63, 0x958a324ceb064572u },
 	};
 	uint8_t m[64];

@@ -213,7 +213,7 @@ TEST(busy_timer_leaves_room)
 /* ---- posting ---- */
 
 #define POSTERS 4
-#define EACH 5000
+#define EACH	5000
 
 struct msg {
 	struct loop_work w;

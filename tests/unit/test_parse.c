@@ -10,22 +10,40 @@ TEST(sizes)
 		const char *text;
 		uint64_t want;
 	} good[] = {
-		{ "0", 0 }, { "17", 17 }, { " 4gb ", 4 * GiB }, { "4 GB", 4 * GiB }, { "64 MiB", 64 * MiB },
-		{ "1e9", 1000000000 }, { "1.5k", 1536 }, { "0.5 g", GiB / 2 }, { "16777216", 16777216 }, { "1T", 1024 * GiB },
-		{ "2.5e3 b", 2500 }, { "1e-3kb", 1 }, { "infinite", UINT64_MAX }, { "18446744073709551615", UINT64_MAX },
-		{ "0.33333333333333333333333333kb", 341 }, { "12E2", 1200 }, { "5\tm", 5 * MiB }, { "0e99", 0 },
+		{ "0", 0 },
+		{ "17", 17 },
+		{ " 4gb ", 4 * GiB },
+		{ "4 GB", 4 * GiB },
+		{ "64 MiB", 64 * MiB },
+		{ "1e9", 1000000000 },
+		{ "1.5k", 1536 },
+		{ "0.5 g", GiB / 2 },
+		{ "16777216", 16777216 },
+		{ "1T", 1024 * GiB },
+		{ "2.5e3 b", 2500 },
+		{ "1e-3kb", 1 },
+		{ "infinite", UINT64_MAX },
+		{ "18446744073709551615", UINT64_MAX },
+		{ "0.33333333333333333333333333kb", 341 },
+		{ "12E2", 1200 },
+		{ "5\tm", 5 * MiB },
+		{ "0e99", 0 },
 		{ "1e-9999", 0 },
 	};
-	static const char *const bad[] = { "", " ", "gb", "50%", "-1", "1x", "1 k b", "1.", ".5", "1e", "1e+", "0x10", "k1", "inf",
-					   "nan", "Infinite", "infinite gb", "1.5.2", "+5", "4gbb" };
-	static const char *const large[] = { "18446744073709551616", "20000000t", "1e20", "1e9999", "16777216t" };
+	static const char *const bad[] = { "",	       " ",	      "gb",    "50%", "-1",
+					   "1x",       "1 k b",	      "1.",    ".5",  "1e",
+					   "1e+",      "0x10",	      "k1",    "inf", "nan",
+					   "Infinite", "infinite gb", "1.5.2", "+5",  "4gbb" };
+	static const char *const large[] = { "18446744073709551616", "20000000t", "1e20", "1e9999",
+					     "16777216t" };
 	uint64_t v;
 
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		v = 99;
 		EXPECT_EQ(parse_size(good[i].text, &v), 0);
 		if (v != good[i].want)
-			MCTEST_FAIL("\"%s\" is %" PRIu64 ", not %" PRIu64, good[i].text, v, good[i].want);
+			MCTEST_FAIL("\"%s\" is %" PRIu64 ", not %" PRIu64, good[i].text, v,
+				    good[i].want);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		v = 99;
@@ -86,7 +104,8 @@ TEST(bools)
 
 TEST(suggestions)
 {
-	static const char *const known[] = { "rpc_port", "metrics_port", "port", NULL, "enable_ha", "v" };
+	static const char *const known[] = { "rpc_port", "metrics_port", "port",
+					     NULL,	 "enable_ha",	 "v" };
 
 	EXPECT_STREQ(suggest("rpc_prot", known, ARRAY_SIZE(known)), "rpc_port");
 	EXPECT_STREQ(suggest("metricsport", known, ARRAY_SIZE(known)), "metrics_port");
@@ -95,6 +114,7 @@ TEST(suggestions)
 	EXPECT_TRUE(!suggest("something", known, ARRAY_SIZE(known)));
 	EXPECT_TRUE(!suggest("x", known, ARRAY_SIZE(known)));
 	EXPECT_TRUE(!suggest("", known, ARRAY_SIZE(known)));
-	EXPECT_TRUE(!suggest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", known,
-			     ARRAY_SIZE(known)));
+	EXPECT_TRUE(!suggest("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+			     "aaaaaaaaaaaaaaaaaaaaaaaaa",
+			     known, ARRAY_SIZE(known)));
 }

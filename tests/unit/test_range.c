@@ -226,7 +226,9 @@ TEST(allocator_against_a_map)
 		memset(map, 0, sizeof(map));
 		for (int i = 0; i < 4000 && !mctest_failed; i++) {
 			switch (rnd(8)) {
-			case 0: case 1: case 2:
+			case 0:
+			case 1:
+			case 2:
 				one_get(a, map, unit);
 				break;
 			case 3:
@@ -283,7 +285,8 @@ static void check_set(const struct range_set *s, const uint8_t *map, uint64_t si
 		EXPECT_TRUE(s->r[i].len);
 		EXPECT_TRUE(all(map, s->r[i].off, s->r[i].len, 1));
 		if (i)
-			EXPECT_GT(s->r[i].off, s->r[i - 1].off + s->r[i - 1].len); /* neighbours have merged */
+			EXPECT_GT(s->r[i].off,
+				  s->r[i - 1].off + s->r[i - 1].len); /* neighbours have merged */
 		sum += s->r[i].len;
 	}
 	EXPECT_EQ(sum, bytes);
@@ -302,12 +305,14 @@ TEST(set_against_a_map)
 
 		EXPECT_EQ(range_set_has(&s, off, len), in);
 		switch (rnd(5)) {
-		case 0: case 1:
+		case 0:
+		case 1:
 			EXPECT_EQ(range_set_add(&s, off, len), out ? 0 : -EEXIST);
 			if (out)
 				memset(map + off, 1, len);
 			break;
-		case 2: case 3:
+		case 2:
+		case 3:
 			EXPECT_EQ(range_set_del(&s, off, len), in ? 0 : -ENOENT);
 			if (in)
 				memset(map + off, 0, len);

@@ -77,8 +77,8 @@ TEST(hostile_head_is_bounded)
 }
 
 #define WRITERS 3
-#define EACH 20000u
-#define PLACES ((uint64_t)1 << 16)
+#define EACH	20000u
+#define PLACES	((uint64_t)1 << 16)
 
 static struct lossy_ring *shared;
 
@@ -100,7 +100,8 @@ TEST(many_writers)
 		pthread_create(&t[i], NULL, writer, (void *)(i + 1));
 	for (int joined = 0; joined < WRITERS; joined++) {
 		pthread_join(t[joined], NULL);
-		for (size_t n; (n = lossy_ring_drain(shared, PLACES - 1, &tail, out, ARRAY_SIZE(out)));)
+		for (size_t n;
+		     (n = lossy_ring_drain(shared, PLACES - 1, &tail, out, ARRAY_SIZE(out)));)
 			for (size_t i = 0; i < n; i++, got++)
 				sum += out[i] & UINT32_MAX;
 	}

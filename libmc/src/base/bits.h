@@ -6,7 +6,7 @@
 #include "base/base.h"
 
 #define BITS_LEVELS 11 /* 64^11 > 2^64 */
-#define BITS_NONE UINT64_MAX
+#define BITS_NONE   UINT64_MAX
 
 struct bits {
 	uint64_t *level[BITS_LEVELS]; /* a bit of level i + 1 says that a word of level i is not 0 */
@@ -14,7 +14,8 @@ struct bits {
 	uint64_t size;
 };
 
-int bits_init(struct bits *b, uint64_t size); /* members are below @size; memory is touched only where members are */
+/* Members are below @size; memory is touched only where members are. -EINVAL for 0; -ENOMEM. */
+int bits_init(struct bits *b, uint64_t size);
 void bits_fini(struct bits *b);
 void bits_set(struct bits *b, uint64_t at);
 void bits_clear(struct bits *b, uint64_t at);

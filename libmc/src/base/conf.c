@@ -42,10 +42,12 @@ static int parse_int(const struct conf_item *it, const char *text, int64_t *out)
 
 static int parse_double(const struct conf_item *it, const char *text, double *out)
 {
-	locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a point is a point, whatever the program's locale */
+	locale_t plain;
 	double v;
 	char *end;
 
+	/* A point is a point, whatever the program's locale. */
+	plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 	if (!plain)
 		return -ENOMEM;
 	v = strtod_l(text, &end, plain);
@@ -114,7 +116,8 @@ static const char *expected(const struct conf_item *it, char *out, size_t size)
 static bool same_name(const char *a, const char *b, size_t len_b)
 {
 	for (size_t i = 0; i < len_b; i++, a++)
-		if (!*a || (*a != b[i] && !(*a == '_' && b[i] == '-') && !(*a == '-' && b[i] == '_')))
+		if (!*a ||
+		    (*a != b[i] && !(*a == '_' && b[i] == '-') && !(*a == '-' && b[i] == '_')))
 			return false;
 	return !*a;
 }
@@ -149,7 +152,8 @@ static void log_unknown(const struct conf *c, const char *where, const char *nam
 
 /* ---- setting ---- */
 
-static int apply(struct conf *c, size_t i, const char *where, const char *text, enum conf_source from)
+static int apply(struct conf *c, size_t i, const char *where, const char *text,
+		 enum conf_source from)
 {
 	const struct conf_item *it = &c->items[i];
 	char what[128];
@@ -162,7 +166,8 @@ static int apply(struct conf *c, size_t i, const char *where, const char *text, 
 		log_err("%s: setting %s: out of memory", where, it->name);
 	else if (ret)
 		log_err("%s: setting %s: \"%s\" %s; it takes %s", where, it->name, text,
-			ret == -ERANGE ? "is out of range" : "is not understood", expected(it, what, sizeof(what)));
+			ret == -ERANGE ? "is out of range" : "is not understood",
+			expected(it, what, sizeof(what)));
 	if (ret)
 		return ret;
 	if (it->unimplemented && from != CONF_DEFAULT && c->source[i] == CONF_DEFAULT)
@@ -171,7 +176,8 @@ static int apply(struct conf *c, size_t i, const char *where, const char *text, 
 	return 0;
 }
 
-int conf_apply(struct conf *c, const char *where, const char *name, const char *text, enum conf_source from)
+int conf_apply(struct conf *c, const char *where, const char *name, const char *text,
+	       enum conf_source from)
 {
 	ssize_t i = find(c, name, strlen(name));
 
@@ -315,7 +321,8 @@ void conf_help(const struct conf *c, struct buf *out)
 		size_t before = out->len;
 
 		buf_printf(out, "  --%s%s", it->name, kinds[it->type]);
-		buf_printf(out, "%*s", out->len - before < 38 ? (int)(38 - (out->len - before)) : 1, "");
+		buf_printf(out, "%*s", out->len - before < 38 ? (int)(38 - (out->len - before)) : 1,
+			   "");
 		buf_printf(out, "%s", it->help ? it->help : "");
 		if (it->deflt && *it->deflt)
 			buf_printf(out, " (default %s)", it->deflt);
@@ -326,7 +333,8 @@ void conf_help(const struct conf *c, struct buf *out)
 }
 
 /* The largest unit that divides @v, so that the text means exactly the value. */
-static void print_in_units(uint64_t v, const uint64_t *factors, const char *const *names, size_t nr, struct buf *out)
+static void print_in_units(uint64_t v, const uint64_t *factors, const char *const *names, size_t nr,
+			   struct buf *out)
 {
 	size_t i = 0;
 
@@ -348,7 +356,8 @@ static void print_size(uint64_t v, struct buf *out)
 
 static void print_duration(uint64_t v, struct buf *out)
 {
-	static const uint64_t factors[] = { 3600 * NSEC_PER_SEC, 60 * NSEC_PER_SEC, NSEC_PER_SEC, NSEC_PER_MSEC, NSEC_PER_USEC, 1 };
+	static const uint64_t factors[] = { 3600 * NSEC_PER_SEC, 60 * NSEC_PER_SEC, NSEC_PER_SEC,
+					    NSEC_PER_MSEC,	 NSEC_PER_USEC,	    1 };
 	static const char *const names[] = { "h", "m", "s", "ms", "us", "ns" };
 
 	print_in_units(v, factors, names, ARRAY_SIZE(factors), out);
@@ -433,10 +442,13 @@ static void print_json(const struct conf *c, struct buf *out)
 		struct json_object *one = json_object_new_object();
 
 		json_object_object_add(one, "value", json_value(c, i));
-		json_object_object_add(one, "source", json_object_new_string(source_names[c->source[i]]));
+		json_object_object_add(one, "source",
+				       json_object_new_string(source_names[c->source[i]]));
 		json_object_object_add(all, c->items[i].name, one);
 	}
-	buf_printf(out, "%s\n", json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
+	buf_printf(out, "%s\n",
+		   json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY |
+							       JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(all);
 }
 
@@ -451,7 +463,8 @@ void conf_print(const struct conf *c, bool json, struct buf *out)
 
 		buf_printf(out, "%s = ", c->items[i].name);
 		print_value(c, i, out);
-		buf_printf(out, "%*s# %s\n", out->len - before < 48 ? (int)(48 - (out->len - before)) : 1, "",
+		buf_printf(out, "%*s# %s\n",
+			   out->len - before < 48 ? (int)(48 - (out->len - before)) : 1, "",
 			   source_names[c->source[i]]);
 	}
 }

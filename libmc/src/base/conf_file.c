@@ -88,7 +88,7 @@ static int one_line(struct conf *c, char *line, enum conf_format format, const c
 	char *key, *value = line;
 
 	if (yaml && (line[0] == ' ' || line[0] == '\t') && *trim(line) && *trim(line) != '#')
-		return syntax(where, "an indented line: nested settings are not understood, write them flat");
+		return syntax(where, "nested settings are not understood, write them flat");
 	key = trim(line);
 	if (!*key || *key == '#' || (yaml && (!strcmp(key, "---") || !strcmp(key, "..."))))
 		return 0;
@@ -195,7 +195,8 @@ static int json(struct conf *c, const char *text, size_t len, const char *path)
 
 /* ---- files ---- */
 
-int conf_text(struct conf *c, const char *text, size_t len, enum conf_format format, const char *path)
+int conf_text(struct conf *c, const char *text, size_t len, enum conf_format format,
+	      const char *path)
 {
 	char *copy;
 	int ret;
@@ -253,7 +254,8 @@ int conf_file(struct conf *c, const char *path)
 	if (ret)
 		log_err("cannot read settings from %s: %s", path, strerror(-ret));
 	else
-		ret = conf_text(c, text.data ? (const char *)text.data : "", text.len, format_of(path), path);
+		ret = conf_text(c, text.data ? (const char *)text.data : "", text.len,
+				format_of(path), path);
 	if (fd >= 0)
 		close(fd);
 	buf_fini(&text);

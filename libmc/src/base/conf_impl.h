@@ -6,6 +6,7 @@
 #include "base/conf.h"
 
 /* conf_set() with words for the log line that say where the text stood. */
-int conf_apply(struct conf *c, const char *where, const char *name, const char *text, enum conf_source from);
+int conf_apply(struct conf *c, const char *where, const char *name, const char *text,
+	       enum conf_source from);
 
 #endif

@@ -110,7 +110,8 @@ uint32_t copy_crc32c(void *restrict dst, const void *restrict src, size_t len, u
 
 #ifdef UNDER_TSAN
 /* volatile: the compiler must not turn this into memcpy(), which the sanitizer intercepts. */
-__attribute__((no_sanitize("thread"))) void copy_racy(void *restrict dst, const void *restrict src, size_t len)
+__attribute__((no_sanitize("thread"))) void copy_racy(void *restrict dst, const void *restrict src,
+						      size_t len)
 {
 	const volatile uint8_t *from = src;
 	volatile uint8_t *to = dst;

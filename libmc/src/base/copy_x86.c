@@ -89,7 +89,8 @@ crc_fold_fn __m512i move(char *to, const char *from, bool stream)
 }
 
 /* @len is a multiple of CRC_FOLD_BYTES and not 0. */
-crc_fold_fn uint32_t avx512_copy(uint32_t state, char *to, const char *from, size_t len, bool stream)
+crc_fold_fn uint32_t avx512_copy(uint32_t state, char *to, const char *from, size_t len,
+				 bool stream)
 {
 	struct crc_fold f;
 	__m512i a, b, c, d;
@@ -111,12 +112,13 @@ crc_fold_fn uint32_t avx512_copy(uint32_t state, char *to, const char *from, siz
 	return crc_fold_finish(&f);
 }
 
-__attribute__((target(CRC_FOLD_TARGET))) static uint32_t avx512_stream(uint32_t state, void *dst, const void *src, size_t len)
+crc_fold_target static uint32_t avx512_stream(uint32_t state, void *dst, const void *src,
+					      size_t len)
 {
 	return avx512_copy(state, dst, src, len, true);
 }
 
-__attribute__((target(CRC_FOLD_TARGET))) static uint32_t avx512_near(uint32_t state, void *dst, const void *src, size_t len)
+crc_fold_target static uint32_t avx512_near(uint32_t state, void *dst, const void *src, size_t len)
 {
 	return avx512_copy(state, dst, src, len, false);
 }
@@ -145,7 +147,7 @@ static bool sse42_usable(void)
 	return true;
 }
 
-#define crc_sse42_fn __attribute__((target(CRC_SSE42_TARGET), always_inline)) static inline
+#define crc_sse42_fn crc_sse42_target __attribute__((always_inline)) static inline
 
 crc_sse42_fn uint64_t move64(char *to, const char *from, bool stream)
 {
@@ -159,7 +161,8 @@ crc_sse42_fn uint64_t move64(char *to, const char *from, bool stream)
 	return v;
 }
 
-crc_sse42_fn uint32_t sse42_copy(uint32_t state, char *to, const char *from, size_t len, bool stream)
+crc_sse42_fn uint32_t sse42_copy(uint32_t state, char *to, const char *from, size_t len,
+				 bool stream)
 {
 	for (; len; len -= 3 * EACH, from += 3 * EACH, to += 3 * EACH) {
 		uint64_t a = state, b = 0, c = 0;
@@ -167,7 +170,8 @@ crc_sse42_fn uint32_t sse42_copy(uint32_t state, char *to, const char *from, siz
 		for (size_t i = 0; i < EACH; i += 8) {
 			a = _mm_crc32_u64(a, move64(to + i, from + i, stream));
 			b = _mm_crc32_u64(b, move64(to + EACH + i, from + EACH + i, stream));
-			c = _mm_crc32_u64(c, move64(to + 2 * EACH + i, from + 2 * EACH + i, stream));
+			c = _mm_crc32_u64(c,
+					  move64(to + 2 * EACH + i, from + 2 * EACH + i, stream));
 		}
 		state = crc_shift(a, past_two) ^ crc_shift(b, past_one) ^ (uint32_t)c;
 	}
@@ -176,12 +180,13 @@ crc_sse42_fn uint32_t sse42_copy(uint32_t state, char *to, const char *from, siz
 	return state;
 }
 
-__attribute__((target(CRC_SSE42_TARGET))) static uint32_t sse42_stream(uint32_t state, void *dst, const void *src, size_t len)
+crc_sse42_target static uint32_t sse42_stream(uint32_t state, void *dst, const void *src,
+					      size_t len)
 {
 	return sse42_copy(state, dst, src, len, true);
 }
 
-__attribute__((target(CRC_SSE42_TARGET))) static uint32_t sse42_near(uint32_t state, void *dst, const void *src, size_t len)
+crc_sse42_target static uint32_t sse42_near(uint32_t state, void *dst, const void *src, size_t len)
 {
 	return sse42_copy(state, dst, src, len, false);
 }

@@ -15,7 +15,8 @@ static bool arm_usable(void)
 	return getauxval(AT_HWCAP) & HWCAP_CRC32;
 }
 
-__attribute__((target("+crc"))) static uint32_t arm_update(uint32_t state, const void *data, size_t len)
+__attribute__((target("+crc"))) static uint32_t arm_update(uint32_t state, const void *data,
+							   size_t len)
 {
 	const uint8_t *p = data;
 

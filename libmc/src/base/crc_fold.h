@@ -8,6 +8,7 @@
 #include "base/base.h"
 
 #define CRC_SSE42_TARGET "sse4.2,pclmul"
+#define crc_sse42_target __attribute__((target(CRC_SSE42_TARGET)))
 
 /*
  * The state after @bits further zero bits: crc_shift(state, crc_shift_const(bits)). The factor leaves out x^33, of which
@@ -15,18 +16,19 @@
  */
 uint64_t crc_shift_const(uint64_t bits);
 
-__attribute__((target(CRC_SSE42_TARGET))) static inline uint32_t crc_shift(uint64_t state, uint64_t by)
+crc_sse42_target static inline uint32_t crc_shift(uint64_t state, uint64_t by)
 {
-	__m128i p = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state), _mm_cvtsi64_si128((long long)by), 0);
+	__m128i p = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state),
+					 _mm_cvtsi64_si128((long long)by), 0);
 
 	return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(p));
 }
 
 /* ---- folding four 512-bit registers of message ---- */
 
-#define CRC_FOLD_TARGET "avx512f,avx512dq,vpclmulqdq,sse4.2,pclmul"
-#define CRC_FOLD_BYTES 256
-#define CRC_FOLDS 7
+#define CRC_FOLD_TARGET "avx512f,vpclmulqdq,sse4.2,pclmul"
+#define CRC_FOLD_BYTES	256
+#define CRC_FOLDS	7
 
 /* Multipliers of the low and high half of each 128-bit lane, by distance in bits: see avx512_usable(). */
 extern uint64_t crc_fold_const[CRC_FOLDS][2];
@@ -36,7 +38,8 @@ struct crc_fold {
 	__m512i a, b, c, d, by;
 };
 
-#define crc_fold_fn __attribute__((target(CRC_FOLD_TARGET), always_inline)) static inline
+#define crc_fold_target __attribute__((target(CRC_FOLD_TARGET)))
+#define crc_fold_fn	crc_fold_target __attribute__((always_inline)) static inline
 
 crc_fold_fn __m512i crc_fold_load(const void *p)
 {
@@ -57,7 +60,8 @@ crc_fold_fn __m512i crc_fold_one(__m512i v, __m512i by, __m512i next)
 	return _mm512_ternarylogic_epi64(lo, hi, next, 0x96); /* three-way exclusive or */
 }
 
-crc_fold_fn void crc_fold_start(struct crc_fold *f, uint32_t state, __m512i a, __m512i b, __m512i c, __m512i d)
+crc_fold_fn void crc_fold_start(struct crc_fold *f, uint32_t state, __m512i a, __m512i b, __m512i c,
+				__m512i d)
 {
 	f->a = _mm512_xor_si512(a, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
 	f->b = b;
@@ -90,7 +94,8 @@ crc_fold_fn uint32_t crc_fold_finish(const struct crc_fold *f)
 
 	v = crc_fold_one(f->b, crc_fold_by(FOLD_1024), v);
 	v = crc_fold_one(f->c, crc_fold_by(FOLD_512), v);
-	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 0), FOLD_384, _mm512_extracti32x4_epi32(v, 3));
+	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 0), FOLD_384,
+			  _mm512_extracti32x4_epi32(v, 3));
 	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 1), FOLD_256, x);
 	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 2), FOLD_128, x);
 	/* The 16 bytes left have the message's remainder: their CRC is its CRC. */

@@ -12,7 +12,7 @@
 
 /* ---- the CRC32 instruction: 3 cycles of latency, one a cycle, so three streams keep it busy ---- */
 
-#define STREAM_LONG 4096u
+#define STREAM_LONG  4096u
 #define STREAM_SHORT 256u
 
 static uint64_t shift_long[2], shift_short[2]; /* past one stream, past two */
@@ -33,8 +33,8 @@ static bool sse42_usable(void)
 	return true;
 }
 
-__attribute__((target(CRC_SSE42_TARGET))) static inline uint32_t three(uint32_t state, const uint8_t *p, size_t each,
-								      const uint64_t by[2])
+crc_sse42_target static inline uint32_t three(uint32_t state, const uint8_t *p, size_t each,
+					      const uint64_t by[2])
 {
 	uint64_t a = state, b = 0, c = 0;
 
@@ -46,7 +46,7 @@ __attribute__((target(CRC_SSE42_TARGET))) static inline uint32_t three(uint32_t 
 	return crc_shift(a, by[1]) ^ crc_shift(b, by[0]) ^ (uint32_t)c;
 }
 
-__attribute__((target(CRC_SSE42_TARGET))) static uint32_t sse42_update(uint32_t state, const void *data, size_t len)
+crc_sse42_target static uint32_t sse42_update(uint32_t state, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	uint64_t s;
@@ -82,7 +82,8 @@ static bool avx512_usable(void)
 {
 	static const unsigned distance[CRC_FOLDS] = { 2048, 1536, 1024, 512, 384, 256, 128 };
 
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("vpclmulqdq") || !sse42_usable())
+	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("vpclmulqdq") ||
+	    !sse42_usable())
 		return false;
 	for (size_t i = 0; i < CRC_FOLDS; i++) {
 		crc_fold_const[i][0] = fold_const(distance[i] + 64);
@@ -91,16 +92,19 @@ static bool avx512_usable(void)
 	return true;
 }
 
-__attribute__((target(CRC_FOLD_TARGET))) static uint32_t avx512_update(uint32_t state, const void *data, size_t len)
+crc_fold_target static uint32_t avx512_update(uint32_t state, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 	struct crc_fold f;
 
 	if (len < CRC_FOLD_BYTES)
 		return sse42_update(state, data, len);
-	crc_fold_start(&f, state, crc_fold_load(p), crc_fold_load(p + 64), crc_fold_load(p + 128), crc_fold_load(p + 192));
-	for (p += CRC_FOLD_BYTES, len -= CRC_FOLD_BYTES; len >= CRC_FOLD_BYTES; p += CRC_FOLD_BYTES, len -= CRC_FOLD_BYTES)
-		crc_fold_step(&f, crc_fold_load(p), crc_fold_load(p + 64), crc_fold_load(p + 128), crc_fold_load(p + 192));
+	crc_fold_start(&f, state, crc_fold_load(p), crc_fold_load(p + 64), crc_fold_load(p + 128),
+		       crc_fold_load(p + 192));
+	for (p += CRC_FOLD_BYTES, len -= CRC_FOLD_BYTES; len >= CRC_FOLD_BYTES;
+	     p += CRC_FOLD_BYTES, len -= CRC_FOLD_BYTES)
+		crc_fold_step(&f, crc_fold_load(p), crc_fold_load(p + 64), crc_fold_load(p + 128),
+			      crc_fold_load(p + 192));
 	return sse42_update(crc_fold_finish(&f), p, len);
 }
 

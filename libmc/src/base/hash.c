@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* SipHash-2-4 as its paper defines it (Aumasson, Bernstein 2012; 128-bit form of the authors' 2013 reference), and randomness. */
+/* SipHash-2-4 (Aumasson and Bernstein 2012; 128 bits as in the authors' reference), and randomness. */
 #include "base/hash.h"
 
 #include <sys/random.h>
@@ -41,7 +41,8 @@ static inline uint64_t sip_finish(struct sip *s)
 	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
-static inline void sip_absorb(struct sip *s, const struct hash_key *key, const void *data, size_t len)
+static inline void sip_absorb(struct sip *s, const struct hash_key *key, const void *data,
+			      size_t len)
 {
 	const uint8_t *p = data;
 	uint64_t last = (uint64_t)len << 56;

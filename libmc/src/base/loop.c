@@ -22,7 +22,7 @@ struct loop {
 
 	/* Other threads. */
 	_Atomic(struct loop_work *) posted; /* newest first */
-	atomic_bool asleep;		    /* the owner is about to wait, or waits: write to wakefd */
+	atomic_bool asleep; /* the owner is about to wait, or waits: write to wakefd */
 	atomic_bool stop, closing;
 	atomic_uint posting; /* callers between looking at closing and having posted */
 
@@ -192,7 +192,8 @@ static int heap_reserve(struct loop *l)
 	return 0;
 }
 
-int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t at_ns, void (*fn)(struct loop_timer *t))
+int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t at_ns,
+		   void (*fn)(struct loop_timer *t))
 {
 	int ret;
 
@@ -379,7 +380,8 @@ int loop_start(struct loop *l, const char *name)
 		return -EALREADY;
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* the new thread inherits it: signals are the program's */
+	/* The new thread inherits the mask: signals are the program's business. */
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = -pthread_create(&l->thread, NULL, thread_main, l);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	l->started = !ret;

@@ -40,9 +40,19 @@ static uint64_t unit_factor(const char *p, const struct unit *units, size_t nr, 
 }
 
 static const struct unit size_units[] = {
-	{ "b", 1 },	     { "k", KiB },	  { "kb", KiB },	{ "kib", KiB },	      { "m", MiB },
-	{ "mb", MiB },	     { "mib", MiB },	  { "g", GiB },		{ "gb", GiB },	      { "gib", GiB },
-	{ "t", 1024 * GiB }, { "tb", 1024 * GiB }, { "tib", 1024 * GiB },
+	{ "b", 1 },
+	{ "k", KiB },
+	{ "kb", KiB },
+	{ "kib", KiB },
+	{ "m", MiB },
+	{ "mb", MiB },
+	{ "mib", MiB },
+	{ "g", GiB },
+	{ "gb", GiB },
+	{ "gib", GiB },
+	{ "t", 1024 * GiB },
+	{ "tb", 1024 * GiB },
+	{ "tib", 1024 * GiB },
 };
 
 /* A decimal number as digits * 10^exp10. Digits beyond what 64 bits hold are dropped behind the point, refused before. */
@@ -147,7 +157,7 @@ int parse_size(const char *text, uint64_t *out)
 int parse_duration_ns(const char *text, uint64_t unit_ns, uint64_t *out)
 {
 	static const struct unit units[] = {
-		{ "ns", 1 },	      { "us", 1000 },	       { "ms", 1000000 },
+		{ "ns", 1 },	      { "us", 1000 },	     { "ms", 1000000 },
 		{ "s", 1000000000u }, { "m", 60000000000u }, { "h", 3600000000000u },
 	};
 	const char *p = skip_blanks(text);
@@ -199,7 +209,8 @@ static size_t edits(const char *a, const char *b)
 
 		row[0] = i;
 		for (size_t j = 1; j <= len_b; j++) {
-			size_t replace = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+			size_t replace = diagonal + (tolower((unsigned char)a[i - 1]) !=
+						     tolower((unsigned char)b[j - 1]));
 
 			diagonal = row[j];
 			row[j] = MIN(row[j], row[j - 1]) + 1;

@@ -9,11 +9,13 @@
 #include "base/bits.h"
 #include "base/log.h"
 
-#define NIL UINT32_MAX
+#define NIL	 UINT32_MAX
 #define SUB_BITS 6
-#define SUBS (1u << SUB_BITS)
-#define TOPS (64 - SUB_BITS + 1)
-#define LOOK_MAX 16 /* nodes of a bin that are looked at before we are content with a larger bin, or give up */
+#define SUBS	 (1u << SUB_BITS)
+#define TOPS	 (64 - SUB_BITS + 1)
+
+/* Nodes of a bin that are looked at before we are content with a larger bin, or give up. */
+#define LOOK_MAX 16
 
 struct run {
 	uint64_t start, len;
@@ -91,7 +93,8 @@ static void hash_insert(struct range_alloc *a, uint32_t node)
 
 static int reserve_hash(struct range_alloc *a)
 {
-	uint32_t *old = a->hash, old_size = old ? a->hash_mask + 1 : 0, size = old ? 2 * old_size : 128;
+	uint32_t *old = a->hash, old_size = old ? a->hash_mask + 1 : 0;
+	uint32_t size = old ? 2 * old_size : 128;
 
 	if (old && a->hash_count < old_size / 2)
 		return 0;
@@ -158,7 +161,8 @@ static struct bin bin_of(uint64_t len)
 	if (len < SUBS)
 		return (struct bin){ 0, (unsigned)len };
 	log2 = 63 - (unsigned)__builtin_clzll(len);
-	return (struct bin){ log2 - SUB_BITS + 1, (unsigned)(len >> (log2 - SUB_BITS)) & (SUBS - 1) };
+	return (struct bin){ log2 - SUB_BITS + 1,
+			     (unsigned)(len >> (log2 - SUB_BITS)) & (SUBS - 1) };
 }
 
 static void bin_add(struct range_alloc *a, uint32_t node)
@@ -219,8 +223,8 @@ static uint32_t longest(const struct range_alloc *a)
 	if (!a->tops)
 		return NIL;
 	top = 63 - (unsigned)__builtin_clzll(a->tops);
-	for (uint32_t i = a->bins[top][63 - __builtin_clzll(a->subs[top])]; i != NIL && look++ < LOOK_MAX;
-	     i = a->runs[i].next)
+	for (uint32_t i = a->bins[top][63 - __builtin_clzll(a->subs[top])];
+	     i != NIL && look++ < LOOK_MAX; i = a->runs[i].next)
 		if (best == NIL || a->runs[i].len > a->runs[best].len)
 			best = i;
 	return best;
@@ -233,7 +237,8 @@ static uint32_t find(const struct range_alloc *a, uint64_t len)
 	uint32_t best = NIL;
 	int look = 0;
 
-	for (uint32_t i = a->bins[b.top][b.sub]; i != NIL && look++ < LOOK_MAX; i = a->runs[i].next) {
+	for (uint32_t i = a->bins[b.top][b.sub]; i != NIL && look++ < LOOK_MAX;
+	     i = a->runs[i].next) {
 		if (a->runs[i].len == len)
 			return i;
 		if (a->runs[i].len > len && (best == NIL || a->runs[i].len < a->runs[best].len))
@@ -407,7 +412,8 @@ void range_put(struct range_alloc *a, uint64_t off, uint64_t len)
 	if ((off | len) % a->unit || !range_inside(at, nr, a->units))
 		abort();
 	before = run_before(a, end - 1); /* the last run that could touch [at, end) */
-	if (before != NIL && (a->runs[before].start >= at || a->runs[before].start + a->runs[before].len > at))
+	if (before != NIL &&
+	    (a->runs[before].start >= at || a->runs[before].start + a->runs[before].len > at))
 		abort(); /* free already */
 	after = bits_has(&a->starts, end) ? by_start(a, end) : NIL;
 	a->free_units += nr;

@@ -89,7 +89,8 @@ bool range_set_has(const struct range_set *s, uint64_t off, uint64_t len)
 {
 	size_t i = first_after(s, off);
 
-	return !len || (i < s->count && off >= s->r[i].off && range_inside(off - s->r[i].off, len, s->r[i].len));
+	return !len || (i < s->count && off >= s->r[i].off &&
+			range_inside(off - s->r[i].off, len, s->r[i].len));
 }
 
 int range_set_del(struct range_set *s, uint64_t off, uint64_t len)

@@ -10,7 +10,8 @@ void lossy_ring_init(struct lossy_ring *r, uint64_t places)
 	r->mask = places - 1;
 }
 
-size_t lossy_ring_drain(struct lossy_ring *r, uint64_t mask, uint64_t *tail, uint64_t *out, size_t max)
+size_t lossy_ring_drain(struct lossy_ring *r, uint64_t mask, uint64_t *tail, uint64_t *out,
+			size_t max)
 {
 	uint64_t head = atomic_load_explicit(&r->head, memory_order_relaxed), at = *tail;
 	size_t nr = 0;
