@@ -28,7 +28,7 @@ int msg_keys_decode(const void *data, size_t len, struct scratch *s, struct msg_
 	return cur_done(&c);
 }
 
-static void located_put(struct buf *b, const struct located *l)
+void msg_located_add(struct buf *b, const struct located *l)
 {
 	unsigned nr = l->status ? 0 : l->nr_replicas;
 	uint8_t *p;
@@ -82,13 +82,17 @@ static void located_get(struct cur *c, struct located *l)
 	}
 }
 
+void msg_located_begin(struct buf *b, uint32_t view, uint32_t nr)
+{
+	buf_put_u32(b, view);
+	buf_put_count(b, nr, BATCH_MAX);
+}
+
 void msg_located_encode(const struct msg_located *m, struct buf *b)
 {
-	buf_put_u32(b, m->view);
-	if (!buf_put_count(b, m->nr, BATCH_MAX))
-		return;
-	for (uint32_t i = 0; i < m->nr; i++)
-		located_put(b, &m->items[i]);
+	msg_located_begin(b, m->view, m->nr);
+	for (uint32_t i = 0; i < m->nr && !b->err; i++)
+		msg_located_add(b, &m->items[i]);
 }
 
 int msg_located_decode(const void *data, size_t len, struct scratch *s, struct msg_located *m)

@@ -339,6 +339,10 @@ PROTO_MSG(msg_commit);
 PROTO_MSG(msg_put);
 PROTO_MSG(msg_data);
 
+/* msg_located_encode() in pieces, for who does not want all items in memory: @nr times add after begin. */
+void msg_located_begin(struct buf *b, uint32_t view, uint32_t nr);
+void msg_located_add(struct buf *b, const struct located *item);
+
 /* ---- upstream's JSON (segment.c): docs/protocol.md, "Metadata" -------------------------------------------------------- */
 
 struct segment_buffer {
