@@ -6,6 +6,8 @@
 #ifndef MC_SVC_H
 #define MC_SVC_H
 
+#include <mooncake/mooncake.h>
+
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/conf.h"
