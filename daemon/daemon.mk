@@ -17,3 +17,23 @@ $(DAEMON_BIN): $(BUILD)/bin/mooncake-%: $$(call daemon_obj,%) $$(SVC_OBJ) $(LIBM
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIBMC_A) $(PKG_LIBS) $(SVC_LIBS) -lm
 	$(Q)$(if $(filter master,$*),ln -sf mooncake-master $(@D)/mooncake_master)
 	$(Q)$(if $(filter node,$*),ln -sf mooncake-node $(@D)/mooncake_client)
+
+# Tests of the master's state, which needs no sockets.
+MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects table pools)
+TEST_EXTRA_test_objects := $(MASTER_STATE_OBJ)
+TEST_EXTRA_test_pools_index := $(MASTER_STATE_OBJ)
+TEST_EXTRA_test_pattern := $(BUILD)/obj/daemon/master/pattern.o
+$(foreach t,objects pools_index pattern,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))
+
+# The master as a process, with clients and owners made of net and proto.
+MASTER_TESTS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(sort $(wildcard tests/integration/master_*.c)))
+$(MASTER_TESTS): $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(LIBMC_A) | $(DAEMON_BIN)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(LIBMC_A) $(PKG_LIBS) -lm
+
+INTEGRATION_BIN += $(MASTER_TESTS)
+check-master: $(MASTER_TESTS) $(DAEMON_BIN)
+	$(Q)tests/run.sh $(MASTER_TESTS)
+
+.PHONY: check-master

@@ -1,0 +1,596 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The index: sharded table of objects, their replicas, and the chains that tie replicas to slots. */
+#include "objects.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/log.h"
+#include "table.h"
+
+#define SHARDS 1024
+#define EXIST_BATCH 64
+
+/* Owners restamp what they refill; only these describe the object. */
+#define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
+
+struct slot {
+	uint32_t pool;
+	bool used;
+	_Atomic uint64_t replicas, objects, tenanted; /* struct slot_stat */
+	unsigned purge_at; /* the shard where purging goes on */
+	struct rep **heads; /* one chain per shard, under that shard's lock */
+};
+
+struct objects {
+	struct hash_key hash_key;
+	uint64_t lease_ns;
+	unsigned nr_shards, shard_bits;
+	struct shard *shards;
+	atomic_uchar live[SLOTS_MAX];
+
+	pthread_mutex_t lock; /* opening and closing of slots */
+	struct slot slots[SLOTS_MAX];
+	unsigned next_slot;
+};
+
+static bool is_live(struct objects *ix, const struct rep *r)
+{
+	return atomic_load_explicit(&ix->live[r->slot], memory_order_relaxed);
+}
+
+static uint64_t hash_of(const struct objects *ix, const struct key *k)
+{
+	return siphash64(&ix->hash_key, k->data, k->len);
+}
+
+static struct shard *shard_of(const struct objects *ix, uint64_t hash)
+{
+	return &ix->shards[hash >> (64 - ix->shard_bits)];
+}
+
+int objects_open(const struct objects_opts *o, struct objects **out)
+{
+	unsigned nr = o->shards ? o->shards : SHARDS;
+	struct objects *ix;
+
+	if (!is_pow2(nr) || nr < 2)
+		return -EINVAL;
+	ix = calloc(1, sizeof(*ix));
+	if (!ix)
+		return -ENOMEM;
+	ix->shards = aligned_alloc(64, nr * sizeof(*ix->shards));
+	if (!ix->shards) {
+		free(ix);
+		return -ENOMEM;
+	}
+	ix->nr_shards = nr;
+	ix->shard_bits = (unsigned)__builtin_ctz(nr);
+	ix->lease_ns = o->lease_ns;
+	if (o->hash_key)
+		ix->hash_key = *o->hash_key;
+	else
+		random_bytes(&ix->hash_key, sizeof(ix->hash_key));
+	pthread_mutex_init(&ix->lock, NULL);
+	for (unsigned i = 0; i < nr; i++)
+		shard_init(&ix->shards[i], ix->shard_bits);
+	*out = ix;
+	return 0;
+}
+
+void objects_close(struct objects *ix)
+{
+	if (!ix)
+		return;
+	for (unsigned i = 0; i < ix->nr_shards; i++)
+		shard_fini(&ix->shards[i]);
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
+		free(ix->slots[i].heads);
+	pthread_mutex_destroy(&ix->lock);
+	free(ix->shards);
+	free(ix);
+}
+
+void objects_stat(struct objects *ix, struct objects_stat *out)
+{
+	*out = (struct objects_stat){ 0 };
+	for (unsigned i = 0; i < ix->nr_shards; i++) {
+		struct shard *s = &ix->shards[i];
+
+		pthread_mutex_lock(&s->lock);
+		out->objects += s->count;
+		out->bytes += s->bytes;
+		out->soft_pinned += s->soft_pinned;
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+/* ---- slots ---- */
+
+int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot)
+{
+	struct rep **heads = calloc(ix->nr_shards, sizeof(*heads));
+	unsigned i, tried;
+
+	if (!heads)
+		return -ENOMEM;
+	pthread_mutex_lock(&ix->lock);
+	/* In turn, so that a number rests for as long as possible before it means another pool. */
+	for (tried = 0; tried < SLOTS_MAX; tried++) {
+		i = ix->next_slot++ % SLOTS_MAX;
+		if (!ix->slots[i].used)
+			break;
+	}
+	if (tried == SLOTS_MAX) {
+		pthread_mutex_unlock(&ix->lock);
+		free(heads);
+		return -ENOSPC;
+	}
+	ix->slots[i].used = true;
+	ix->slots[i].pool = pool;
+	ix->slots[i].heads = heads;
+	ix->slots[i].purge_at = 0;
+	atomic_store(&ix->slots[i].replicas, 0);
+	atomic_store(&ix->slots[i].objects, 0);
+	atomic_store(&ix->slots[i].tenanted, 0);
+	pthread_mutex_unlock(&ix->lock);
+	atomic_store(&ix->live[i], true);
+	*slot = (uint16_t)i;
+	return 0;
+}
+
+void objects_slot_live(struct objects *ix, uint16_t slot, bool live)
+{
+	atomic_store(&ix->live[slot], live);
+}
+
+void objects_slot_stat(struct objects *ix, uint16_t slot, struct slot_stat *out)
+{
+	struct slot *sl = &ix->slots[slot];
+
+	*out = (struct slot_stat){
+		.replicas = atomic_load_explicit(&sl->replicas, memory_order_relaxed),
+		.objects = atomic_load_explicit(&sl->objects, memory_order_relaxed),
+		.tenanted = atomic_load_explicit(&sl->tenanted, memory_order_relaxed),
+	};
+}
+
+void objects_slot_close(struct objects *ix, uint16_t slot)
+{
+	pthread_mutex_lock(&ix->lock);
+	free(ix->slots[slot].heads);
+	ix->slots[slot].heads = NULL;
+	ix->slots[slot].used = false;
+	pthread_mutex_unlock(&ix->lock);
+}
+
+/* ---- replicas of an object; all under its shard's lock ---- */
+
+static struct rep *rep_next(struct object *o, struct rep *r)
+{
+	struct rep_more *m = r == &o->rep ? o->more : container_of(r, struct rep_more, rep)->next;
+
+	return m ? &m->rep : NULL;
+}
+
+#define for_each_rep(o, r) for (r = (o)->nr ? &(o)->rep : NULL; r; r = rep_next(o, r))
+
+static void slot_count(struct objects *ix, const struct object *o, const struct rep *r, uint64_t by)
+{
+	struct slot *sl = &ix->slots[r->slot];
+
+	atomic_fetch_add_explicit(&sl->replicas, by, memory_order_relaxed);
+	if (o->key[0])
+		atomic_fetch_add_explicit(&sl->tenanted, by, memory_order_relaxed);
+	if (r == &o->rep)
+		atomic_fetch_add_explicit(&sl->objects, by, memory_order_relaxed);
+}
+
+static void rep_chain(struct objects *ix, struct shard *s, struct object *o, struct rep *r)
+{
+	struct rep **head = &ix->slots[r->slot].heads[s - ix->shards];
+
+	r->obj = o;
+	r->next = *head;
+	r->pprev = head;
+	if (r->next)
+		r->next->pprev = &r->next;
+	*head = r;
+	slot_count(ix, o, r, 1);
+}
+
+static void rep_unchain(struct objects *ix, const struct object *o, struct rep *r)
+{
+	*r->pprev = r->next;
+	if (r->next)
+		r->next->pprev = r->pprev;
+	slot_count(ix, o, r, -(uint64_t)1);
+}
+
+/* The first replica lives inside the object: when that one goes, the next moves in. */
+static void rep_del(struct objects *ix, struct object *o, struct rep *r)
+{
+	struct rep_more **at = &o->more, *m;
+
+	rep_unchain(ix, o, r);
+	o->nr--;
+	if (r == &o->rep) {
+		m = o->more;
+		if (!m)
+			return;
+		o->rep = m->rep;
+		*o->rep.pprev = &o->rep;
+		if (o->rep.next)
+			o->rep.next->pprev = &o->rep.next;
+		atomic_fetch_add_explicit(&ix->slots[o->rep.slot].objects, 1, memory_order_relaxed);
+	} else {
+		while (&(*at)->rep != r)
+			at = &(*at)->next;
+		m = *at;
+	}
+	*at = m->next;
+	free(m);
+}
+
+static void set_loc(struct rep *r, const struct loc *l)
+{
+	r->off = l->off;
+	r->gen = l->gen;
+	r->region = l->region;
+	r->nr_extents = l->nr_extents;
+}
+
+static struct loc loc_of(const struct rep *r)
+{
+	return (struct loc){ .region = r->region, .nr_extents = r->nr_extents, .off = r->off, .gen = r->gen };
+}
+
+static int rep_add(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct loc *l)
+{
+	struct rep *r = &o->rep;
+	struct rep_more *m;
+
+	if (o->nr) {
+		m = malloc(sizeof(*m));
+		if (!m)
+			return -ENOMEM;
+		m->next = o->more;
+		o->more = m;
+		r = &m->rep;
+	}
+	*r = (struct rep){ .slot = slot };
+	set_loc(r, l);
+	rep_chain(ix, s, o, r);
+	o->nr++;
+	return 0;
+}
+
+static bool visible(struct objects *ix, struct object *o)
+{
+	struct rep *r;
+
+	for_each_rep(o, r)
+		if (is_live(ix, r))
+			return true;
+	return false;
+}
+
+static void object_del(struct objects *ix, struct shard *s, struct object *o)
+{
+	while (o->nr)
+		rep_del(ix, o, &o->rep);
+	shard_account(s, o, false);
+	shard_remove(s, o);
+	free(o);
+}
+
+/* Of replicas in slots that are gone. */
+static void reap(struct objects *ix, struct object *o)
+{
+	struct rep *r, *next;
+
+	for (r = &o->rep; r && o->nr;) {
+		if (is_live(ix, r)) {
+			r = rep_next(o, r);
+			continue;
+		}
+		next = r == &o->rep ? &o->rep : rep_next(o, r);
+		rep_del(ix, o, r);
+		r = next;
+	}
+}
+
+unsigned objects_slot_purge(struct objects *ix, uint16_t slot, unsigned max)
+{
+	struct slot *sl = &ix->slots[slot];
+	unsigned done = 0;
+
+	while (done < max && sl->purge_at < ix->nr_shards) {
+		struct shard *s = &ix->shards[sl->purge_at];
+		struct rep *r;
+
+		pthread_mutex_lock(&s->lock);
+		while (done < max && (r = sl->heads[sl->purge_at])) {
+			struct object *o = r->obj;
+
+			if (o->nr == 1)
+				object_del(ix, s, o);
+			else
+				rep_del(ix, o, r);
+			done++;
+		}
+		if (!sl->heads[sl->purge_at])
+			sl->purge_at++;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return done;
+}
+
+/* ---- owners ---- */
+
+static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint16_t slot, const struct publish_item *it)
+{
+	struct object *o = malloc(sizeof(*o) + it->key.len);
+	int ret;
+
+	if (!o)
+		return -ENOMEM;
+	*o = (struct object){
+		.hash = hash,
+		.put_id = it->put_id,
+		.size = it->size,
+		.key_len = it->key.len,
+		.flags = (uint8_t)(it->flags & KEPT_FLAGS),
+	};
+	memcpy(o->key, it->key.data, it->key.len);
+	ret = shard_insert(s, o);
+	if (ret) {
+		free(o);
+		return ret;
+	}
+	shard_account(s, o, true);
+	return rep_add(ix, s, o, slot, &it->loc); /* the first needs no memory */
+}
+
+/* Another put takes the object over: holders elsewhere go to @old, all replicas are forgotten. */
+static int publish_over(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct publish_item *it,
+			struct holder *old, unsigned *nr_old)
+{
+	struct rep *r;
+
+	for_each_rep(o, r)
+		if (is_live(ix, r))
+			old[(*nr_old)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
+	while (o->nr)
+		rep_del(ix, o, &o->rep);
+	shard_account(s, o, false);
+	o->put_id = it->put_id;
+	o->size = it->size;
+	o->flags = (uint8_t)(it->flags & KEPT_FLAGS);
+	o->lease_ns = 0;
+	shard_account(s, o, true);
+	return rep_add(ix, s, o, slot, &it->loc);
+}
+
+static int publish_more(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct publish_item *it)
+{
+	struct rep *r;
+
+	if (o->size != it->size)
+		return -EINVAL;
+	for_each_rep(o, r)
+		if (r->slot == slot) {
+			set_loc(r, &it->loc);
+			return 0;
+		}
+	if (o->nr >= REPLICAS_MAX)
+		reap(ix, o);
+	if (o->nr >= REPLICAS_MAX)
+		return -ENOSPC;
+	return rep_add(ix, s, o, slot, &it->loc);
+}
+
+int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
+		    unsigned *nr_old)
+{
+	uint64_t hash = hash_of(ix, &it->key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	int ret;
+
+	*nr_old = 0;
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, &it->key);
+	if (!o)
+		ret = publish_new(ix, s, hash, slot, it);
+	else if (o->put_id == it->put_id)
+		ret = publish_more(ix, s, o, slot, it);
+	else if ((it->flags & OBJ_REPLACE) || !visible(ix, o))
+		ret = publish_over(ix, s, o, slot, it, old, nr_old);
+	else
+		ret = -EEXIST;
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (!o)
+		goto out;
+	for_each_rep(o, r)
+		if (r->slot == slot && r->gen == gen)
+			break;
+	if (!r) {
+		o = NULL;
+		goto out;
+	}
+	if (o->nr == 1)
+		object_del(ix, s, o);
+	else
+		rep_del(ix, o, r);
+out:
+	pthread_mutex_unlock(&s->lock);
+	return o;
+}
+
+/* ---- clients ---- */
+
+static void grant(struct objects *ix, struct shard *s, struct object *o, uint64_t now)
+{
+	o->lease_ns = now + ix->lease_ns;
+	if (o->lease_ns > s->lease_ns)
+		s->lease_ns = o->lease_ns;
+}
+
+uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found)
+{
+	uint64_t hash[EXIST_BATCH];
+	uint32_t n, count = 0;
+
+	for (uint32_t at = 0; at < nr; at += n) {
+		n = MIN(nr - at, (uint32_t)EXIST_BATCH);
+		/* The tables do not fit any cache: ask for all lines of a batch before the first is needed. */
+		for (uint32_t i = 0; i < n; i++) {
+			hash[i] = hash_of(ix, &keys[at + i]);
+			shard_prefetch(shard_of(ix, hash[i]), hash[i]);
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			struct shard *s = shard_of(ix, hash[i]);
+			struct object *o;
+
+			pthread_mutex_lock(&s->lock);
+			o = shard_find(s, hash[i], &keys[at + i]);
+			if (o && !visible(ix, o))
+				o = NULL;
+			if (o && touch)
+				grant(ix, s, o, now);
+			pthread_mutex_unlock(&s->lock);
+			found[at + i] = o != NULL;
+			count += o != NULL;
+		}
+	}
+	return count;
+}
+
+void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+
+	out->status = -ENOENT;
+	out->nr_replicas = 0;
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (!o)
+		goto out;
+	for_each_rep(o, r)
+		if (is_live(ix, r))
+			out->replica[out->nr_replicas++] =
+				(struct replica){ .pool = ix->slots[r->slot].pool, .loc = loc_of(r) };
+	if (!out->nr_replicas)
+		goto out;
+	out->status = 0;
+	out->size = o->size;
+	out->put_id = o->put_id;
+	out->flags = o->flags;
+	if (touch)
+		grant(ix, s, o, now);
+out:
+	pthread_mutex_unlock(&s->lock);
+}
+
+int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],
+		    unsigned *nr)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+	int ret = -ENOENT;
+
+	*nr = 0;
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (!o)
+		goto out;
+	if (!visible(ix, o)) {
+		object_del(ix, s, o);
+		goto out;
+	}
+	ret = -EBUSY;
+	if (!force && o->lease_ns > now)
+		goto out;
+	ret = 0;
+	reap(ix, o);
+	for_each_rep(o, r)
+		out[(*nr)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
+out:
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+bool objects_leased(struct objects *ix, uint64_t now)
+{
+	bool leased = false;
+
+	for (unsigned i = 0; i < ix->nr_shards && !leased; i++) {
+		struct shard *s = &ix->shards[i];
+
+		pthread_mutex_lock(&s->lock);
+		leased = s->lease_ns > now && s->count;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return leased;
+}
+
+/* ---- walking ---- */
+
+struct walk {
+	struct objects *ix;
+	uint64_t now;
+	bool (*fn)(void *arg, const struct object_view *o);
+	void *arg;
+};
+
+static bool show(void *arg, struct object *o)
+{
+	struct walk *w = arg;
+	struct object_view v = {
+		.key = { .data = o->key, .len = o->key_len },
+		.size = o->size,
+		.flags = o->flags,
+		.leased = o->lease_ns > w->now,
+	};
+	struct rep *r;
+
+	for_each_rep(o, r)
+		v.nr_replicas += is_live(w->ix, r);
+	return !v.nr_replicas || w->fn(w->arg, &v);
+}
+
+uint64_t objects_walk(struct objects *ix, uint64_t cursor, unsigned steps, uint64_t now,
+		      bool (*fn)(void *arg, const struct object_view *o), void *arg)
+{
+	struct walk w = { .ix = ix, .now = now, .fn = fn, .arg = arg };
+	bool more = true;
+
+	while (steps && more) {
+		struct shard *s = shard_of(ix, cursor);
+
+		pthread_mutex_lock(&s->lock);
+		cursor = shard_walk(s, cursor, &steps, &more, show, &w);
+		pthread_mutex_unlock(&s->lock);
+		if (!cursor)
+			return 0;
+	}
+	return cursor;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The index: which object is where. Data with functions on it: no sockets, no clock of its own, time is an argument.
+ *
+ * Keys are spread over shards by a keyed hash; a shard is a table of pointers in the order of the hash, under a lock that one
+ * operation holds for a moment. A *slot* is one life of a pool as seen from here: from joining until it is lost, leaves, joins
+ * anew or is emptied. Replicas of a slot that is not live are invisible and give way to any put; they are freed in steps, along
+ * the slot's chain in each shard, so a lost pool costs what it held and nothing else.
+ *
+ * Every function is thread-safe unless it says otherwise. Lock order: a caller's lock, then one shard.
+ */
+#ifndef MC_MASTER_OBJECTS_H
+#define MC_MASTER_OBJECTS_H
+
+#include "base/base.h"
+#include "base/hash.h"
+#include "proto/proto.h"
+
+struct objects;
+
+#define SLOTS_MAX 16384 /* live ones and those being freed */
+
+struct objects_opts {
+	unsigned shards;   /* power of two; 0: 1024 */
+	uint64_t lease_ns; /* granted by a touch */
+	const struct hash_key *hash_key; /* NULL: random, as outside of tests */
+};
+
+struct objects_stat {
+	uint64_t objects; /* invisible ones included until they are freed */
+	uint64_t bytes;	  /* of one copy of each */
+	uint64_t soft_pinned;
+};
+
+/* A replica somebody has to drop. */
+struct holder {
+	uint16_t slot;
+	uint32_t pool;
+	uint64_t gen;
+};
+
+int objects_open(const struct objects_opts *o, struct objects **out);
+void objects_close(struct objects *ix); /* no thread may be inside */
+void objects_stat(struct objects *ix, struct objects_stat *out);
+
+/* ---- slots (the caller serialises calls for one slot) ------------------------------------------------------------ */
+
+/* A live slot of the pool that others know as @pool. -ENOSPC, -ENOMEM. */
+int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot);
+void objects_slot_live(struct objects *ix, uint16_t slot, bool live);
+
+struct slot_stat {
+	uint64_t replicas;
+	uint64_t objects; /* whose first replica is here: over all slots, each object is counted once */
+	uint64_t tenanted; /* replicas of objects of other tenants than the default one */
+};
+void objects_slot_stat(struct objects *ix, uint16_t slot, struct slot_stat *out);
+
+/* Forgets up to @max replicas of a slot that is not live. Return: how many. */
+unsigned objects_slot_purge(struct objects *ix, uint16_t slot, unsigned max);
+void objects_slot_close(struct objects *ix, uint16_t slot); /* empty and not live: the number may be used again */
+
+/* ---- owners ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * A replica is in @slot now. The first put of a key wins and its replicas share a put_id; OBJ_REPLACE takes the place of
+ * another put, whose holders elsewhere are then in @old[*nr_old] for the caller to tell.
+ * Return: 0; -EEXIST another put was first; -EINVAL the replicas of one put differ in size; -ENOSPC too many; -ENOMEM.
+ */
+int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
+		    unsigned *nr_old);
+
+/* The replica of generation @gen is gone from @slot. Return: was it known? */
+bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen);
+
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
+
+/* found[i] = 1: a live replica exists. @touch grants leases. Return: how many. */
+uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found);
+
+/* Fills @out (its status too): live replicas only. */
+void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out);
+
+/*
+ * May the object go, and who has to be told? Replicas that are not live are forgotten on the spot.
+ * Return: 0 and its holders; -EBUSY leased, and not @force; -ENOENT.
+ */
+int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],
+		    unsigned *nr);
+
+/* Is any object leased? May say yes for up to a lease too long, never no when one is. */
+bool objects_leased(struct objects *ix, uint64_t now);
+
+/* ---- walking ----------------------------------------------------------------------------------------------------- */
+
+/* Valid during the callback. */
+struct object_view {
+	struct key key;
+	uint64_t size;
+	uint32_t flags;
+	uint8_t nr_replicas; /* live ones */
+	bool leased;
+};
+
+/*
+ * Shows visible objects in the order of their hash, from @cursor (0: the beginning), until @fn returns false (that object is
+ * shown again) or @steps places of the tables were looked at. An object that is there all the time is shown exactly once,
+ * whatever else changes. @fn runs under a shard's lock: it copies, and calls nothing here.
+ * Return: the next cursor; 0: the end.
+ */
+uint64_t objects_walk(struct objects *ix, uint64_t cursor, unsigned steps, uint64_t now,
+		      bool (*fn)(void *arg, const struct object_view *o), void *arg);
+
+#endif
