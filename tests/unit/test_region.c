@@ -34,25 +34,40 @@ static int nr_fds(void)
 	return nr;
 }
 
-/* Does a flag such as "dd" stand in the VmFlags line of the mapping at @at? */
-static bool vm_flag(void *at, const char *flag)
+/* What /proc/self/smaps says of the mapping at @at in the line of @field. */
+static void smaps(void *at, const char *field, char *out, size_t size)
 {
 	FILE *f = fopen("/proc/self/smaps", "r");
 	char line[512], start[32];
-	bool here = false, found = false;
+	bool here = false;
 
+	out[0] = 0;
 	snprintf(start, sizeof(start), "%lx-", (unsigned long)(uintptr_t)at);
 	while (f && fgets(line, sizeof(line), f)) {
-		if (!strncmp(line, start, strlen(start)))
-			here = true;
-		if (here && !strncmp(line, "VmFlags:", 8)) {
-			found = strstr(line, flag);
+		here |= !strncmp(line, start, strlen(start));
+		if (here && !strncmp(line, field, strlen(field))) {
+			snprintf(out, size, "%s", line + strlen(field));
 			break;
 		}
 	}
 	if (f)
 		fclose(f);
-	return found;
+}
+
+static bool vm_flag(void *at, const char *flag)
+{
+	char flags[512];
+
+	smaps(at, "VmFlags:", flags, sizeof(flags));
+	return strstr(flags, flag);
+}
+
+static uint64_t mapped(void *at)
+{
+	char kb[512];
+
+	smaps(at, "Rss:", kb, sizeof(kb));
+	return strtoull(kb, NULL, 10) * KiB;
 }
 
 TEST(create_and_close)
@@ -114,6 +129,26 @@ TEST(populated_in_parallel)
 	ASSERT_EQ(region_create("test", 150 * MiB + 4096, REGION_POPULATE, -1, &r), 0);
 	EXPECT_EQ(resident(&r), r.size);
 	EXPECT_EQ(*(uint8_t *)r.base, 0);
+	region_close(&r);
+}
+
+TEST(prefaulted)
+{
+	struct region r, ro;
+	int fd;
+
+	ASSERT_EQ(region_create("test", 16 * MiB, REGION_POPULATE, -1, &r), 0);
+	ASSERT_EQ(region_readonly_fd(&r, &fd), 0);
+	ASSERT_EQ(region_map(fd, 16 * MiB, false, &ro), 0);
+	EXPECT_EQ(mapped(ro.base), 0u);
+	region_prefault(&ro, 1 * MiB + 100, 1 * MiB);
+	EXPECT_GE(mapped(ro.base), 1 * MiB);
+	EXPECT_LT(mapped(ro.base), 16 * MiB);
+	region_prefault(&ro, 16 * MiB, 1);
+	region_prefault(&ro, UINT64_MAX, UINT64_MAX);
+	region_prefault(&ro, 0, 16 * MiB);
+	EXPECT_EQ(mapped(ro.base), 16 * MiB);
+	region_close(&ro);
 	region_close(&r);
 }
 

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* linux 5.14 */
+#define MADV_POPULATE_READ  22 /* linux 5.14 */
+#define MADV_POPULATE_WRITE 23
 #endif
 
 #define CHUNK_BYTES  (16 * MiB)
@@ -79,4 +80,16 @@ int region_populate(const struct region *r)
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(thread[i], NULL);
 	return atomic_load_explicit(&w.err, memory_order_relaxed);
+}
+
+/*
+ * For reading, even when the mapping is writable: shared memory needs no second fault for the first write,
+ * and the kernel takes neighbouring pages along, which it does not when it prepares a write.
+ */
+void region_prefault(const struct region *r, uint64_t off, uint64_t len)
+{
+	uint64_t start = off & ~((uint64_t)r->page_size - 1);
+
+	if (len && range_inside(off, len, r->size))
+		madvise((uint8_t *)r->base + start, off + len - start, MADV_POPULATE_READ);
 }
