@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The owner when clients die, stop, leave without a word or come a thousand times; and how long telling a master takes. */
+#include <dirent.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "owner_rig.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SLOW_BUILD 1
+#else
+#define SLOW_BUILD 0
+#endif
+
+/* ---- a client in a process of its own ---- */
+
+struct child {
+	pid_t pid;
+	int to, from; /* pipes */
+};
+
+/* What the child does once it knows where the owner is; it says so with one byte and then waits for its end. */
+static int child_work(const char *addr, bool commit_one)
+{
+	struct tc c;
+	int ret = tc_open(&c, addr);
+
+	if (!ret && commit_one)
+		ret = tc_put(&c, "committed", "bytes", 5, 0);
+	if (!ret)
+		ret = tc_grant(&c, 1 * MiB);
+	if (!ret && commit_one) {
+		uint8_t full[FULL_KEY_MAX];
+		struct key key = full_key("unfinished", full);
+		struct publish_item it;
+		struct extents x;
+
+		ret = tc_fill(&c, &key, "half", 4, 0, &x, &it);
+	}
+	return ret;
+}
+
+/* Forked before the test has any thread. */
+static int child_start(struct child *ch, bool commit_one)
+{
+	char addr[NET_ADDR_TEXT];
+	int to[2], from[2];
+	char ok;
+
+	if (pipe(to) || pipe(from))
+		return -errno;
+	ch->pid = fork();
+	if (ch->pid < 0)
+		return -errno;
+	if (!ch->pid) {
+		close(to[1]);
+		close(from[0]);
+		if (read(to[0], addr, sizeof(addr)) != sizeof(addr))
+			_exit(1);
+		ok = child_work(addr, commit_one) ? 'n' : 'y';
+		if (write(from[1], &ok, 1) != 1 || read(to[0], addr, 1))
+			_exit(1);
+		_exit(0);
+	}
+	close(to[0]);
+	close(from[1]);
+	ch->to = to[1];
+	ch->from = from[0];
+	return 0;
+}
+
+static bool child_go(struct child *ch, const char *path)
+{
+	char addr[NET_ADDR_TEXT] = { 0 }, ok = 0;
+
+	snprintf(addr, sizeof(addr), "%s", path);
+	return write(ch->to, addr, sizeof(addr)) == sizeof(addr) && read(ch->from, &ok, 1) == 1 && ok == 'y';
+}
+
+static void child_end(struct child *ch)
+{
+	kill(ch->pid, SIGKILL);
+	waitpid(ch->pid, NULL, 0);
+	close(ch->to);
+	close(ch->from);
+}
+
+TEST(killed_in_the_middle_of_a_put)
+{
+	struct child ch;
+	struct found f;
+	struct pool_stat st;
+	struct rig r;
+
+	ASSERT_EQ(child_start(&ch, true), 0);
+	ASSERT_EQ(rig_open(&r, 8 * MiB), 0);
+	EXPECT_TRUE(child_go(&ch, owner_unix_path(r.ow)));
+	owner_stat(r.ow, &st);
+	EXPECT_GT(st.granted, 500 * KiB);
+	child_end(&ch);
+	EXPECT_TRUE(rig_granted(&r, 0));
+	EXPECT_EQ(view_check(&r.c.v, "committed", "bytes", 5), 0);
+	EXPECT_EQ(view_find(&r.c.v, "unfinished", &f), -ENOENT);
+	rig_close(&r);
+}
+
+TEST(stopped_client_keeps_its_space)
+{
+	struct child ch;
+	struct pool_stat st;
+	char data[4096] = { 0 }, name[32];
+	struct rig r;
+
+	ASSERT_EQ(child_start(&ch, false), 0);
+	ASSERT_EQ(rig_open(&r, 2 * MiB), 0);
+	EXPECT_TRUE(child_go(&ch, owner_unix_path(r.ow)));
+	kill(ch.pid, SIGSTOP);
+	for (int i = 0; i < 600; i++) { /* more than the pool holds: eviction must not reach what is granted */
+		snprintf(name, sizeof(name), "n%d", i);
+		ASSERT_EQ(tc_put(&r.c, name, data, sizeof(data), 0), 0);
+	}
+	EXPECT_EQ(tc_return(&r.c), 0);
+	owner_stat(r.ow, &st);
+	EXPECT_EQ(st.granted, 1 * MiB);
+	kill(ch.pid, SIGKILL); /* a stopped process dies too */
+	EXPECT_TRUE(rig_granted(&r, 0));
+	child_end(&ch);
+	rig_close(&r);
+}
+
+TEST(space_outlives_the_stream_of_a_living_process)
+{
+	struct pool_stat st;
+	struct tc a, b;
+	struct rig r;
+	uint64_t end = soon();
+	struct buf json = BUF_INIT;
+
+	ASSERT_EQ(rig_open(&r, 8 * MiB), 0);
+	ASSERT_EQ(tc_open(&a, owner_unix_path(r.ow)), 0);
+	ASSERT_EQ(tc_open(&b, owner_unix_path(r.ow)), 0);
+	ASSERT_EQ(tc_grant(&a, 1 * MiB), 0);
+	ASSERT_EQ(tc_grant(&b, 1 * MiB), 0);
+	tc_close(&a); /* no RETURN: a thread of this process may still be writing there */
+	do {
+		buf_reset(&json);
+		owner_status_json(r.ow, &json);
+		buf_put(&json, "", 1);
+	} while (!strstr((char *)json.data, "\"left_with_space\":1") && !deadline_passed(end));
+	EXPECT_TRUE(strstr((char *)json.data, "\"left_with_space\":1"));
+	owner_stat(r.ow, &st);
+	EXPECT_EQ(st.granted, 2 * MiB);
+	EXPECT_EQ(tc_return(&b), 0); /* the other attachment of the process is another matter */
+	tc_close(&b);
+	owner_stat(r.ow, &st);
+	EXPECT_EQ(st.granted, 1 * MiB);
+	buf_fini(&json);
+	tc_close(&r.c);
+	EXPECT_EQ(owner_close(r.ow, deadline_after_ms(50)), -EBUSY);
+	fake_close(&r.master);
+}
+
+TEST(close_waits_for_what_is_granted)
+{
+	struct rig r;
+	char byte;
+
+	ASSERT_EQ(rig_open(&r, 8 * MiB), 0);
+	ASSERT_EQ(tc_grant(&r.c, 1 * MiB), 0);
+	EXPECT_EQ(tc_return(&r.c), 0);
+	EXPECT_EQ(owner_close(r.ow, soon()), 0);
+	EXPECT_TRUE(view_dead(&r.c.v));
+	EXPECT_EQ(read(mux_fd(r.c.m), &byte, 1), 0);
+	tc_close(&r.c);
+	fake_close(&r.master);
+}
+
+/* ---- nothing is left behind ---- */
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned nr = 0;
+
+	while (d && readdir(d))
+		nr++;
+	if (d)
+		closedir(d);
+	return nr;
+}
+
+static void attach_cycles(struct rig *r, int nr)
+{
+	for (int i = 0; i < nr; i++) {
+		struct tc c;
+		char name[16];
+
+		snprintf(name, sizeof(name), "c%d", i % 10);
+		ASSERT_EQ(tc_open(&c, owner_unix_path(r->ow)), 0);
+		if (i % 3 == 0) {
+			ASSERT_EQ(tc_grant(&c, 64 * KiB), 0);
+			tc_put(&c, name, "x", 1, 0);
+			ASSERT_EQ(tc_return(&c), 0);
+		}
+		tc_close(&c);
+	}
+}
+
+static bool alone_again(struct rig *r)
+{
+	struct buf b = BUF_INIT;
+	uint64_t end = soon();
+	bool ok;
+
+	do {
+		buf_reset(&b);
+		owner_status_json(r->ow, &b);
+		buf_put(&b, "", 1);
+		ok = strstr((char *)b.data, "\"clients\":{\"all\":1,");
+	} while (!ok && !deadline_passed(end));
+	buf_fini(&b);
+	return ok;
+}
+
+TEST(a_thousand_attachments_leave_nothing)
+{
+	struct pool_stat before, after;
+	unsigned fds;
+	size_t bytes;
+	struct rig r;
+
+	ASSERT_EQ(rig_open(&r, 8 * MiB), 0);
+	attach_cycles(&r, 50);
+	EXPECT_TRUE(alone_again(&r));
+	fds = count_fds();
+	owner_stat(r.ow, &before);
+	bytes = mallinfo2().uordblks;
+	attach_cycles(&r, 1000);
+	EXPECT_TRUE(alone_again(&r));
+	EXPECT_EQ(count_fds(), fds);
+	owner_stat(r.ow, &after);
+	EXPECT_EQ(after.granted, before.granted);
+	EXPECT_EQ(after.used, before.used);
+	if (!SLOW_BUILD)
+		EXPECT_LT(mallinfo2().uordblks, bytes + 64 * KiB);
+	rig_close(&r);
+}
+
+/* ---- refilling ---- */
+
+static int fill_pool(struct pool *p, unsigned nr)
+{
+	char name[32];
+	uint8_t full[FULL_KEY_MAX];
+
+	for (unsigned i = 0; i < nr; i++) {
+		struct publish_item it;
+		struct staged *s;
+		struct extents x;
+		struct iovec src = { name, 8 };
+		int ret;
+
+		snprintf(name, sizeof(name), "key-%019u", i); /* 23 bytes, 24 with the tenant's length */
+		it.key = full_key(name, full);
+		ret = pool_alloc(p, 8, it.key.len, &x);
+		if (ret)
+			return ret;
+		x.put_id = i + 1;
+		extents_fill(pool_view(p), &x, &it.key, 0, &src, 1);
+		it = (struct publish_item){ .key = it.key, .put_id = i + 1, .size = 8, .loc = extents_loc(&x) };
+		ret = pool_stage_own(p, &x, &it, &s);
+		if (ret)
+			return ret;
+		pool_publish(p, s);
+	}
+	return 0;
+}
+
+TEST(a_million_objects_are_told_in_time)
+{
+	const unsigned nr = SLOW_BUILD ? 20000 : 1000000;
+	struct owner_opts o = { 0 };
+	struct pool_opts po = { .bytes = nr * 128ull + 1 * MiB, .entries = nr };
+	uint64_t began, ms;
+	struct rig r;
+
+	ASSERT_EQ(pool_create(&po, &o.pool), 0);
+	ASSERT_EQ(fill_pool(o.pool, nr), 0);
+	began = clock_now_ns();
+	ASSERT_EQ(rig_open_opts(&r, &o, true), 0);
+	ms = (clock_now_ns() - began) / NSEC_PER_MSEC;
+	printf("# %u objects told in %llu ms\n", nr, (unsigned long long)ms);
+	EXPECT_EQ(r.master.items, nr);
+	if (!SLOW_BUILD)
+		EXPECT_LT(ms, 2000u);
+	rig_close(&r);
+}
+
+/* A client that is served while a refill goes on. */
+TEST(commits_go_on_during_a_refill)
+{
+	const unsigned nr = SLOW_BUILD ? 20000 : 300000;
+	struct owner_opts o = { 0 };
+	struct pool_opts po = { .bytes = nr * 128ull + 4 * MiB, .entries = nr + 1000 };
+	uint64_t began, worst = 0;
+	char name[32];
+	struct rig r;
+
+	ASSERT_EQ(pool_create(&po, &o.pool), 0);
+	ASSERT_EQ(fill_pool(o.pool, nr), 0);
+	ASSERT_EQ(rig_open_opts(&r, &o, true), 0);
+	ASSERT_EQ(tc_grant(&r.c, 1 * MiB), 0);
+	fake_kill(&r.master);
+	ASSERT_EQ(fake_listen(&r.master), 0);
+	EXPECT_TRUE(fake_wait(&r.master, joins, 2));
+	for (int i = 0; i < 100; i++) {
+		int ret;
+
+		snprintf(name, sizeof(name), "meanwhile-%d", i);
+		began = clock_now_ns();
+		ret = tc_put(&r.c, name, name, strlen(name), 0);
+		if (ret == -ENOTCONN) /* the master counts a JOIN before the owner has its answer */
+			continue;
+		EXPECT_EQ(ret, 0);
+		worst = MAX(worst, clock_now_ns() - began);
+	}
+	printf("# slowest commit %llu us\n", (unsigned long long)(worst / NSEC_PER_USEC));
+	EXPECT_LT(worst, NSEC_PER_SEC);
+	EXPECT_EQ(owner_joined(r.ow, soon()), 0);
+	rig_close(&r);
+}
