@@ -5,10 +5,12 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "net/net.h"
 
 enum {
@@ -158,7 +160,7 @@ static const struct conn_ops srv_ops = { .payload = srv_payload, .request = srv_
 static inline void server_start(struct server *s)
 {
 	memset(s, 0, sizeof(*s));
-	s->made_len = 32 * MiB;
+	s->made_len = 2 * MiB;
 	s->made = malloc(s->made_len);
 	for (size_t i = 0; i < s->made_len; i++)
 		s->made[i] = (uint8_t)(i * 7);
@@ -221,6 +223,69 @@ static inline void server_stop(struct server *s)
 	loop_call(s->loop, srv_drop_last, s);
 	loop_close(s->loop);
 	free(s->made);
+}
+
+/* ---- a peer made by hand ---- */
+
+static inline bool raw_write(int fd, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	while (len) {
+		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static inline bool raw_read(int fd, void *data, size_t len)
+{
+	return !len || recv(fd, data, len, MSG_WAITALL) == (ssize_t)len;
+}
+
+static inline bool raw_head(int fd, struct net_frame f)
+{
+	uint8_t head[NET_FRAME_BYTES];
+
+	net_frame_encode(&f, head);
+	return raw_write(fd, head, sizeof(head));
+}
+
+/* The next frame's header; its body and payload are read and dropped. */
+static inline bool raw_frame(int fd, struct net_frame *f)
+{
+	uint8_t head[NET_FRAME_BYTES], rest[4096];
+	uint64_t left;
+
+	if (!raw_read(fd, head, sizeof(head)) || net_frame_decode(head, f))
+		return false;
+	for (left = f->body_len + f->payload_len; left; left -= MIN(left, (uint64_t)sizeof(rest)))
+		if (!raw_read(fd, rest, MIN(left, (uint64_t)sizeof(rest))))
+			return false;
+	return true;
+}
+
+/* Log lines of warning and error level since the last call; the text of the last one in log_last. */
+static atomic_int log_lines;
+static char log_last[512];
+
+static inline void log_count(void *arg, enum mc_log_level level, const char *text)
+{
+	snprintf(log_last, sizeof(log_last), "%s", text);
+	atomic_fetch_add(&log_lines, 1);
+}
+
+static inline int count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
 }
 
 /* Until @cond or 5 s: for things that another thread does soon. */
