@@ -87,8 +87,9 @@ struct key {
 	const void *data;
 	uint16_t len;
 };
-int key_make(const char *tenant, const void *key, size_t len, uint8_t out[FULL_KEY_MAX], uint16_t *out_len); /* -EINVAL: 0 or > KEY_MAX */
-int key_split(const struct key *full, struct key *tenant, struct key *key); /* -EBADMSG */
+/* @tenant NULL: the default one. -EINVAL: no key, or one longer than KEY_MAX; a tenant longer than TENANT_MAX. */
+int key_make(const char *tenant, const void *key, size_t len, uint8_t out[FULL_KEY_MAX], uint16_t *out_len);
+int key_split(const struct key *full, struct key *tenant, struct key *key); /* -EBADMSG: no full key */
 
 /* Where an object's first extent lies in its pool. */
 struct loc {
