@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -44,6 +45,14 @@ static int read_stat(pid_t pid, char *state, uint64_t *start_time)
 	return 0;
 }
 
+static char boot_id[64];
+static pthread_once_t boot_id_once = PTHREAD_ONCE_INIT;
+
+static void boot_id_read(void)
+{
+	file_text("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
+}
+
 /*
  * The namespace's inode names it on this machine, but every machine's first one has the same number.
  * With the boot's random id it is unique, so no pid of a cloned machine is ever taken for one of ours.
@@ -52,15 +61,16 @@ static int read_pid_ns(uint64_t *out)
 {
 	static const struct hash_key key = { { 0x6d6f6f6e63616b65, 0x7069642d6e616d65 } };
 	struct {
-		char boot[64];
+		char boot[sizeof(boot_id)];
 		uint64_t ino;
-	} id = { { 0 }, 0 };
+	} id;
 	struct stat st;
 
 	if (stat("/proc/self/ns/pid", &st))
 		return -errno;
+	pthread_once(&boot_id_once, boot_id_read);
+	memcpy(id.boot, boot_id, sizeof(boot_id));
 	id.ino = st.st_ino;
-	file_text("/proc/sys/kernel/random/boot_id", id.boot, sizeof(id.boot));
 	*out = siphash64(&key, &id, sizeof(id));
 	return 0;
 }
