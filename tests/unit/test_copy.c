@@ -80,7 +80,7 @@ TEST(copies_with_checksum)
 /* Also those that the CPU could run but that were not chosen. */
 TEST(every_way)
 {
-	static const struct copy_crc *const ways[] = { &copy_crc_avx512, &copy_crc_sse42 };
+	static const struct copy_crc *const ways[] = { &copy_crc_avx512, &copy_crc_avx2, &copy_crc_sse42 };
 	static const struct copy_stream *const streams[] = { &copy_stream_avx2, &copy_stream_sse2 };
 
 	setup();

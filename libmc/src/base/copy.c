@@ -31,6 +31,7 @@ static const struct copy_stream *const streams[] = {
 static const struct copy_crc *const crcs[] = {
 #if defined(__x86_64__)
 	&copy_crc_avx512,
+	&copy_crc_avx2,
 	&copy_crc_sse42,
 #endif
 	NULL,

@@ -26,7 +26,7 @@ struct copy_crc {
 
 #if defined(__x86_64__)
 extern const struct copy_stream copy_stream_avx2, copy_stream_sse2;
-extern const struct copy_crc copy_crc_avx512, copy_crc_sse42;
+extern const struct copy_crc copy_crc_avx512, copy_crc_avx2, copy_crc_sse42;
 #endif
 
 #endif

@@ -132,52 +132,121 @@ const struct copy_crc copy_crc_avx512 = {
 	.stream_min = 16 * KiB,
 };
 
-/* ---- with CRC, three streams of the CRC32 instruction ---- */
+/* ---- with CRC, 256-bit folding: CPUs that multiply vectors but have no 512-bit registers ---- */
 
-#define EACH 1024u /* longer streams were slower on cold memory */
+#define AVX2_TARGET "avx2,vpclmulqdq,sse4.2,pclmul"
+#define avx2_target __attribute__((target(AVX2_TARGET)))
+#define avx2_fn	    avx2_target __attribute__((always_inline)) static inline
 
-static uint64_t past_one, past_two;
-
-static bool sse42_usable(void)
+static bool avx2_crc_usable(void)
 {
-	if (!crc_sse42.usable())
-		return false;
-	past_one = crc_shift_const(8 * EACH);
-	past_two = crc_shift_const(16 * EACH);
-	return true;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vpclmulqdq") &&
+	       crc_sse42.usable();
 }
 
-#define crc_sse42_fn crc_sse42_target __attribute__((always_inline)) static inline
-
-crc_sse42_fn uint64_t move64(char *to, const char *from, bool stream)
+avx2_fn __m256i move256(char *to, const char *from, bool stream)
 {
-	uint64_t v = get_le64(from);
+	__m256i v = _mm256_loadu_si256((const __m256i *)from);
 
-	LOADED_ONCE("+r", v);
+	LOADED_ONCE("+x", v);
 	if (stream)
-		_mm_stream_si64((long long *)to, (long long)v);
+		_mm256_stream_si256((__m256i *)to, v);
 	else
-		put_le64(to, v);
+		_mm256_storeu_si256((__m256i *)to, v);
 	return v;
 }
 
-crc_sse42_fn uint32_t sse42_copy(uint32_t state, char *to, const char *from, size_t len,
-				 bool stream)
+avx2_fn __m256i fold256(__m256i v, int distance, __m256i next)
 {
-	for (; len; len -= 3 * EACH, from += 3 * EACH, to += 3 * EACH) {
-		uint64_t a = state, b = 0, c = 0;
+	__m128i one = _mm_loadu_si128((const __m128i *)crc_fold_const[distance]);
+	__m256i by = _mm256_broadcastsi128_si256(one);
 
-		for (size_t i = 0; i < EACH; i += 8) {
-			a = _mm_crc32_u64(a, move64(to + i, from + i, stream));
-			b = _mm_crc32_u64(b, move64(to + EACH + i, from + EACH + i, stream));
-			c = _mm_crc32_u64(c,
-					  move64(to + 2 * EACH + i, from + 2 * EACH + i, stream));
-		}
-		state = crc_shift(a, past_two) ^ crc_shift(b, past_one) ^ (uint32_t)c;
+	v = _mm256_xor_si256(_mm256_clmulepi64_epi128(v, by, 0x00),
+			     _mm256_clmulepi64_epi128(v, by, 0x11));
+	return _mm256_xor_si256(v, next);
+}
+
+/* @len is a multiple of 2 * COPY_LINE and not 0. */
+avx2_fn uint32_t avx2_copy(uint32_t state, char *to, const char *from, size_t len, bool stream)
+{
+	__m256i a = move256(to, from, stream), b = move256(to + 32, from + 32, stream);
+	__m256i c = move256(to + 64, from + 64, stream), d = move256(to + 96, from + 96, stream);
+
+	a = _mm256_xor_si256(a, _mm256_zextsi128_si256(_mm_cvtsi32_si128((int)state)));
+	for (size_t i = 2 * COPY_LINE; i < len; i += 2 * COPY_LINE) {
+		a = fold256(a, FOLD_1024, move256(to + i, from + i, stream));
+		b = fold256(b, FOLD_1024, move256(to + i + 32, from + i + 32, stream));
+		c = fold256(c, FOLD_1024, move256(to + i + 64, from + i + 64, stream));
+		d = fold256(d, FOLD_1024, move256(to + i + 96, from + i + 96, stream));
 	}
 	if (stream)
 		_mm_sfence();
-	return state;
+	d = fold256(a, FOLD_768, d);
+	d = fold256(b, FOLD_512, d);
+	d = fold256(c, FOLD_256, d);
+	return crc_fold_last(
+		crc_fold_lane(_mm256_castsi256_si128(d), FOLD_128, _mm256_extracti128_si256(d, 1)));
+}
+
+avx2_target static uint32_t avx2_stream(uint32_t state, void *dst, const void *src, size_t len)
+{
+	return avx2_copy(state, dst, src, len, true);
+}
+
+avx2_target static uint32_t avx2_near(uint32_t state, void *dst, const void *src, size_t len)
+{
+	return avx2_copy(state, dst, src, len, false);
+}
+
+const struct copy_crc copy_crc_avx2 = {
+	.name = "avx2+vpclmulqdq",
+	.usable = avx2_crc_usable,
+	.run = avx2_stream,
+	.near = avx2_near,
+	.granule = 2 * COPY_LINE,
+	.stream_min = 16 * KiB,
+};
+
+/* ---- with CRC, 128-bit folding ---- */
+
+/*
+ * One stream from the first byte to the last, which the prefetchers like. Three streams of the CRC32 instruction compute
+ * faster, but measured half as fast on cold memory.
+ */
+static bool sse42_usable(void)
+{
+	return crc_sse42.usable();
+}
+
+crc_sse42_fn __m128i move128(char *to, const char *from, bool stream)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)from);
+
+	LOADED_ONCE("+x", v);
+	if (stream)
+		_mm_stream_si128((__m128i *)to, v);
+	else
+		_mm_storeu_si128((__m128i *)to, v);
+	return v;
+}
+
+/* @len is a multiple of COPY_LINE and not 0. */
+crc_sse42_fn uint32_t sse42_copy(uint32_t state, char *to, const char *from, size_t len,
+				 bool stream)
+{
+	__m128i a = move128(to, from, stream), b = move128(to + 16, from + 16, stream);
+	__m128i c = move128(to + 32, from + 32, stream), d = move128(to + 48, from + 48, stream);
+
+	a = _mm_xor_si128(a, _mm_cvtsi32_si128((int)state));
+	for (size_t i = COPY_LINE; i < len; i += COPY_LINE) {
+		a = crc_fold_lane(a, FOLD_512, move128(to + i, from + i, stream));
+		b = crc_fold_lane(b, FOLD_512, move128(to + i + 16, from + i + 16, stream));
+		c = crc_fold_lane(c, FOLD_512, move128(to + i + 32, from + i + 32, stream));
+		d = crc_fold_lane(d, FOLD_512, move128(to + i + 48, from + i + 48, stream));
+	}
+	if (stream)
+		_mm_sfence();
+	return crc_fold_lanes(a, b, c, d);
 }
 
 crc_sse42_target static uint32_t sse42_stream(uint32_t state, void *dst, const void *src,
@@ -192,11 +261,11 @@ crc_sse42_target static uint32_t sse42_near(uint32_t state, void *dst, const voi
 }
 
 const struct copy_crc copy_crc_sse42 = {
-	.name = "sse4.2",
+	.name = "pclmul",
 	.usable = sse42_usable,
 	.run = sse42_stream,
 	.near = sse42_near,
-	.granule = 3 * EACH,
+	.granule = COPY_LINE,
 	.stream_min = 16 * KiB,
 };
 

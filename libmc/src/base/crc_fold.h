@@ -9,30 +9,43 @@
 
 #define CRC_SSE42_TARGET "sse4.2,pclmul"
 #define crc_sse42_target __attribute__((target(CRC_SSE42_TARGET)))
+#define crc_sse42_fn	 crc_sse42_target __attribute__((always_inline)) static inline
 
-/*
- * The state after @bits further zero bits: crc_shift(state, crc_shift_const(bits)). The factor leaves out x^33, of which
- * the CRC32 instruction contributes x^32 and the reflected product the rest.
- */
-uint64_t crc_shift_const(uint64_t bits);
+#define CRC_FOLD_TARGET	 "avx512f,vpclmulqdq,sse4.2,pclmul"
+#define CRC_FOLD_BYTES	 256
+#define CRC_FOLDS	 8
 
-crc_sse42_target static inline uint32_t crc_shift(uint64_t state, uint64_t by)
+/* Multipliers of the low and high half of each 128-bit lane, by distance in bits: see sse42_usable(). */
+extern uint64_t crc_fold_const[CRC_FOLDS][2];
+enum { FOLD_2048, FOLD_1536, FOLD_1024, FOLD_768, FOLD_512, FOLD_384, FOLD_256, FOLD_128 };
+
+/* ---- 128 bits ---- */
+
+/* @v moved on by that distance, plus @next. */
+crc_sse42_fn __m128i crc_fold_lane(__m128i v, int distance, __m128i next)
 {
-	__m128i p = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state),
-					 _mm_cvtsi64_si128((long long)by), 0);
+	__m128i by = _mm_loadu_si128((const __m128i *)crc_fold_const[distance]);
 
-	return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(p));
+	v = _mm_xor_si128(_mm_clmulepi64_si128(v, by, 0x00), _mm_clmulepi64_si128(v, by, 0x11));
+	return _mm_xor_si128(v, next);
 }
 
-/* ---- folding four 512-bit registers of message ---- */
+/* The state after 16 bytes: they have the message's remainder, so their CRC is its CRC. */
+crc_sse42_fn uint32_t crc_fold_last(__m128i v)
+{
+	return (uint32_t)_mm_crc32_u64(_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(v)),
+				       (uint64_t)_mm_extract_epi64(v, 1));
+}
 
-#define CRC_FOLD_TARGET "avx512f,vpclmulqdq,sse4.2,pclmul"
-#define CRC_FOLD_BYTES	256
-#define CRC_FOLDS	7
+/* The state after 64 bytes in four registers. */
+crc_sse42_fn uint32_t crc_fold_lanes(__m128i a, __m128i b, __m128i c, __m128i d)
+{
+	d = crc_fold_lane(a, FOLD_384, d);
+	d = crc_fold_lane(b, FOLD_256, d);
+	return crc_fold_last(crc_fold_lane(c, FOLD_128, d));
+}
 
-/* Multipliers of the low and high half of each 128-bit lane, by distance in bits: see avx512_usable(). */
-extern uint64_t crc_fold_const[CRC_FOLDS][2];
-enum { FOLD_2048, FOLD_1536, FOLD_1024, FOLD_512, FOLD_384, FOLD_256, FOLD_128 };
+/* ---- 512 bits ---- */
 
 struct crc_fold {
 	__m512i a, b, c, d, by;
@@ -78,29 +91,15 @@ crc_fold_fn void crc_fold_step(struct crc_fold *f, __m512i a, __m512i b, __m512i
 	f->d = crc_fold_one(f->d, f->by, d);
 }
 
-crc_fold_fn __m128i crc_fold_lane(__m128i v, int distance, __m128i next)
-{
-	__m128i by = _mm_loadu_si128((const __m128i *)crc_fold_const[distance]);
-
-	v = _mm_xor_si128(_mm_clmulepi64_si128(v, by, 0x00), _mm_clmulepi64_si128(v, by, 0x11));
-	return _mm_xor_si128(v, next);
-}
-
 /* The state after everything that was folded in. */
 crc_fold_fn uint32_t crc_fold_finish(const struct crc_fold *f)
 {
 	__m512i v = crc_fold_one(f->a, crc_fold_by(FOLD_1536), f->d);
-	__m128i x;
 
 	v = crc_fold_one(f->b, crc_fold_by(FOLD_1024), v);
 	v = crc_fold_one(f->c, crc_fold_by(FOLD_512), v);
-	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 0), FOLD_384,
-			  _mm512_extracti32x4_epi32(v, 3));
-	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 1), FOLD_256, x);
-	x = crc_fold_lane(_mm512_extracti32x4_epi32(v, 2), FOLD_128, x);
-	/* The 16 bytes left have the message's remainder: their CRC is its CRC. */
-	return (uint32_t)_mm_crc32_u64(_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(x)),
-				       (uint64_t)_mm_extract_epi64(x, 1));
+	return crc_fold_lanes(_mm512_castsi512_si128(v), _mm512_extracti32x4_epi32(v, 1),
+			      _mm512_extracti32x4_epi32(v, 2), _mm512_extracti32x4_epi32(v, 3));
 }
 
 #endif

@@ -17,19 +17,48 @@
 
 static uint64_t shift_long[2], shift_short[2]; /* past one stream, past two */
 
-uint64_t crc_shift_const(uint64_t bits)
+/*
+ * The state after @bits further zero bits: shift(state, shift_const(bits)). The factor leaves out x^33, of which
+ * the CRC32 instruction contributes x^32 and the reflected product the rest.
+ */
+static uint64_t shift_const(uint64_t bits)
 {
 	return crc_xpow(bits - 33);
 }
 
+crc_sse42_target static inline uint32_t shift(uint64_t state, uint64_t by)
+{
+	__m128i p = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state),
+					 _mm_cvtsi64_si128((long long)by), 0);
+
+	return (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(p));
+}
+
+uint64_t crc_fold_const[CRC_FOLDS][2];
+
+static uint64_t fold_const(uint64_t bits)
+{
+	/*
+	 * A 64-bit reflected register holds a polynomial of degree < 32 in its upper half. The product of two such registers
+	 * comes out one power of x too high.
+	 */
+	return (uint64_t)crc_xpow(bits - 1) << 32;
+}
+
 static bool sse42_usable(void)
 {
+	static const unsigned distance[CRC_FOLDS] = { 2048, 1536, 1024, 768, 512, 384, 256, 128 };
+
 	if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("pclmul"))
 		return false;
-	shift_long[0] = crc_shift_const(8 * STREAM_LONG);
-	shift_long[1] = crc_shift_const(16 * STREAM_LONG);
-	shift_short[0] = crc_shift_const(8 * STREAM_SHORT);
-	shift_short[1] = crc_shift_const(16 * STREAM_SHORT);
+	shift_long[0] = shift_const(8 * STREAM_LONG);
+	shift_long[1] = shift_const(16 * STREAM_LONG);
+	shift_short[0] = shift_const(8 * STREAM_SHORT);
+	shift_short[1] = shift_const(16 * STREAM_SHORT);
+	for (size_t i = 0; i < CRC_FOLDS; i++) {
+		crc_fold_const[i][0] = fold_const(distance[i] + 64);
+		crc_fold_const[i][1] = fold_const(distance[i]);
+	}
 	return true;
 }
 
@@ -43,7 +72,7 @@ crc_sse42_target static inline uint32_t three(uint32_t state, const uint8_t *p, 
 		b = _mm_crc32_u64(b, get_le64(p + each + i));
 		c = _mm_crc32_u64(c, get_le64(p + 2 * each + i));
 	}
-	return crc_shift(a, by[1]) ^ crc_shift(b, by[0]) ^ (uint32_t)c;
+	return shift(a, by[1]) ^ shift(b, by[0]) ^ (uint32_t)c;
 }
 
 crc_sse42_target static uint32_t sse42_update(uint32_t state, const void *data, size_t len)
@@ -67,29 +96,10 @@ const struct crc_ops crc_sse42 = { "sse4.2", sse42_usable, sse42_update };
 
 /* ---- folding in 512-bit registers ---- */
 
-uint64_t crc_fold_const[CRC_FOLDS][2];
-
-static uint64_t fold_const(uint64_t bits)
-{
-	/*
-	 * A 64-bit reflected register holds a polynomial of degree < 32 in its upper half. The product of two such registers
-	 * comes out one power of x too high.
-	 */
-	return (uint64_t)crc_xpow(bits - 1) << 32;
-}
-
 static bool avx512_usable(void)
 {
-	static const unsigned distance[CRC_FOLDS] = { 2048, 1536, 1024, 512, 384, 256, 128 };
-
-	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("vpclmulqdq") ||
-	    !sse42_usable())
-		return false;
-	for (size_t i = 0; i < CRC_FOLDS; i++) {
-		crc_fold_const[i][0] = fold_const(distance[i] + 64);
-		crc_fold_const[i][1] = fold_const(distance[i]);
-	}
-	return true;
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq") &&
+	       sse42_usable();
 }
 
 crc_fold_target static uint32_t avx512_update(uint32_t state, const void *data, size_t len)

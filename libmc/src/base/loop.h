@@ -47,7 +47,7 @@ bool loop_inside(const struct loop *l); /* is the caller the owning thread? */
 int loop_fd_add(struct loop *l, struct loop_fd *f, int fd, uint32_t events,
 		void (*fn)(struct loop_fd *f, uint32_t ready));
 int loop_fd_mod(struct loop *l, struct loop_fd *f, uint32_t events);
-void loop_fd_del(struct loop *l, struct loop_fd *f); /* does not close; twice is fine */
+void loop_fd_del(struct loop *l, struct loop_fd *f); /* before the descriptor is closed; twice is fine */
 
 /* Owning thread only. Setting a timer that is set moves it. It fires once, never early. */
 int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t at_ns, void (*fn)(struct loop_timer *t));
