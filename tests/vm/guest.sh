@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Inside the guest, in the host's root under an overlay: load the module, run every program of the payload, unload.
+# Prints TAP; `# guest: exit 0` from init afterwards is the only sign that all of this was reached.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run
+cd /run/payload || exit 1
+ip link set lo up 2>/dev/null
+bad=0
+
+# The memory in use: what stays after unloading must be what was there before (within noise of 1 MiB per boot service).
+used_kb() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	awk '/^(AnonPages|Shmem|Unevictable):/ { n += $2 } END { print n }' /proc/meminfo
+}
+
+try() {	# try NAME COMMAND...: one program; TAP passes through, a failing exit status is remembered
+	name=$1
+	shift
+	echo "# $name"
+	timeout "${LIMIT:-60}" "$@"
+	rc=$?
+	case $rc in
+	0) ;;
+	1) bad=1 ;;	# the program said which
+	77) echo "ok - $name # SKIP" ;;
+	124) echo "not ok - $name (timed out)"; bad=1 ;;
+	*) echo "not ok - $name (exit $rc)"; bad=1 ;;
+	esac
+}
+
+before=$(used_kb)
+if ! insmod ./mooncake.ko; then
+	echo "not ok - insmod mooncake.ko"
+	exit 1
+fi
+[ -c /dev/mooncake ] || echo "not ok - no /dev/mooncake"
+# What udev does on a real machine.
+chgrp 1234 /dev/mooncake
+chmod 0660 /dev/mooncake
+
+for t in test_*; do
+	[ -x "$t" ] && try "$t" "./$t"
+done
+
+if rmmod mooncake; then
+	echo "ok - rmmod"
+else
+	echo "not ok - rmmod"
+	bad=1
+fi
+after=$(used_kb)
+if [ $((after - before)) -lt 1024 ]; then
+	echo "ok - memory before $before KiB, after $after KiB"
+else
+	echo "not ok - memory before $before KiB, after $after KiB"
+	bad=1
+fi
+# Twice, so that nothing depends on a fresh boot.
+for i in 1 2 3 4 5; do
+	insmod ./mooncake.ko && rmmod mooncake || { echo "not ok - load and unload, round $i"; bad=1; }
+done
+exit $bad
