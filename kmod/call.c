@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The table of calls, and the one place where arguments cross between user and kernel. */
+
+#include <linux/file.h>
+#include <linux/nospec.h>
+#include <linux/uaccess.h>
+
+#include "kmod.h"
+
+union mc_arg {
+	struct mc_ioc_query query;
+	struct mc_ioc_region_create create;
+	struct mc_ioc_region_open open;
+	struct mc_ioc_region_info info;
+	struct mc_ioc_region_publish publish;
+	struct mc_ioc_region_revoke revoke;
+	struct mc_ioc_region_mark mark;
+};
+
+struct mc_call_def {
+	int (*fn)(struct mc_call *call);
+	u16 size;			/* of this kernel's structure */
+	u16 min;			/* of the first version's */
+	u16 on;				/* MC_ON_* */
+};
+
+#define CALL(name, type, f, where) [_IOC_NR(MC_IOC_##name)] = {					\
+	.fn = (f), .size = sizeof(struct type), .on = (where),					\
+	.min = MC_##name##_SIZE_VER0 + BUILD_BUG_ON_ZERO(sizeof(struct type) < MC_##name##_SIZE_VER0) }
+
+#define MC_REGION_UNPUBLISH_SIZE_VER0 MC_REGION_PUBLISH_SIZE_VER0
+
+static const struct mc_call_def mc_calls[] = {
+	CALL(QUERY, mc_ioc_query, mc_query, MC_ON_CTX),
+	CALL(REGION_CREATE, mc_ioc_region_create, mc_region_create, MC_ON_CTX),
+	CALL(REGION_OPEN, mc_ioc_region_open, mc_region_open, MC_ON_CTX),
+	CALL(REGION_INFO, mc_ioc_region_info, mc_region_info, MC_ON_CTX | MC_ON_REGION),
+	CALL(REGION_PUBLISH, mc_ioc_region_publish, mc_region_publish, MC_ON_REGION),
+	CALL(REGION_UNPUBLISH, mc_ioc_region_publish, mc_region_unpublish, MC_ON_CTX | MC_ON_REGION),
+	CALL(REGION_REVOKE, mc_ioc_region_revoke, mc_region_revoke, MC_ON_CTX | MC_ON_REGION),
+	CALL(REGION_MARK, mc_ioc_region_mark, mc_region_mark, MC_ON_REGION),
+};
+
+u64 mc_features(unsigned int word)
+{
+	if (word)
+		return 0;
+	return BIT_ULL(MC_FEAT_REGION) | BIT_ULL(MC_FEAT_PUBLISH) | BIT_ULL(MC_FEAT_REVOKE) | BIT_ULL(MC_FEAT_MARK) |
+	       (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? BIT_ULL(MC_FEAT_HUGE) : 0);
+}
+
+bool mc_fd_flags_ok(u32 fd_flags)
+{
+	u32 mode = fd_flags & O_ACCMODE;
+
+	return !(fd_flags & ~(u32)(O_CLOEXEC | O_ACCMODE)) && (mode == O_RDONLY || mode == O_RDWR);
+}
+
+int mc_call_new_file(struct mc_call *call, struct file *file, u32 fd_flags, s32 *out_fd)
+{
+	int fd = get_unused_fd_flags(fd_flags & O_CLOEXEC);
+
+	if (fd < 0) {
+		fput(file);
+		return fd;
+	}
+	call->new_file = file;
+	call->new_fd = fd;
+	*out_fd = fd;
+	return 0;
+}
+
+static void mc_call_undo(struct mc_call *call)
+{
+	if (!call->new_file)
+		return;
+	put_unused_fd(call->new_fd);
+	fput(call->new_file);
+}
+
+long mc_call(struct file *file, unsigned int on, unsigned int cmd, unsigned long arg)
+{
+	union mc_arg buf;
+	struct mc_call call = { .file = file, .on = on, .arg = &buf };
+	const struct mc_call_def *def;
+	void __user *uarg = (void __user *)arg;
+	unsigned int nr = _IOC_NR(cmd);
+	u32 size;
+	int ret;
+
+	if (cmd != _IO(MC_IOC_MAGIC, nr) || nr >= ARRAY_SIZE(mc_calls))
+		return -ENOTTY;
+	def = &mc_calls[array_index_nospec(nr, ARRAY_SIZE(mc_calls))];
+	if (!def->fn || !(def->on & on))
+		return -ENOTTY;
+
+	if (get_user(size, (u32 __user *)uarg))
+		return -EFAULT;
+	if (size < def->min)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&buf, def->size, uarg, size);
+	if (ret)
+		return ret;
+
+	buf.query.size = size;
+	ret = def->fn(&call);
+	if (!ret && copy_to_user(uarg, &buf, min_t(u32, size, def->size)))
+		ret = -EFAULT;
+	if (ret) {
+		mc_call_undo(&call);
+		return ret;
+	}
+	if (call.commit)
+		call.commit(&call);
+	if (call.new_file)
+		fd_install(call.new_fd, call.new_file);
+	return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Differences between kernels, and nothing else. Kbuild probes the headers and defines MC_HAVE_*. */
+#ifndef MC_COMPAT_H
+#define MC_COMPAT_H
+
+#include <linux/mm.h>
+
+/* Since 6.3 vm_flags is read-only and changes go through helpers that assert the lock. */
+#ifndef MC_HAVE_VM_FLAGS_SET
+static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags |= flags;
+}
+
+static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+	vma->vm_flags &= ~flags;
+}
+#endif
+
+#endif /* MC_COMPAT_H */

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Taking access away: REVOKE for good, MARK(PUNCH) for as long as it takes to free pages, MARK(SEAL_WRITE) from writers.
+ * map.c shows why a closed gate is tight.
+ */
+
+#include <linux/rcupdate.h>
+
+#include "kmod.h"
+
+static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
+{
+	lockdep_assert_held(&r->gate_lock);
+	WRITE_ONCE(r->gate, r->gate | why);
+	/* Full barrier, pairs with mc_vm_fault(); also waits for mc_vm_map_pages(). */
+	synchronize_rcu();
+	smp_mb();
+	if (r->mem)
+		mc_backing_zap(r->mem, offset, length);
+}
+
+bool mc_may_own(const struct cred *cred, kuid_t uid)
+{
+	return uid_eq(cred->fsuid, uid) || capable(CAP_SYS_ADMIN);
+}
+
+static u64 mc_revoke(struct mc_region *r)
+{
+	u64 pinned = 0;
+
+	mutex_lock(&r->lock);
+	r->state |= MC_STATE_REVOKED;
+	mutex_unlock(&r->lock);
+
+	mutex_lock(&r->gate_lock);
+	mc_gate_close(r, MC_GATE_REVOKED, 0, r->length);
+	if (r->mem) {
+		/* Nobody can pin any more; what is not pinned now nobody needs. */
+		if (!atomic_read(&r->nr_exports))
+			mc_backing_punch(r->mem, 0, r->length, true);
+		pinned = mc_backing_pinned(r->mem, 0, r->length);
+	}
+	mutex_unlock(&r->gate_lock);
+	return pinned;
+}
+
+int mc_region_revoke(struct mc_call *call)
+{
+	struct mc_ioc_region_revoke *a = call->arg;
+	struct mc_region *r;
+	kuid_t uid;
+	bool seen;
+
+	if (a->flags || a->rsv)
+		return -EINVAL;
+	if (call->on == MC_ON_REGION || a->fd != -1) {
+		if (a->id)
+			return -EINVAL;
+		r = mc_region_of(call, a->fd);
+		seen = true;
+	} else {
+		r = mc_region_by_id(a->id);
+		seen = false;
+	}
+	if (IS_ERR(r))
+		return PTR_ERR(r);
+
+	mutex_lock(&mc_names_lock);
+	uid = r->uid;
+	mutex_unlock(&mc_names_lock);
+	if (!mc_may_own(current_cred(), uid)) {
+		seen = seen || mc_region_granted(r);
+		mc_region_put(r);
+		return seen ? -EPERM : -ENOENT;
+	}
+	a->out_pinned = mc_revoke(r);
+	mc_region_put(r);
+	return 0;
+}
+
+static int mc_punch(struct mc_region *r, struct mc_ioc_region_mark *a)
+{
+	int ret = 0;
+
+	mutex_lock(&r->gate_lock);
+	if (r->gate & MC_GATE_REVOKED) {
+		mutex_unlock(&r->gate_lock);
+		return -EKEYREVOKED;
+	}
+	mc_gate_close(r, MC_GATE_PUNCH, a->offset, a->length);
+	if (atomic_read(&r->nr_exports) || mc_backing_pinned(r->mem, a->offset, a->length))
+		ret = -EBUSY;
+	else
+		a->out_purged = mc_backing_punch(r->mem, a->offset, a->length, false);
+	WRITE_ONCE(r->gate, r->gate & ~MC_GATE_PUNCH);
+	mutex_unlock(&r->gate_lock);
+	return ret;
+}
+
+static int mc_seal(struct mc_region *r)
+{
+	lockdep_assert_held(&r->lock);
+	/* New writers are kept out by r->lock; a pin for writing outlives the mapping it was made through. */
+	if (atomic_read(&r->nr_wvmas) || atomic_read(&r->nr_exports) || mc_backing_pinned(r->mem, 0, r->length))
+		return -EBUSY;
+	r->state |= MC_STATE_SEALED;
+	if (r->writer) {
+		r->writer->clean = true;
+		r->state &= ~MC_STATE_DIRTY;
+	}
+	return 0;
+}
+
+static int mc_mark(struct mc_handle *h, struct mc_ioc_region_mark *a)
+{
+	struct mc_region *r = h->region;
+	int ret = 0;
+
+	lockdep_assert_held(&r->lock);
+	if (r->state & MC_STATE_REVOKED)
+		return -EKEYREVOKED;
+	switch (a->op) {
+	case MC_MARK_PUNCH:
+		if (r->state & MC_STATE_SEALED)
+			return -EPERM;
+		ret = mc_punch(r, a);
+		if (!ret)
+			r->gen++;
+		break;
+	case MC_MARK_SEAL_WRITE:
+		if (!(r->state & MC_STATE_SEALED))
+			ret = mc_seal(r);
+		break;
+	case MC_MARK_CLEAN:
+	case MC_MARK_DIRTY:
+		if (!h->lease)
+			return -EPERM;
+		h->clean = a->op == MC_MARK_CLEAN;
+		if (h->clean)
+			r->state &= ~MC_STATE_DIRTY;
+		break;
+	}
+	a->out_gen = r->gen;
+	return ret;
+}
+
+int mc_region_mark(struct mc_call *call)
+{
+	struct mc_ioc_region_mark *a = call->arg;
+	struct mc_handle *h = call->file->private_data;
+	struct mc_region *r = h->region;
+	u64 end;
+	int ret;
+
+	if (a->flags || a->fd != -1)
+		return -EINVAL;
+	switch (a->op) {
+	case MC_MARK_COLD:
+	case MC_MARK_HOT:
+		return -EOPNOTSUPP;
+	case MC_MARK_PUNCH:
+		if (!a->length || !PAGE_ALIGNED(a->offset) || !PAGE_ALIGNED(a->length) ||
+		    check_add_overflow(a->offset, a->length, &end) || end > r->length)
+			return -EINVAL;
+		break;
+	case MC_MARK_SEAL_WRITE:
+	case MC_MARK_CLEAN:
+	case MC_MARK_DIRTY:
+		if (a->offset || a->length)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (!(call->file->f_mode & FMODE_WRITE))
+		return -EACCES;
+	if (!r->mem)
+		return -EOPNOTSUPP;
+
+	a->out_purged = 0;
+	mutex_lock(&r->lock);
+	ret = mc_mark(h, a);
+	mutex_unlock(&r->lock);
+	return ret;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the files of the module share. One file per object; each block below names the file it belongs to.
+ *
+ * Lock order: mmap_lock, mc_names_lock, region->lock, region->gate_lock, then the kernel's own (i_mmap, folio, xarray).
+ * So nothing touches user memory while it holds one of ours.
+ */
+#ifndef MC_KMOD_H
+#define MC_KMOD_H
+
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/seq_file.h>
+#include <linux/user_namespace.h>
+#include <linux/mooncake.h>
+
+#define MC_HUGE_SHIFT	21
+#define MC_HUGE_SIZE	(1UL << MC_HUGE_SHIFT)
+
+/* call.c: one table of calls; arguments are copied in, zero-extended and copied out here and nowhere else. */
+
+#define MC_ON_CTX	0x1u
+#define MC_ON_REGION	0x2u
+
+struct mc_call {
+	struct file *file;		/* the call was issued on */
+	unsigned int on;		/* MC_ON_*, what kind of file that is */
+	void *arg;			/* kernel copy, as long as this kernel's structure */
+	/* A new file becomes visible only when the call can no longer fail. */
+	struct file *new_file;
+	int new_fd;
+	void (*commit)(struct mc_call *call);
+};
+
+long mc_call(struct file *file, unsigned int on, unsigned int cmd, unsigned long arg);
+/* Takes over @file, on failure too. @fd_flags: as checked by mc_fd_flags_ok(). */
+int mc_call_new_file(struct mc_call *call, struct file *file, u32 fd_flags, s32 *out_fd);
+bool mc_fd_flags_ok(u32 fd_flags);
+u64 mc_features(unsigned int word);
+
+/* user.c: what each user's regions add up to. */
+
+struct mc_user;
+
+/* Charge @bytes to @uid; -EDQUOT over the limit unless @unlimited. The reference goes with mc_user_uncharge(). */
+struct mc_user *mc_user_charge(kuid_t uid, u64 bytes, bool unlimited);
+void mc_user_uncharge(struct mc_user *user, u64 bytes);
+u64 mc_user_bytes(kuid_t uid);
+u64 mc_user_limit(void);
+u64 mc_total_bytes(void);
+bool mc_may_exceed_quota(void);
+
+/* backing.c: the only file that knows how memory is had. Memory is a shmem file nobody else can open or change. */
+
+struct mc_mem_stat {
+	u64 resident;
+	u64 huge;
+	u64 pinned;
+};
+
+int mc_backing_init(void);
+void mc_backing_exit(void);
+/* @node: NUMA_NO_NODE or one with memory. @huge: 2 MiB pages wherever they fit. Undone by fput(). */
+struct file *mc_backing_create(u64 length, int node, bool huge);
+int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge);
+int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma);
+void mc_backing_stat(struct file *mem, struct mc_mem_stat *st);
+/* Bytes in [offset, offset + length) in pages that somebody pinned. */
+u64 mc_backing_pinned(struct file *mem, u64 offset, u64 length);
+/* Wait for page faults that hold a page of the range locked right now, then take the range out of every mapping. */
+void mc_backing_zap(struct file *mem, u64 offset, u64 length);
+/* Free the range; with @keep_pinned spare pages that are pinned. Returns bytes freed. */
+u64 mc_backing_punch(struct file *mem, u64 offset, u64 length, bool keep_pinned);
+void mc_backing_wipe(struct file *mem);
+
+/* region.c: regions and the files that stand for them. */
+
+struct mc_region {
+	struct kref ref;
+	u64 id;
+	u64 length;
+	u32 flags;			/* MC_REGION_*, as created */
+	u32 backing;			/* MC_BACKING_* */
+	u32 page_shift;
+	int node;
+	struct file *mem;
+	struct mc_user *user;		/* charged with length */
+	struct user_namespace *ns;	/* of the creator; names live in it */
+	struct pid *creator;
+	atomic_t nr_fds;
+	atomic_t nr_vmas;
+	atomic_t nr_wvmas;		/* of these, such that could be written through */
+	atomic_t nr_exports;
+
+	/* guarded by mc_names_lock */
+	struct hlist_node by_name;
+	char name[MC_NAME_MAX + 1];	/* empty: not published */
+	kuid_t uid;
+	kgid_t gid;
+	umode_t mode;
+
+	struct mutex lock;
+	/* guarded by lock */
+	u32 state;			/* MC_STATE_SEALED, _REVOKED, _DIRTY; bits are read without it */
+	struct mc_handle *writer;	/* holds the lease; cleared before it goes */
+	u64 epoch;
+	u64 gen;
+
+	struct mutex gate_lock;
+	u32 gate;			/* MC_GATE_*, written under gate_lock, see gate.c */
+};
+
+/* A file of a region, and what was mapped through it. The last of both to go gives up the lease. */
+struct mc_handle {
+	struct kref ref;
+	struct mc_region *region;
+	bool lease;
+	/* guarded by region->lock */
+	bool armed;			/* the open that took the lease has succeeded */
+	bool clean;
+};
+
+extern const struct file_operations mc_region_fops;
+
+int mc_region_create(struct mc_call *call);
+void mc_region_get(struct mc_region *r);
+void mc_region_put(struct mc_region *r);
+struct mc_region *mc_region_by_id(u64 id);
+struct mc_region *mc_region_next(u64 id);
+/* The region a call names by @fd (C) or was issued on (R); a reference. -EINVAL, -EBADF. */
+struct mc_region *mc_region_of(struct mc_call *call, s32 fd);
+/* A new handle and file; with @lease the region's writer, or -EBUSY. */
+struct file *mc_handle_file(struct mc_region *r, u32 fd_flags, bool lease);
+void mc_handle_get(struct mc_handle *h);
+void mc_handle_put(struct mc_handle *h);
+u32 mc_region_state(struct mc_region *r);
+unsigned int mc_region_count(void);
+void mc_regions_check_empty(void);
+
+/* info.c */
+int mc_query(struct mc_call *call);
+int mc_region_info(struct mc_call *call);
+void mc_region_fdinfo(struct seq_file *m, struct file *file);
+extern const struct attribute_group *mc_dev_groups[];
+extern u64 mc_instance[2];
+
+/* map.c */
+int mc_region_mmap(struct file *file, struct vm_area_struct *vma);
+
+/* gate.c: REVOKE and MARK, the calls that take access away. */
+
+#define MC_GATE_REVOKED	0x1u
+#define MC_GATE_PUNCH	0x2u
+
+int mc_region_revoke(struct mc_call *call);
+int mc_region_mark(struct mc_call *call);
+bool mc_may_own(const struct cred *cred, kuid_t uid);
+
+/* name.c: names, modes and owners. */
+
+extern struct mutex mc_names_lock;
+
+int mc_region_publish(struct mc_call *call);
+int mc_region_unpublish(struct mc_call *call);
+int mc_region_open(struct mc_call *call);
+/* MC_ACCESS_* that the calling task has by the region's mode; takes mc_names_lock. */
+u32 mc_region_granted(struct mc_region *r);
+
+#endif /* MC_KMOD_H */

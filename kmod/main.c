@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Loading and unloading, and the device itself. */
+
+#include <linux/miscdevice.h>
+#include <linux/random.h>
+
+#include "kmod.h"
+
+static long mc_dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return mc_call(file, MC_ON_CTX, cmd, arg);
+}
+
+static const struct file_operations mc_dev_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = mc_dev_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice mc_dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "mooncake",
+	.fops = &mc_dev_fops,
+	.groups = mc_dev_groups,
+	.mode = 0600,			/* udev gives it to the group */
+};
+
+static int __init mc_init(void)
+{
+	int ret;
+
+	get_random_bytes(mc_instance, sizeof(mc_instance));
+	ret = mc_backing_init();
+	if (ret)
+		return ret;
+	ret = misc_register(&mc_dev);
+	if (ret)
+		goto err_backing;
+	return 0;
+
+err_backing:
+	mc_backing_exit();
+	return ret;
+}
+
+static void __exit mc_exit(void)
+{
+	misc_deregister(&mc_dev);
+	mc_regions_check_empty();
+	mc_backing_exit();
+}
+
+module_init(mc_init);
+module_exit(mc_exit);
+MODULE_DESCRIPTION("Mooncake: memory regions that outlive processes");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1.0");
