@@ -13,7 +13,7 @@ static uint32_t mul_x(uint32_t a)
 	return (a >> 1) ^ (a & 1 ? CRC_POLY : 0);
 }
 
-static uint32_t mul(uint32_t a, uint32_t b)
+uint32_t crc_mul(uint32_t a, uint32_t b)
 {
 	uint32_t sum = 0;
 
@@ -34,14 +34,14 @@ uint32_t crc_xpow(uint64_t n)
 
 	for (int i = 0; n; i++, n >>= 1)
 		if (n & 1)
-			r = mul(r, x_to_2_to[i]);
+			r = crc_mul(r, x_to_2_to[i]);
 	return r;
 }
 
 uint32_t crc32c_join(uint32_t crc_a, uint32_t crc_b, uint64_t len_b)
 {
 	/* Eight bits a byte; x^(2^64) and above would need lengths that no memory has. */
-	return mul(crc_a, crc_xpow(len_b * 8)) ^ crc_b;
+	return crc_mul(crc_a, crc_xpow(len_b * 8)) ^ crc_b;
 }
 
 static bool table_usable(void)
@@ -83,7 +83,7 @@ static void make_constants(void)
 {
 	x_to_2_to[0] = (uint32_t)1 << 30;
 	for (int i = 1; i < 64; i++)
-		x_to_2_to[i] = mul(x_to_2_to[i - 1], x_to_2_to[i - 1]);
+		x_to_2_to[i] = crc_mul(x_to_2_to[i - 1], x_to_2_to[i - 1]);
 	for (unsigned b = 0; b < 256; b++) {
 		uint32_t v = b;
 

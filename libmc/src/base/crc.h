@@ -10,7 +10,9 @@
 
 #define CRC_POLY 0x82f63b78u /* Castagnoli, bit-reflected */
 
-uint32_t crc_xpow(uint64_t n); /* x^n modulo the polynomial, bit-reflected */
+/* Polynomials modulo CRC_POLY, bit-reflected. */
+uint32_t crc_xpow(uint64_t n); /* x^n */
+uint32_t crc_mul(uint32_t a, uint32_t b);
 
 /* One way of computing; usable() looks at the CPU and prepares constants. */
 struct crc_ops {
