@@ -176,6 +176,66 @@ TEST(close_waits_for_what_is_granted)
 	fake_close(&r.master);
 }
 
+/* ---- the next owner ---- */
+
+/* A crash is what a test cannot do to itself: the first owner's memory is adopted while that owner still thinks it has it. */
+TEST(next_owner_leaves_alone_what_is_granted)
+{
+	struct owner_opts o = { .pool_opts = { .bytes = 4 * MiB } };
+	uint64_t kept, lost;
+	struct pool_stat st;
+	struct child ch;
+	struct owner *next;
+	struct pool *p;
+	struct pool_view const *v;
+	struct tc c;
+	char name[16], data[4096] = { 0 };
+	int ret = 0, fd;
+	struct rig r;
+
+	ASSERT_EQ(child_start(&ch, true), 0);
+	ASSERT_EQ(owner_ledger_create(&fd), 0);
+	o.ledger_fd = fd;
+	ASSERT_EQ(rig_open_opts(&r, &o, true), 0);
+	ASSERT_EQ(tc_grant(&r.c, 1 * MiB), 0);
+	EXPECT_EQ(tc_put(&r.c, "mine", "bytes", 5, 0), 0);
+	EXPECT_TRUE(child_go(&ch, owner_unix_path(r.ow)));
+	kill(ch.pid, SIGSTOP);
+	v = owner_view(r.ow);
+	ASSERT_EQ(pool_adopt(dup(v->dir_region.fd), (int[]){ dup(v->region[0].fd) }, 1, NULL, &p, &kept, &lost), 0);
+	EXPECT_EQ(kept, 2u);
+
+	o.pool = p;
+	o.master = r.master.addr;
+	o.unix_path = "unix:@mc-test-next-owner";
+	ASSERT_EQ(owner_open(&o, &next), 0);
+	EXPECT_EQ(owner_joined(next, soon()), 0);
+	owner_stat(next, &st);
+	EXPECT_GE(st.granted, 2 * MiB - 64 * KiB); /* this process's and the child's, but for what they committed */
+	EXPECT_LT(st.granted, 2 * MiB + 128 * KiB);
+	ASSERT_EQ(tc_open(&c, o.unix_path), 0);
+	for (int i = 0; i < 2000 && !ret; i++) {
+		snprintf(name, sizeof(name), "n%d", i);
+		ret = tc_put(&c, name, data, sizeof(data), 0);
+	}
+	EXPECT_EQ(ret, 0);
+	for (size_t i = 0; i < r.c.runs[0].count; i++) { /* nobody wrote there */
+		const struct extent_hdr *h = (void *)((char *)v->region[0].base + r.c.runs[0].r[i].off);
+
+		EXPECT_TRUE(h->gen == 0);
+	}
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	child_end(&ch);
+	owner_stat(next, &st);
+	for (uint64_t end = soon(); st.granted > 1 * MiB && !deadline_passed(end);)
+		owner_stat(next, &st);
+	EXPECT_LE(st.granted, 1 * MiB);
+	EXPECT_EQ(owner_close(next, deadline_after_ms(50)), -EBUSY); /* this process lives */
+	rig_close(&r);
+	close(fd);
+}
+
 /* ---- nothing is left behind ---- */
 
 static unsigned count_fds(void)

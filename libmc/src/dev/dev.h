@@ -69,6 +69,7 @@ struct process_id {
 	uint64_t pid_ns;     /* inode of /proc/self/ns/pid hashed with the boot id: never the same on two machines */
 };
 int process_self(struct process_id *out);
+int process_identify(pid_t pid, struct process_id *out); /* -ESRCH; of use only while something else keeps @pid from reuse */
 bool process_alive(const struct process_id *p); /* the same process, still there (no zombie), in this pid namespace */
 
 /* Its descriptor, opened again here. -ESRCH: it ended; -EBADF: it has no such descriptor; -EPERM. */

@@ -75,9 +75,9 @@ static int read_pid_ns(uint64_t *out)
 	return 0;
 }
 
-int process_self(struct process_id *out)
+int process_identify(pid_t pid, struct process_id *out)
 {
-	struct process_id id = { .pid = getpid() };
+	struct process_id id = { .pid = pid };
 	char state;
 	int ret;
 
@@ -87,6 +87,11 @@ int process_self(struct process_id *out)
 	if (!ret)
 		*out = id;
 	return ret;
+}
+
+int process_self(struct process_id *out)
+{
+	return process_identify(getpid(), out);
 }
 
 bool process_alive(const struct process_id *p)

@@ -182,6 +182,7 @@ static void owner_free(struct owner *ow)
 	for (int i = 0; i < POOL_REGIONS_MAX; i++)
 		if (ow->ro_fd[i] >= 0)
 			close(ow->ro_fd[i]);
+	ledger_close(ow);
 	withdraw_fini(ow);
 	scratch_fini(&ow->scratch);
 	pthread_cond_destroy(&ow->changed);
@@ -212,6 +213,11 @@ int owner_open(const struct owner_opts *o, struct owner **out)
 	}
 	ow->view = pool_view(ow->pool);
 	pool_on_evict(ow->pool, evicted, ow);
+	ret = ledger_open(ow, o->ledger_fd);
+	if (ret) {
+		log_err("owner: the ledger of an earlier owner cannot be used: %s", strerror(-ret));
+		goto err_pool;
+	}
 	ret = listen_all(ow, o);
 	if (ret)
 		goto err_pool;
@@ -230,6 +236,7 @@ err_link:
 err_pool:
 	pool_on_evict(ow->pool, NULL, NULL);
 	serve_stop(ow);
+	serve_free(ow);
 	loop_close(ow->loop);
 	ow->loop = NULL;
 	if (!o->pool)

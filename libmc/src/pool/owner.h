@@ -35,8 +35,15 @@ struct owner_opts {
 	const char *listen;	/* "host:port" for other nodes; NULL: this node only; port 0: any */
 	const char *advertise;	/* "host:port" told to others; NULL: what was bound */
 	unsigned refill_batch;	/* items per PUBLISH when refilling; 0: 1024 */
+	int ledger_fd;		/* from owner_ledger_create(), maybe of an earlier owner of @pool; stays the caller's; 0: none */
 	gid_t group;		/* members may use the Unix socket, beside this user and root; 0: nobody else */
 };
+
+/*
+ * Memory in which an owner notes who holds which granted space. Kept beside the pool's own descriptors, it lets the next owner leave
+ * alone what processes that still live may be writing to.
+ */
+int owner_ledger_create(int *fd);
 
 /*
  * Starts the thread. Does not wait for the master: owner_joined() does. Resolves @listen, so it may block as long as the resolver
@@ -47,7 +54,7 @@ int owner_open(const struct owner_opts *o, struct owner **out);
 /*
  * Orderly end: no new work; clients see view_dead() and the end of the stream, and are waited for until the deadline when they hold
  * granted space; the master is told. Then everything is freed, the pool too.
- * Return: 0; -EBUSY: a process that still lives kept granted space, so the memory must not be adopted.
+ * Return: 0; -EBUSY: a process that still lives kept granted space: without a ledger the memory must not be adopted.
  */
 int owner_close(struct owner *ow, uint64_t deadline_ns);
 

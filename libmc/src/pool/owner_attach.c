@@ -21,6 +21,17 @@ static void process_exited(struct loop_fd *f, uint32_t ready)
 		client_release(c);
 }
 
+int client_watch(struct client *c, int pidfd)
+{
+	int ret = loop_fd_add(c->ow->loop, &c->exit, pidfd, EPOLLIN, process_exited);
+
+	if (ret) {
+		close(pidfd);
+		c->exit.fd = -1;
+	}
+	return ret;
+}
+
 /* The socket's own pidfd cannot be mistaken for that of a later process with the same number. */
 static int peer_pidfd(const struct client *c, int *fd)
 {
@@ -44,12 +55,7 @@ static int watch_process(struct client *c)
 				 c->cred.pid, strerror(-ret));
 		return ret == -ESRCH ? -EOPNOTSUPP : ret;
 	}
-	ret = loop_fd_add(c->ow->loop, &c->exit, fd, EPOLLIN, process_exited);
-	if (ret) {
-		close(fd);
-		c->exit.fd = -1;
-	}
-	return ret;
+	return client_watch(c, fd);
 }
 
 static void unwatch_process(struct client *c)
@@ -68,14 +74,22 @@ static int become_writer(struct client *c)
 	ret = watch_process(c);
 	if (ret)
 		return ret;
+	ret = ledger_enter(c);
+	if (ret)
+		goto err_watch;
+	ret = -ENOMEM;
 	c->holder = malloc(sizeof(*c->holder));
-	if (!c->holder) {
-		unwatch_process(c);
-		return -ENOMEM;
-	}
+	if (!c->holder)
+		goto err_ledger;
 	pool_holder_init(c->holder);
 	c->writer = true;
 	return 0;
+
+err_ledger:
+	ledger_leave(c);
+err_watch:
+	unwatch_process(c);
+	return ret;
 }
 
 static void stop_writing(struct client *c)
@@ -86,6 +100,7 @@ static void stop_writing(struct client *c)
 	free(c->holder);
 	c->holder = NULL;
 	c->writer = false;
+	ledger_leave(c);
 	unwatch_process(c);
 }
 
@@ -196,6 +211,7 @@ void grant_request(struct client *c, struct conn_req *r)
 		conn_reply_status(r, ret);
 		return;
 	}
+	ledger_note(c);
 	ow->count.grants++;
 	msg_grant_reply_encode(&rep, &b);
 	reply_buf(r, &b);
@@ -211,6 +227,8 @@ void return_request(struct client *c, struct conn_req *r)
 		ret = c->writer ? pool_return(c->ow->pool, c->holder, &m) : -EPERM;
 	if (ret)
 		log_warn_limited("owner: process %d returned space that it does not hold: %s", c->cred.pid, strerror(-ret));
+	else
+		ledger_note(c);
 	conn_reply_status(r, ret);
 	owner_check(c->ow);
 }

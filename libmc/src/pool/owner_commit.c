@@ -58,6 +58,7 @@ static void settle_one(struct commit *cm, uint32_t i, int status)
 	if (status) {
 		ow->count.refused++;
 		pool_unstage(ow->pool, cm->staged[i], h);
+		cm->given_back |= h != NULL;
 	} else if (was_dropped(&ow->publish, it->loc.gen)) {
 		/* Stored and removed before its own verdict came. The master forgets it, should it have come after a sweep. */
 		withdraw_add(ow, &it->key, it->loc.gen);
@@ -87,6 +88,8 @@ static void commit_end(struct commit *cm)
 	struct client *c = cm->client;
 
 	list_del(&cm->node);
+	if (cm->given_back)
+		ledger_note(c);
 	commit_reply(cm);
 	free(cm);
 	c->pending--;
@@ -110,6 +113,8 @@ static void commit_abandon(struct commit *cm, int status)
 		if (cm->staged[i])
 			settle_one(cm, i, status);
 	list_del(&cm->node);
+	if (cm->given_back)
+		ledger_note(c);
 	conn_reply_status(cm->req, status);
 	free(cm);
 	c->pending--;

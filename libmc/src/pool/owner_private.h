@@ -5,6 +5,7 @@
  *	owner.c		 open, close, what other threads ask
  *	owner_serve.c	 clients: accepting, credentials, HELLO, dispatch, what a client leaves behind
  *	owner_attach.c	 descriptors, grants and returns
+ *	owner_ledger.c	 what a next owner must know of grants
  *	owner_commit.c	 objects on their way to the master and into the directory
  *	owner_put.c	 objects that arrive through a socket
  *	owner_withdraw.c telling the master what was evicted
@@ -54,6 +55,7 @@ struct client {
 	struct loop_fd exit; /* its pidfd; fd -1: none */
 	struct pool_ring *ring; /* attached */
 	struct pool_holder *holder; /* a writer's */
+	int page;	   /* its number in the ledger; -1: none */
 	unsigned pending;  /* commits and puts that have not ended */
 	struct put *put;   /* the payload that is arriving */
 };
@@ -64,6 +66,7 @@ void serve_farewell(struct owner *ow); /* tells clients to return what they hold
 void serve_close(struct owner *ow); /* closes all connections; closed() follows from the loop */
 void serve_free(struct owner *ow);  /* what is left, space included */
 void serve_tick(struct owner *ow, uint64_t now_ns);
+int client_watch(struct client *c, int pidfd); /* takes it over */
 void client_release(struct client *c); /* frees it when nothing holds it any more */
 uint64_t client_held_bytes(const struct client *c);
 bool client_allowed(const struct owner *ow, int fd, const struct net_cred *cred);
@@ -72,6 +75,23 @@ void attach_request(struct client *c, struct conn_req *r);
 void attach_undo(struct client *c);
 void grant_request(struct client *c, struct conn_req *r);
 void return_request(struct client *c, struct conn_req *r);
+
+/* ---- who holds what, for the next owner (owner_ledger.c) ---------------------------------------------------------------- */
+
+#define LEDGER_PAGES 1024 /* writers at a time; more: -EMFILE */
+
+struct ledger {
+	struct region region;
+	struct ledger_file *file; /* NULL: none is kept */
+	uint16_t unused[LEDGER_PAGES];
+	unsigned nr_unused;
+};
+
+int ledger_open(struct owner *ow, int fd);   /* before the loop runs; takes over what lives of an earlier owner's clients */
+void ledger_close(struct owner *ow);
+int ledger_enter(struct client *c); /* a new writer */
+void ledger_leave(struct client *c);
+void ledger_note(struct client *c); /* what it holds now; before it is told of a grant */
 
 /* ---- commits (owner_commit.c) ------------------------------------------------------------------------------------------- */
 
@@ -87,6 +107,7 @@ struct commit {
 	struct client *client;
 	struct conn_req *req;
 	bool own;	      /* the owner's own space (PUT), not a grant */
+	bool given_back;      /* some space is the client's again */
 	uint64_t deadline_ns;
 	size_t wire_bytes;    /* at least what the items take in a message */
 	unsigned tries;
@@ -210,6 +231,7 @@ struct owner {
 	uid_t refused_uid; /* the last one that the log was told of */
 	bool refused_any;
 
+	struct ledger ledger;
 	struct publisher publish;
 	struct withdraw withdraw;
 	struct master_link link;

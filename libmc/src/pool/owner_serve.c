@@ -157,6 +157,7 @@ static void client_free(struct client *c)
 		pool_holder_fini(ow->pool, c->holder);
 		free(c->holder);
 	}
+	ledger_leave(c);
 	if (c->exit.fd >= 0) {
 		loop_fd_del(ow->loop, &c->exit);
 		close(c->exit.fd);
@@ -231,7 +232,7 @@ static void client_new(struct owner *ow, int fd, bool local)
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		goto err;
-	*c = (struct client){ .ow = ow, .local = local, .cred = cred, .exit.fd = -1, .since_ns = clock_now_ns() };
+	*c = (struct client){ .ow = ow, .local = local, .cred = cred, .exit.fd = -1, .page = -1, .since_ns = clock_now_ns() };
 	if (local && !client_allowed(ow, fd, &cred))
 		refuse(c);
 	ret = conn_open(ow->loop, fd, &client_ops, &lim, c, &c->conn);
@@ -320,8 +321,11 @@ void serve_free(struct owner *ow)
 {
 	struct client *c, *tmp;
 
-	list_for_each_entry_safe(c, tmp, &ow->clients, node)
+	list_for_each_entry_safe(c, tmp, &ow->clients, node) {
+		if (!c->exited && client_held_bytes(c))
+			c->page = -1; /* it stays written, for the next owner */
 		client_free(c);
+	}
 }
 
 void serve_tick(struct owner *ow, uint64_t now_ns)

@@ -255,6 +255,12 @@ int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scr
 int pool_return(struct pool *p, struct pool_holder *h, const struct msg_return *m); /* -EINVAL: not held */
 
 /*
+ * After pool_adopt(): what is free of @run becomes @h's, a process that an earlier owner had granted it to and that still lives.
+ * -EBADMSG: outside the regions; -ENOMEM.
+ */
+int pool_hold(struct pool *p, struct pool_holder *h, const struct grant_run *run);
+
+/*
  * Two steps, because the master decides in between: pool_stage() checks an item against the grant and its headers and takes the
  * space out of the holder; then pool_publish() makes it findable or pool_unstage() gives the space back to the holder.
  * -EINVAL: not in the grant; -EBADMSG: headers disagree; -EEXIST: findable here already (without OBJ_REPLACE);
