@@ -9,6 +9,7 @@
 #define TICK_NS (NSEC_PER_SEC / 4)
 #define PURGE_NS (20 * NSEC_PER_MSEC) /* between looks for something to forget */
 #define PURGE_SLICE 500		      /* replicas forgotten before others get their turn */
+#define REPORT_NS (10 * NSEC_PER_SEC)
 #define STOP_NS (700 * NSEC_PER_MSEC) /* answers under way have this long to leave */
 
 /* ---- housekeeping, on the main thread ---- */
@@ -29,6 +30,25 @@ static void purge(struct loop_timer *t)
 	bool more = pools_purge(m->pools, now, PURGE_SLICE);
 
 	loop_timer_set(m->svc.loop, t, more ? now : now + PURGE_NS, purge);
+}
+
+/* Quiet while nobody asks for anything; signs of life do not count. */
+static void report(struct loop_timer *t)
+{
+	struct master *m = container_of(t, struct master, report);
+	uint64_t requests = 0;
+	struct buf b = BUF_INIT;
+
+	for (unsigned c = 0; c < CNT_NR; c++)
+		requests += c == CNT_STAT ? 0 : counted(m, c);
+	if (requests != m->reported) {
+		summary_text(m, &b);
+		if (!b.err)
+			log_info("%.*s", (int)b.len, (const char *)b.data);
+		buf_fini(&b);
+	}
+	m->reported = requests;
+	loop_timer_set(m->svc.loop, t, clock_now_ns() + REPORT_NS, report);
 }
 
 /* ---- listening ---- */
@@ -163,6 +183,8 @@ static int serve(struct master *m)
 		return ret;
 	tick(&m->tick);
 	purge(&m->purge);
+	if (m->set.report)
+		report(&m->report);
 	snprintf(status, sizeof(status), "serving on port %u, HTTP on port %u", m->port, m->http_port);
 	log_info("Master service started on port %u: address %s, %u workers, HTTP port %u, lease %" PRIu64 " ms, client_ttl %" PRIu64
 		 " s, version %s", m->port, m->set.rpc_address, m->nr_workers, m->http_port, m->set.lease_ns / NSEC_PER_MSEC,
@@ -179,6 +201,7 @@ static void finish(struct master *m)
 	workers_close(m);
 	loop_timer_del(m->svc.loop, &m->tick);
 	loop_timer_del(m->svc.loop, &m->purge);
+	loop_timer_del(m->svc.loop, &m->report);
 	pools_close(m->pools);
 	objects_close(m->ix);
 }

@@ -12,7 +12,7 @@
  *	removal.c	removing what matches, in slices
  *	pattern.c	regular expressions from strangers
  *	status.c	JSON for people and tools
- *	admin.c		HTTP
+ *	admin*.c	HTTP
  *	objects.c table.c pools.c	the state
  */
 #ifndef MC_MASTER_H
@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "meta_server.h"
 #include "net/net.h"
 #include "objects.h"
 #include "pools.h"
@@ -93,9 +94,11 @@ struct master {
 	uint16_t port, http_port;
 
 	struct listener *tcp, *local;
-	struct http_server *admin, *meta_http;
-	struct meta_store *meta;
-	struct loop_timer tick, purge, drain;
+	struct http_server *admin;
+	struct meta_server *meta; /* NULL: not asked for */
+	uint16_t meta_port;
+	struct loop_timer tick, purge, drain, report;
+	uint64_t reported; /* requests at the last summary */
 	uint64_t stop_at_ns;
 };
 
@@ -186,10 +189,12 @@ int removal_start(struct worker *w, const struct removal_opts *o);
 int pattern_compile(const struct key *text, regex_t *out);
 bool pattern_matches(const regex_t *re, const struct key *key);
 
-/* ---- status.c, admin.c ------------------------------------------------------------------------------------------- */
+/* ---- status.c, admin*.c ------------------------------------------------------------------------------------------ */
 
 int status_json(struct master *m, struct buf *out);
 const char *pool_state_name(const struct pool *p);
+
+void summary_text(struct master *m, struct buf *out); /* one line, for the log too */
 
 int admin_open(struct master *m); /* -EADDRINUSE after a message */
 void admin_close(struct master *m); /* requests under way are finished */

@@ -183,7 +183,7 @@ int on_publish(struct peer *p, struct conn_req *r)
 		struct holder old[REPLICAS_MAX];
 		unsigned nr_old = 0;
 
-		ret = it->put_id && it->loc.nr_extents ?
+		ret = it->put_id ?
 			      objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
 		if (nr_old && collect(p, &t, &d, old, nr_old, &it->key, i))
 			log_err_limited("no memory to have %u replaced replicas dropped: their space is lost until evicted", nr_old);

@@ -403,6 +403,11 @@ static inline int owner_release(void *arg)
 	return 0;
 }
 
+static inline int owner_nr_held(void *arg)
+{
+	return (int)((struct owner_rig *)arg)->nr_held;
+}
+
 static inline int owner_do_close(void *arg)
 {
 	struct owner_rig *o = arg;
