@@ -23,7 +23,7 @@ struct fd_box {
 
 union net_control {
 	char bytes[NET_CONTROL_BYTES];
-	struct cmsghdr align;
+	size_t align; /* as cmsghdr wants it */
 };
 
 void net_fds_attach(struct msghdr *m, union net_control *c, const int *fds, int nr);
