@@ -315,7 +315,7 @@ static int wait_until(struct loop *l, uint64_t at_ns)
 		timeout = &ts;
 	}
 	ret = epoll_pwait2(l->epfd, l->ready, LOOP_BATCH, timeout, NULL);
-	if (ret < 0 && errno == ENOSYS) {
+	if (ret < 0 && (errno == ENOSYS || errno == EPERM)) { /* EPERM: a container's older filter */
 		atomic_store_explicit(&no_pwait2, true, memory_order_relaxed);
 		return wait_until(l, at_ns);
 	}
