@@ -145,8 +145,8 @@ static void wait_locked(struct mux *m, struct mux_req *r, struct waiter *w, uint
 		uint64_t for_ns = left_ns(deadline_ns);
 
 		if (!for_ns)
-			mux_drop(m, r, -ETIMEDOUT);
-		else if (!m->reading)
+			return;
+		if (!m->reading)
 			read_turn(m, r, for_ns);
 		else if (mux_unsent(m) && !m->writing)
 			write_turn(m, w, for_ns);
@@ -155,14 +155,11 @@ static void wait_locked(struct mux *m, struct mux_req *r, struct waiter *w, uint
 	}
 }
 
-int mux_wait(struct mux *m, struct mux_req *r, uint64_t deadline_ns)
+/* With the lock, which is released meanwhile. */
+static void drive(struct mux *m, struct mux_req *r, uint64_t deadline_ns)
 {
 	struct waiter w = { .cond = PTHREAD_COND_INITIALIZER };
-	int status;
 
-	pthread_mutex_lock(&m->lock);
-	if (r->state == MUX_DONE || r->state == MUX_NEW)
-		goto out;
 	m->inside++;
 	list_append(&m->waiters, &w.node);
 	r->waiter = &w;
@@ -173,11 +170,35 @@ int mux_wait(struct mux *m, struct mux_req *r, uint64_t deadline_ns)
 	hand_over(m);
 	if (!--m->inside)
 		pthread_cond_signal(&m->empty);
-out:
-	status = r->state == MUX_DONE ? r->status : -EINVAL;
-	pthread_mutex_unlock(&m->lock);
 	pthread_cond_destroy(&w.cond);
+}
+
+int mux_wait(struct mux *m, struct mux_req *r, uint64_t deadline_ns)
+{
+	int status = -EINVAL;
+
+	pthread_mutex_lock(&m->lock);
+	if (r->state != MUX_DONE && r->state != MUX_NEW) {
+		drive(m, r, deadline_ns);
+		if (r->state != MUX_DONE)
+			mux_drop(m, r, -ETIMEDOUT);
+	}
+	if (r->state == MUX_DONE)
+		status = r->status;
+	pthread_mutex_unlock(&m->lock);
 	return status;
+}
+
+bool mux_progress(struct mux *m, struct mux_req *r, uint64_t deadline_ns)
+{
+	bool done;
+
+	pthread_mutex_lock(&m->lock);
+	if (r->state != MUX_DONE && r->state != MUX_NEW)
+		drive(m, r, deadline_ns);
+	done = r->state == MUX_DONE;
+	pthread_mutex_unlock(&m->lock);
+	return done;
 }
 
 bool mux_poll(struct mux *m, struct mux_req *r)

@@ -54,6 +54,7 @@ int net_listen_range(const char *host, uint16_t min_port, uint16_t max_port, int
 
 /* A connected, non-blocking socket with TCP_NODELAY and keep-alive (10 s idle, 3 probes of 3 s), by @deadline_ns. */
 int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *fd);
+void net_tune(int fd); /* the options just named, for sockets made by others */
 
 struct net_cred {
 	pid_t pid;
@@ -220,6 +221,9 @@ int mux_submit(struct mux *m, struct mux_req *r, bool more);
  * Return: r->status; -ETIMEDOUT after the deadline: no byte of r->in changes any more. Thread-safe for different requests.
  */
 int mux_wait(struct mux *m, struct mux_req *r, uint64_t deadline_ns);
+
+/* The same, but after the deadline the request stays under way. Return: is it done? */
+bool mux_progress(struct mux *m, struct mux_req *r, uint64_t deadline_ns);
 
 bool mux_poll(struct mux *m, struct mux_req *r); /* progress without waiting; is @r done? */
 void mux_cancel(struct mux *m, struct mux_req *r); /* after it, nothing touches r->in or r->out; idempotent */

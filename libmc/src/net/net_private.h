@@ -5,7 +5,6 @@
 
 #include "net/net.h"
 
-void net_tune(int fd); /* TCP: no delay, keep-alive; nothing on others */
 bool net_fd_is_unix(int fd);
 void net_peer_text(int fd, char *text, size_t size); /* who is there, for messages */
 
