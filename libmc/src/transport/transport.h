@@ -43,18 +43,51 @@ struct xfer {
 	void *priv;
 };
 
-/* The memory this process lets peers reach; the engine owns it, transports look ranges up when they serve. */
+/* ---- what peers may reach (reach.c, reach_view.c) ------------------------------------------------------------------- */
+
+/*
+ * The memory this process lets peers read and write; the engine owns the table, transports look ranges up when they serve. The
+ * ranges are also in shared memory, where a neighbour checks them before and after it copies. Thread-safe.
+ */
 struct reach_table;
-int reach_open(struct reach_table **out);
-void reach_close(struct reach_table *t);
-int reach_add(struct reach_table *t, uint64_t addr, uint64_t len); /* -EEXIST overlap, -ENOSPC over REACH_MAX */
-int reach_del(struct reach_table *t, uint64_t addr);		    /* -ENOENT; waits for nobody: see reach_get() */
 #define REACH_MAX 8192
 
-/* Holds the region that contains all of [addr, addr+len) against reach_del(), which blocks until reach_put(). */
+int reach_open(struct reach_table **out);
+void reach_close(struct reach_table *t);
+int reach_add(struct reach_table *t, uint64_t addr, uint64_t len); /* -EINVAL; -EEXIST overlap; -ENOSPC over REACH_MAX */
+
+/*
+ * Removes the range that starts at @addr, then waits until nobody uses it: transfers being served (they hold it) and neighbours
+ * in the middle of writing. -ENOENT.
+ */
+int reach_del(struct reach_table *t, uint64_t addr);
+
+/* Holds the range that contains all of [addr, addr+len) against reach_del(); reach_put() takes any address inside. */
 bool reach_get(struct reach_table *t, uint64_t addr, uint64_t len);
 void reach_put(struct reach_table *t, uint64_t addr);
-int reach_fd(const struct reach_table *t); /* shared memory with the ranges, read by neighbours before they copy */
+int reach_fd(const struct reach_table *t); /* the shared memory; neighbours open it through /proc */
+
+/* A neighbour's table, seen from here. One per peer, usable by several threads. */
+struct process_id;
+struct reach_view;
+struct reach_access { /* one stretch of copying */
+	uint32_t seq;
+	int slot; /* of the counter a writer holds; -1 for readers */
+};
+
+/* @fd: the number of the descriptor in that process. -EOPNOTSUPP: no such table there, or too many neighbours already. */
+int reach_view_open(const struct process_id *who, int fd, struct reach_view **out);
+void reach_view_close(struct reach_view *v);
+
+/*
+ * Between begin and end the neighbour does not finish removing a range that @write'rs were told they may use; readers learn at
+ * the end. -EAGAIN: the neighbour is in the middle of a change (or died in it): look again later.
+ */
+int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a);
+int reach_view_has(const struct reach_view *v, const struct reach_access *a, uint64_t addr, uint64_t len); /* 0, -EFAULT, -EAGAIN */
+bool reach_view_end(struct reach_view *v, const struct reach_access *a); /* false: the table changed, look every range up again */
+
+/* ---- transports ------------------------------------------------------------------------------------------------------ */
 
 struct transport_env {
 	struct loop *loop; /* NULL: this process serves nobody */
@@ -68,24 +101,26 @@ struct transport_ops {
 	int (*open)(const struct transport_env *env, struct transport **out);
 	void (*close)(struct transport *t); /* no peer left open, nothing in flight */
 
-	/* What a descriptor must say so that peers can come here (ports, process identity). */
+	/* What a descriptor must say so that peers can come here; who this process is, the engine has written already. */
 	void (*describe)(struct transport *t, struct segment_desc *desc);
 
 	/*
-	 * A way to the process that @desc describes, or -EOPNOTSUPP when this transport cannot reach it. May block, by
-	 * the deadline; never called on a loop. @cost: expected ns per MiB, for choosing.
+	 * A way to the process that @desc describes, or -EOPNOTSUPP when this transport cannot reach it. Does not wait for
+	 * the peer: whether it is there shows in the first transfer. @cost: expected ns per MiB, for choosing.
 	 */
-	int (*connect)(struct transport *t, const struct segment_desc *desc, uint64_t deadline_ns, struct peer **out,
-		       uint64_t *cost);
+	int (*connect)(struct transport *t, const struct segment_desc *desc, struct peer **out, uint64_t *cost);
 	void (*disconnect)(struct peer *p); /* nothing in flight */
 
 	/* Starts @nr transfers to one peer; each ends in its own status. Does not wait for the network. */
 	void (*submit)(struct peer *p, struct xfer *const *x, unsigned nr);
 
-	/* Moves things on until @x is done or the deadline passed (deadline 0: one look). Return: is it done? */
+	/*
+	 * Moves things on until @x is done or the deadline passed (deadline 0: one look). Return: is it done? Only then are
+	 * its status fields to be read. One thread at a time per transfer, for this and cancel().
+	 */
 	bool (*progress)(struct peer *p, struct xfer *x, uint64_t deadline_ns);
 
-	/* Ends @x with -ECANCELED unless it is done; afterwards nothing touches its local memory. */
+	/* Ends @x with -ECANCELED unless it is done; afterwards nothing touches its local memory, and it is done. */
 	void (*cancel)(struct peer *p, struct xfer *x);
 
 	/* Bytes queued towards the peer, for the engine's choice. */

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tcp transport's insides.
+ *
+ *	tcp.c		  the ops table; one port for both kinds of peers, told apart by their first bytes
+ *	tcp_serve.c	  our frames, served on the loop
+ *	tcp_stream.c	  one stream to a peer: connect, HELLO, ready
+ *	tcp_peer.c	  transfers over a few such streams
+ *	classic_serve.c	  upstream's 24-byte protocol, served on the loop
+ *	classic_peer.c	  the same, towards upstream's peers
+ */
+#ifndef MC_TRANSPORT_TCP_H
+#define MC_TRANSPORT_TCP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "net/net.h"
+#include "transport/transport.h"
+
+#define TCP_COST_NS_PER_MIB 400000
+#define TCP_STALL_NS (10 * NSEC_PER_SEC) /* a transfer being served that moves no byte for so long is dropped */
+
+struct tcp {
+	struct transport base;
+	struct loop *loop; /* NULL: serves nobody */
+	struct reach_table *reach;
+	uint8_t id[16], node[16];
+
+	/* Serving; the loop's thread only, but for the count. */
+	struct listener *listener;
+	uint16_t port;
+	struct scratch scratch;
+	struct list fresh, streams, classics;
+	pthread_mutex_t lock; /* guards @serving */
+	pthread_cond_t quiet;
+	unsigned serving; /* connections, and replies still being sent */
+};
+
+void tcp_serving_get(struct tcp *t);
+void tcp_serving_put(struct tcp *t);
+
+/* What peers of both kinds begin with. */
+struct tcp_peer_head {
+	struct peer base;
+	const struct tcp_peer_ops *ops;
+};
+struct tcp_peer_ops {
+	void (*disconnect)(struct tcp_peer_head *p);
+	void (*submit)(struct tcp_peer_head *p, struct xfer *const *x, unsigned nr);
+	bool (*progress)(struct tcp_peer_head *p, struct xfer *x, uint64_t deadline_ns);
+	void (*cancel)(struct tcp_peer_head *p, struct xfer *x);
+	uint64_t (*backlog)(const struct tcp_peer_head *p);
+};
+
+/* Neither waits for the network. */
+int tcp_peer_open(struct tcp *t, const struct net_addr *a, struct tcp_peer_head **out);
+int classic_peer_open(struct tcp *t, const struct net_addr *a, int version, struct tcp_peer_head **out);
+
+/* A non-blocking socket on its way to @a. */
+int tcp_connect_start(const struct net_addr *a, int *fd);
+
+/* ---- serving: on the loop ------------------------------------------------------------------------------------------ */
+
+int stream_serve(struct tcp *t, int fd); /* both take over @fd, also when they fail */
+int classic_serve(struct tcp *t, int fd);
+void stream_close_all(struct tcp *t);
+void classic_close_all(struct tcp *t);
+
+/* ---- tcp_stream.c -------------------------------------------------------------------------------------------------- */
+
+/*
+ * CONNECTING ── connected ──> HELLO ── answered ──> READY
+ *	└──────────── any failure ──┴─────────────────────┴──> BROKEN (@err says why, for good)
+ */
+enum stream_state { STREAM_CONNECTING, STREAM_HELLO, STREAM_READY, STREAM_BROKEN };
+
+struct tcp_stream {
+	_Atomic int refs;	   /* the peer's, and one per transfer */
+	_Atomic uint64_t backlog; /* bytes of transfers under way */
+	_Atomic int state;
+	pthread_mutex_t lock; /* held by whoever moves it towards READY; guards what follows */
+	int err;
+	int fd; /* until the mux has it */
+	struct mux *mux; /* constant once READY */
+	struct mux_req hello;
+	struct buf hello_body;
+};
+
+int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream **out);
+void stream_get(struct tcp_stream *s);
+void stream_put(struct tcp_stream *s);
+
+/* Towards READY: 0; -EINPROGRESS not by the deadline (0: one look); else why it is broken. */
+int stream_advance(struct tcp_stream *s, uint64_t deadline_ns);
+
+/* ---- the classic protocol's bytes (transfer header and status) ------------------------------------------------------- */
+
+#define CLASSIC_HEADER_BYTES 24
+#define CLASSIC_STATUS_BYTES 8
+#define CLASSIC_READ 0
+#define CLASSIC_WRITE 1
+#define CLASSIC_V2 0x80
+
+struct classic_header {
+	uint64_t size, addr;
+	bool write, v2;
+};
+
+static inline void classic_header_encode(const struct classic_header *h, uint8_t out[CLASSIC_HEADER_BYTES])
+{
+	memset(out, 0, CLASSIC_HEADER_BYTES);
+	put_le64(out, h->size);
+	put_le64(out + 8, h->addr);
+	out[16] = (uint8_t)((h->write ? CLASSIC_WRITE : CLASSIC_READ) | (h->v2 ? CLASSIC_V2 : 0));
+}
+
+/* Every 24 bytes are a header; its padding is not initialised by upstream. */
+static inline void classic_header_decode(const uint8_t in[CLASSIC_HEADER_BYTES], struct classic_header *h)
+{
+	h->size = get_le64(in);
+	h->addr = get_le64(in + 8);
+	h->write = (in[16] & ~CLASSIC_V2) == CLASSIC_WRITE;
+	h->v2 = in[16] & CLASSIC_V2;
+}
+
+static inline uint64_t classic_status(uint32_t code)
+{
+	return (uint64_t)0x4d435456 << 32 | code;
+}
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One stream to a peer of ours. Whoever needs it moves it on; nothing here waits longer than it was told to. */
+#include <poll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "transport/tcp.h"
+#include <mooncake/mooncake.h>
+
+int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream **out)
+{
+	struct msg_hello m = {
+		.version_min = PROTO_VERSION_MIN,
+		.version_max = PROTO_VERSION,
+		.role = ROLE_ENGINE,
+		.software = { MC_VERSION, strlen(MC_VERSION) },
+	};
+	struct tcp_stream *s = calloc(1, sizeof(*s));
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	memcpy(m.id, t->id, sizeof(m.id));
+	memcpy(m.node, t->node, sizeof(m.node));
+	msg_hello_encode(&m, &s->hello_body);
+	ret = s->hello_body.err;
+	if (!ret)
+		ret = tcp_connect_start(a, &s->fd);
+	if (ret) {
+		buf_fini(&s->hello_body);
+		free(s);
+		return ret;
+	}
+	pthread_mutex_init(&s->lock, NULL);
+	s->refs = 1;
+	*out = s;
+	return 0;
+}
+
+void stream_get(struct tcp_stream *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+}
+
+void stream_put(struct tcp_stream *s)
+{
+	/* Acquire and release: the last one sees what the others did with the mux. */
+	if (atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (s->mux) {
+		mux_cancel(s->mux, &s->hello);
+		mux_close(s->mux);
+	} else {
+		close(s->fd);
+	}
+	buf_fini(&s->hello.reply);
+	buf_fini(&s->hello_body);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+static int wait_for(int fd, short events, uint64_t deadline_ns)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+	int n;
+
+	do {
+		n = poll(&pfd, 1, deadline_left_ms(deadline_ns));
+	} while (n < 0 && errno == EINTR && !deadline_passed(deadline_ns));
+	return n > 0 ? 0 : -EINPROGRESS;
+}
+
+static int say_hello(struct tcp_stream *s)
+{
+	int err = 0, ret;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &err, &len))
+		return -errno;
+	if (err)
+		return -err;
+	ret = mux_open(s->fd, &s->mux);
+	if (ret)
+		return ret;
+	s->hello.type = MSG_HELLO;
+	s->hello.body = s->hello_body.data;
+	s->hello.body_len = s->hello_body.len;
+	return mux_submit(s->mux, &s->hello, false);
+}
+
+static int hear_hello(struct tcp_stream *s)
+{
+	struct scratch scratch = SCRATCH_INIT;
+	struct msg_hello_reply rep;
+	int ret = s->hello.status;
+
+	if (!ret)
+		ret = msg_hello_reply_decode(s->hello.reply.data, s->hello.reply.len, &scratch, &rep);
+	if (!ret && (rep.version < PROTO_VERSION_MIN || rep.version > PROTO_VERSION))
+		ret = -EPROTO;
+	if (ret == -EPROTO)
+		log_err_limited("tcp: the peer speaks no version of the protocol that this build does (%d to %d)",
+				PROTO_VERSION_MIN, PROTO_VERSION);
+	scratch_fini(&scratch);
+	return ret;
+}
+
+/* One step, with the lock held. -EINPROGRESS: nothing more by the deadline. */
+static int step(struct tcp_stream *s, uint64_t deadline_ns)
+{
+	int ret;
+
+	if (s->state == STREAM_CONNECTING) {
+		ret = wait_for(s->fd, POLLOUT, deadline_ns);
+		if (!ret)
+			ret = say_hello(s);
+		if (!ret)
+			s->state = STREAM_HELLO;
+		return ret;
+	}
+	/* Nobody else reads this socket before HELLO was answered, so it may be waited for directly. */
+	if (!mux_poll(s->mux, &s->hello)) {
+		ret = wait_for(mux_fd(s->mux), POLLIN, deadline_ns);
+		if (ret || !mux_poll(s->mux, &s->hello))
+			return ret;
+	}
+	ret = hear_hello(s);
+	if (!ret)
+		/* Release: the mux with it; pairs with the first load in stream_advance(). */
+		atomic_store_explicit(&s->state, STREAM_READY, memory_order_release);
+	return ret;
+}
+
+static int lock_by(pthread_mutex_t *lock, uint64_t deadline_ns)
+{
+	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
+
+	if (!deadline_ns)
+		return pthread_mutex_trylock(lock) ? -EINPROGRESS : 0;
+	return pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &ts) ? -EINPROGRESS : 0;
+}
+
+int stream_advance(struct tcp_stream *s, uint64_t deadline_ns)
+{
+	int ret = 0;
+
+	if (atomic_load_explicit(&s->state, memory_order_acquire) == STREAM_READY)
+		return mux_broken(s->mux) ? -ECONNRESET : 0;
+	ret = lock_by(&s->lock, deadline_ns);
+	if (ret)
+		return ret;
+	while (!ret && s->state < STREAM_READY)
+		ret = step(s, deadline_ns);
+	if (ret && ret != -EINPROGRESS) {
+		s->state = STREAM_BROKEN;
+		s->err = ret;
+	}
+	if (s->state == STREAM_BROKEN)
+		ret = s->err;
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
