@@ -40,6 +40,16 @@ int meta_del_rpc(struct meta *m, const char *name, uint64_t deadline_ns);
 enum handshake_type { HANDSHAKE_CONNECTION, HANDSHAKE_METADATA, HANDSHAKE_NOTIFY, HANDSHAKE_PROBE };
 #define HANDSHAKE_MAX (1 * MiB)
 
+struct handshake_frame {
+	uint8_t type; /* enum handshake_type; others are answered with "null" */
+	bool legacy;  /* without a type byte: answered in the same way */
+	const char *text;
+	size_t len;
+};
+/* 0: a whole frame, @out points into @data; -EAGAIN: more bytes are needed; -EBADMSG: length 0 or over the limit. */
+int handshake_parse(const void *data, size_t len, struct handshake_frame *out);
+void handshake_put(struct buf *b, const struct handshake_frame *f);
+
 /* Sends JSON @text to host:port and receives the answer into @answer (JSON, no terminator counted). Blocks, by the deadline. */
 int handshake_call(const char *host, uint16_t port, enum handshake_type type, const char *text, uint64_t deadline_ns,
 		   struct buf *answer);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a metadata backend provides: one table each, one line in meta.c. */
+#ifndef MC_META_BACKEND_H
+#define MC_META_BACKEND_H
+
+#include "meta/meta.h"
+
+struct meta_ops {
+	const char *name;
+	bool (*speaks)(const char *conn);
+	int (*open)(const char *conn, struct meta **out);
+	void (*close)(struct meta *m);
+	int (*get_segment)(struct meta *m, const char *name, const struct segment_desc *self, uint64_t deadline_ns,
+			   struct segment_desc *out);
+	int (*put_segment)(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);
+	int (*del_segment)(struct meta *m, const char *name, uint64_t deadline_ns);
+	int (*get_rpc)(struct meta *m, const char *name, uint64_t deadline_ns, struct rpc_meta *out);
+	int (*put_rpc)(struct meta *m, const char *name, const struct rpc_meta *rpc, uint64_t deadline_ns);
+	int (*del_rpc)(struct meta *m, const char *name, uint64_t deadline_ns);
+};
+
+struct meta {
+	const struct meta_ops *ops;
+};
+
+/* Listeners named "localhost" are on IPv4; resolvers may put ::1 first. */
+static inline void rpc_meta_loopback(struct rpc_meta *rpc)
+{
+	if (!strcmp(rpc->host, "localhost"))
+		memcpy(rpc->host, "127.0.0.1", sizeof("127.0.0.1"));
+}
+
+extern const struct meta_ops meta_p2p, meta_http;
+
+#endif
