@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names and addresses. An engine listens where its name says, and on loopback when the name says nothing: a wildcard is
+ * listened on only when asked for, and is never told to others.
+ */
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "engine/engine.h"
+#include "net/net.h"
+
+#define PORT_MIN 15000
+#define PORT_MAX 17000
+
+static bool is_wildcard(const char *host)
+{
+	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::") || !strcmp(host, "*");
+}
+
+static int copy_host(char out[ENGINE_NAME_MAX], const char *host)
+{
+	return snprintf(out, ENGINE_NAME_MAX, "%s", host) < ENGINE_NAME_MAX ? 0 : -EINVAL;
+}
+
+/* This machine's first address that others may reach: IPv4 before IPv6. */
+static int first_address(char out[ENGINE_NAME_MAX])
+{
+	const int families[] = { AF_INET, AF_INET6 };
+	struct ifaddrs *all, *i;
+	int ret = -EADDRNOTAVAIL;
+
+	if (getifaddrs(&all))
+		return -errno;
+	for (size_t f = 0; f < ARRAY_SIZE(families) && ret; f++) {
+		for (i = all; i && ret; i = i->ifa_next) {
+			struct net_addr a = { 0 };
+			char text[NET_ADDR_TEXT];
+			uint16_t port;
+
+			if (!i->ifa_addr || i->ifa_addr->sa_family != families[f] || !(i->ifa_flags & IFF_UP) ||
+			    i->ifa_flags & IFF_LOOPBACK)
+				continue;
+			a.len = families[f] == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+			memcpy(&a.ss, i->ifa_addr, a.len);
+			net_addr_format(&a, text, sizeof(text));
+			ret = net_split_host_port(text, out, ENGINE_NAME_MAX, &port);
+		}
+	}
+	freeifaddrs(all);
+	return ret;
+}
+
+static uint16_t port_from(const char *name, const char *old_name, uint16_t deflt)
+{
+	const char *text = getenv(name);
+	char *end;
+	unsigned long v;
+
+	if (!text)
+		text = getenv(old_name);
+	if (!text)
+		return deflt;
+	v = strtoul(text, &end, 10);
+	if (*end || end == text || !v || v > UINT16_MAX) {
+		log_warn("%s \"%s\" is no port; %u is used", name, text, deflt);
+		return deflt;
+	}
+	return (uint16_t)v;
+}
+
+static int find_ports(const struct mc_engine_opts *o, struct address *out)
+{
+	out->min_port = o->min_port ? o->min_port : port_from("MC_MIN_RPC_PORT", "MC_MIN_PRC_PORT", PORT_MIN);
+	out->max_port = o->max_port ? o->max_port : port_from("MC_MAX_RPC_PORT", "MC_MAX_PRC_PORT", PORT_MAX);
+	if (out->min_port <= out->max_port)
+		return 0;
+	if (o->min_port || o->max_port) {
+		log_err("port range %u to %u is empty", out->min_port, out->max_port);
+		return -EINVAL;
+	}
+	log_warn("port range %u to %u is empty; %u to %u is used", out->min_port, out->max_port, PORT_MIN, PORT_MAX);
+	out->min_port = PORT_MIN;
+	out->max_port = PORT_MAX;
+	return 0;
+}
+
+static bool resolves(const char *host)
+{
+	struct net_addr a;
+
+	return !net_addr_parse(host, 1, &a) && !net_addr_is_unix(&a);
+}
+
+/* With a metadata service a name need not be an address at all. */
+static int find_hosts(const char *host, bool p2p, struct address *out)
+{
+	const char *bind = getenv("MC_TCP_BIND_ADDRESS");
+	int ret;
+
+	if (!bind || !*bind)
+		bind = host;
+	else if (!p2p && !is_wildcard(bind))
+		host = bind;
+	/* Resolvers may put ::1 first, where upstream's peers do not look. */
+	if (!strcmp(bind, "localhost"))
+		bind = "127.0.0.1";
+	if (!is_wildcard(bind) && !resolves(bind)) {
+		if (p2p) {
+			log_err("host \"%s\" cannot be resolved: give an address of this machine", bind);
+			return -EINVAL;
+		}
+		log_warn("\"%s\" is no host: listening on 127.0.0.1 only; set MC_TCP_BIND_ADDRESS to be reached "
+			 "from elsewhere", bind);
+		host = bind = "127.0.0.1";
+	}
+	ret = copy_host(out->bind, !strcmp(bind, "*") ? "0.0.0.0" : bind);
+	if (ret)
+		return ret;
+	if (!is_wildcard(host))
+		return copy_host(out->advertise, host);
+	ret = first_address(out->advertise);
+	if (ret)
+		log_err("listening on all addresses, but there is none to tell peers: give one");
+	return ret;
+}
+
+int address_name_with_port(struct address *a, uint16_t port)
+{
+	bool v6 = strchr(a->advertise, ':');
+	int n = snprintf(a->name, sizeof(a->name), "%s%s%s:%u", v6 ? "[" : "", a->advertise, v6 ? "]" : "", port);
+
+	return n < (int)sizeof(a->name) ? 0 : -EINVAL;
+}
+
+int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out)
+{
+	const char *name = o->local_name && *o->local_name ? o->local_name : "127.0.0.1";
+	char host[ENGINE_NAME_MAX];
+	uint16_t port;
+	int ret;
+
+	if (net_split_host_port(name, host, sizeof(host), &port) || copy_host(out->name, name)) {
+		log_err("name \"%.300s\" is malformed: \"host\" or \"host:port\" is expected", name);
+		return -EINVAL;
+	}
+	ret = find_ports(o, out);
+	return ret ? ret : find_hosts(host, p2p, out);
+}

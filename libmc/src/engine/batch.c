@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests: checked and copied at submission, handed to a transport, looked at by status. */
+#include "engine/engine.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define BLOCK_VECS 1024
+
+/* Vectors of requests with more than one; kept for the batch's next use. */
+struct vec_block {
+	struct vec_block *next;
+	size_t used, cap;
+	struct xvec v[];
+};
+
+static struct xvec *vecs_alloc(struct mc_batch *b, unsigned nr)
+{
+	struct vec_block *k = b->vecs;
+	size_t cap = MAX(nr, (unsigned)BLOCK_VECS);
+
+	if (!k || k->cap - k->used < nr) {
+		k = malloc(sizeof(*k) + cap * sizeof(k->v[0]));
+		if (!k)
+			return NULL;
+		*k = (struct vec_block){ .next = b->vecs, .cap = cap };
+		b->vecs = k;
+	}
+	k->used += nr;
+	return &k->v[k->used - nr];
+}
+
+/* Keeps one block. */
+static void vecs_reset(struct mc_batch *b, bool all)
+{
+	while (b->vecs && (all || b->vecs->next)) {
+		struct vec_block *k = b->vecs;
+
+		b->vecs = k->next;
+		free(k);
+	}
+	if (b->vecs)
+		b->vecs->used = 0;
+}
+
+int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg, struct mc_batch **out)
+{
+	struct mc_batch *b;
+	size_t size;
+
+	if (engine_forked(eng))
+		return engine_refuse_fork();
+	if (!max || check_mul((size_t)max, sizeof(b->item[0]), &size) || check_add(size, sizeof(*b), &size))
+		return -EINVAL;
+	b = calloc(1, size);
+	if (!b)
+		return -ENOMEM;
+	b->run = calloc(max, sizeof(b->run[0]));
+	if (!b->run) {
+		free(b);
+		return -ENOMEM;
+	}
+	b->eng = eng;
+	b->max = max;
+	b->done = done;
+	b->arg = arg;
+	b->told = true;
+	pthread_mutex_init(&b->lock, NULL);
+	*out = b;
+	return 0;
+}
+
+void mc_batch_close(struct mc_batch *b)
+{
+	if (!b || engine_forked(b->eng))
+		return;
+	mc_batch_cancel(b);
+	vecs_reset(b, true);
+	pthread_mutex_destroy(&b->lock);
+	free(b->run);
+	free(b);
+}
+
+int mc_batch_reset(struct mc_batch *b)
+{
+	int ret = -EBUSY;
+
+	if (engine_forked(b->eng))
+		return engine_refuse_fork();
+	if (pthread_mutex_trylock(&b->lock))
+		return ret;
+	if (!b->pending) {
+		vecs_reset(b, false);
+		b->nr = 0;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&b->lock);
+	return ret;
+}
+
+/* ---- submission ------------------------------------------------------------------------------------------------------------ */
+
+static bool vec_ok(const struct mc_vec *v)
+{
+	uint64_t end;
+
+	return v->len && !check_add(v->remote, v->len, &end) && !check_add((uint64_t)(uintptr_t)v->local, v->len, &end);
+}
+
+static const char *transport_name(const struct mc_engine *eng, const char *name)
+{
+	for (unsigned i = 0; i < eng->nr_transports; i++) {
+		if (!strcmp(eng->transport[i]->ops->name, name))
+			return eng->transport[i]->ops->name;
+	}
+	return NULL;
+}
+
+static int check(const struct mc_engine *eng, const struct mc_request *r)
+{
+	uint64_t sum = 0;
+
+	if ((r->op != MC_READ && r->op != MC_WRITE) || !r->segment || r->segment->eng != eng) {
+		log_err_limited("request: no operation, or no segment of this engine");
+		return -EINVAL;
+	}
+	if (!r->nr_vec || r->nr_vec > ENGINE_VECS_MAX) {
+		log_err_limited("request: %u vectors; 1 to %u are possible", r->nr_vec, ENGINE_VECS_MAX);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < r->nr_vec; i++) {
+		if (!vec_ok(&r->vec[i]) || check_add(sum, r->vec[i].len, &sum)) {
+			log_err_limited("request: a vector is empty or wraps around");
+			return -EINVAL;
+		}
+	}
+	if (r->transport && !transport_name(eng, r->transport)) {
+		log_err_limited("request: transport \"%s\" is not open", r->transport);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int item_fill(struct mc_batch *b, struct item *it, const struct mc_request *r, uint64_t deadline_ns)
+{
+	struct xvec *v = &it->one;
+
+	*it = (struct item){
+		.seg = r->segment,
+		.deadline_ns = deadline_ns,
+		.transport = r->transport ? transport_name(b->eng, r->transport) : NULL,
+	};
+	if (r->nr_vec > 1) {
+		v = vecs_alloc(b, r->nr_vec);
+		if (!v)
+			return -ENOMEM;
+	}
+	for (unsigned i = 0; i < r->nr_vec; i++)
+		v[i] = (struct xvec){ r->vec[i].local, r->vec[i].remote, r->vec[i].len };
+	it->x = (struct xfer){ .op = r->op == MC_READ ? XFER_READ : XFER_WRITE, .vec = v, .nr = r->nr_vec };
+	return 0;
+}
+
+void item_end(struct mc_batch *b, struct item *it, int error)
+{
+	if (it->way)
+		way_put(it->way);
+	it->way = NULL;
+	it->error = error;
+	it->bytes = error ? 0 : it->x.bytes;
+	/* Release: pairs with mc_batch_status(), which does not lock. */
+	atomic_store_explicit(&it->state, MC_DONE, memory_order_release);
+	atomic_fetch_sub_explicit(&b->pending, 1, memory_order_release);
+}
+
+/* The way of the item before is mostly this one's too. */
+static int item_way(struct item *it, const struct item *before)
+{
+	if (!before || !before->way || before->seg != it->seg || before->transport != it->transport)
+		return segment_way(it->seg, it->transport, &it->way, &it->gen);
+	it->way = before->way;
+	it->gen = before->gen;
+	atomic_fetch_add_explicit(&it->way->refs, 1, memory_order_relaxed);
+	return 0;
+}
+
+static void run(struct mc_batch *b, const struct item *it, unsigned nr)
+{
+	if (nr)
+		way_ops(it->way)->submit(it->way->peer, b->run, nr);
+}
+
+void item_start(struct mc_batch *b, struct item *it, unsigned nr)
+{
+	const struct item *first = NULL;
+	unsigned together = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		int ret = item_way(&it[i], i ? &it[i - 1] : NULL);
+
+		if (ret) {
+			item_end(b, &it[i], ret);
+			continue;
+		}
+		if (together && first->way != it[i].way) {
+			run(b, first, together);
+			together = 0;
+		}
+		if (!together)
+			first = &it[i];
+		b->run[together++] = &it[i].x;
+		atomic_store_explicit(&it[i].state, MC_PENDING, memory_order_relaxed);
+	}
+	run(b, first, together);
+}
+
+int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns)
+{
+	unsigned first;
+	int ret = 0;
+
+	if (engine_forked(b->eng))
+		return engine_refuse_fork();
+	for (unsigned i = 0; i < nr && !ret; i++)
+		ret = check(b->eng, &reqs[i]);
+	if (ret || !nr)
+		return ret;
+	pthread_mutex_lock(&b->lock);
+	first = b->nr;
+	if (nr > b->max - first) {
+		ret = -ENOSPC;
+		err_note("batch of %u requests: %u are in it, %u more do not fit", b->max, first, nr);
+	}
+	for (unsigned i = 0; i < nr && !ret; i++)
+		ret = item_fill(b, &b->item[first + i], &reqs[i], deadline_ns);
+	if (!ret) {
+		b->told = false;
+		atomic_fetch_add(&b->pending, nr);
+		/* Release: pairs with mc_batch_status(). */
+		atomic_store_explicit(&b->nr, first + nr, memory_order_release);
+		item_start(b, &b->item[first], nr);
+	}
+	pthread_mutex_unlock(&b->lock);
+	return ret;
+}
+
+int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out)
+{
+	struct item *it;
+
+	if (i >= atomic_load_explicit(&b->nr, memory_order_acquire))
+		return -ENOENT;
+	it = &b->item[i];
+	*out = (struct mc_status){ .state = atomic_load_explicit(&it->state, memory_order_acquire) };
+	if (out->state == MC_DONE) {
+		out->error = it->error;
+		out->bytes = it->bytes;
+	}
+	return 0;
+}
+
+int mc_transfer(struct mc_engine *eng, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns)
+{
+	struct mc_batch *b;
+	int ret;
+
+	if (!nr)
+		return engine_forked(eng) ? engine_refuse_fork() : 0;
+	ret = mc_batch_open(eng, nr, NULL, NULL, &b);
+	if (ret)
+		return ret;
+	ret = mc_batch_submit(b, reqs, nr, deadline_ns);
+	if (!ret)
+		mc_batch_wait(b, DEADLINE_NEVER); /* each request ends by its own */
+	for (unsigned i = 0; i < nr && !ret; i++)
+		ret = b->item[i].error;
+	mc_batch_close(b);
+	return ret;
+}

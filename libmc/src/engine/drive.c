@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moving a batch on: the thread that waits does the work. It goes round all that has not ended; a peer that does not answer
+ * gets a short while of each round, so that it holds up nobody else.
+ */
+#include "engine/engine.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define SLICE_ALONE_NS (90 * NSEC_PER_MSEC) /* one peer: until somebody may have asked to cancel */
+#define SLICE_SHARED_NS (1 * NSEC_PER_MSEC) /* several peers */
+#define POLL_FETCH_NS (1 * NSEC_PER_SEC)    /* longest look for a restarted peer by a thread that polls */
+#define STUCK_MAX 32
+
+/* A round over the batch. */
+struct round {
+	uint64_t until_ns; /* the caller's deadline; 0: only look */
+	uint64_t slice_ns;
+	const struct way *stuck[STUCK_MAX]; /* had their while */
+	unsigned nr_stuck;
+};
+
+static bool running(const struct item *it)
+{
+	return it->way && atomic_load_explicit(&it->state, memory_order_relaxed) == MC_PENDING;
+}
+
+/* Would another process under the same name explain this failure? */
+static bool may_be_stale(int status)
+{
+	switch (status) {
+	case -EFAULT:
+	case -ECONNREFUSED:
+	case -ECONNRESET:
+	case -EPIPE:
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+	case -EBADMSG:
+	case -EPROTO:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A failed transfer starts once more when its peer turns out to have become another process. */
+static bool start_again(struct mc_batch *b, struct item *it, const struct round *r)
+{
+	uint64_t by_ns = it->deadline_ns;
+	uint64_t gen = it->gen;
+
+	if (it->again || !may_be_stale(it->x.status))
+		return false;
+	it->again = true;
+	if (!r->until_ns)
+		by_ns = MIN(by_ns, deadline_after_ns(POLL_FETCH_NS));
+	if (segment_changed(it->seg, gen, by_ns) != 1)
+		return false;
+	way_put(it->way);
+	it->way = NULL;
+	item_start(b, it, 1);
+	return true;
+}
+
+static void item_cancel(struct mc_batch *b, struct item *it, int why)
+{
+	way_ops(it->way)->cancel(it->way->peer, &it->x);
+	item_end(b, it, it->x.status == -ECANCELED ? why : it->x.status);
+}
+
+static void expire(struct mc_batch *b, struct item *it)
+{
+	if (deadline_passed(it->deadline_ns))
+		item_cancel(b, it, -ETIMEDOUT);
+}
+
+static bool is_stuck(const struct round *r, const struct way *w)
+{
+	for (unsigned i = 0; i < r->nr_stuck; i++) {
+		if (r->stuck[i] == w)
+			return true;
+	}
+	return false;
+}
+
+/* Moves one request on; it may start again, and be looked at in the next round. */
+static void drive_item(struct mc_batch *b, struct item *it, struct round *r)
+{
+	const struct transport_ops *ops = way_ops(it->way);
+	uint64_t by_ns = 0;
+
+	if (r->until_ns) {
+		by_ns = MIN(r->until_ns, it->deadline_ns);
+		by_ns = MIN(by_ns, deadline_after_ns(r->slice_ns));
+	}
+	if (!ops->progress(it->way->peer, &it->x, by_ns)) {
+		if (r->until_ns && r->nr_stuck < STUCK_MAX)
+			r->stuck[r->nr_stuck++] = it->way;
+		expire(b, it);
+		return;
+	}
+	if (!it->x.status || !start_again(b, it, r))
+		item_end(b, it, it->x.status);
+}
+
+static void cancel_all(struct mc_batch *b, int why)
+{
+	for (unsigned i = 0; i < b->nr; i++) {
+		if (running(&b->item[i]))
+			item_cancel(b, &b->item[i], why);
+	}
+	b->cancel = false;
+}
+
+/* Do all running items go the same way? */
+static bool one_way(const struct mc_batch *b)
+{
+	const struct way *w = NULL;
+
+	for (unsigned i = 0; i < b->nr; i++) {
+		if (!running(&b->item[i]))
+			continue;
+		if (w && w != b->item[i].way)
+			return false;
+		w = b->item[i].way;
+	}
+	return true;
+}
+
+static void go_round(struct mc_batch *b, uint64_t until_ns)
+{
+	struct round r;
+
+	r.until_ns = until_ns;
+	r.slice_ns = !until_ns || one_way(b) ? SLICE_ALONE_NS : SLICE_SHARED_NS;
+	r.nr_stuck = 0;
+	for (unsigned i = 0; i < b->nr; i++) {
+		struct item *it = &b->item[i];
+
+		if (b->cancel)
+			cancel_all(b, -ECANCELED);
+		if (!running(it))
+			continue;
+		if (is_stuck(&r, it->way))
+			expire(b, it);
+		else
+			drive_item(b, it, &r);
+	}
+}
+
+void batch_told(struct mc_batch *b)
+{
+	bool tell = b->done && !b->told && !b->pending;
+
+	b->told |= tell;
+	pthread_mutex_unlock(&b->lock);
+	if (tell)
+		b->done(b->arg);
+}
+
+static int succeeded(const struct mc_batch *b)
+{
+	int nr = 0;
+
+	for (unsigned i = 0; i < b->nr; i++)
+		nr += !b->item[i].error;
+	return nr;
+}
+
+static bool lock_by(pthread_mutex_t *lock, uint64_t deadline_ns)
+{
+	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
+
+	if (!pthread_mutex_trylock(lock))
+		return true;
+	return deadline_ns && !pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &ts);
+}
+
+int mc_batch_wait(struct mc_batch *b, uint64_t deadline_ns)
+{
+	int ret;
+
+	if (engine_forked(b->eng))
+		return engine_refuse_fork();
+	if (!lock_by(&b->lock, deadline_ns))
+		return -EINPROGRESS;
+	do {
+		go_round(b, deadline_ns);
+	} while (b->pending && !deadline_passed(deadline_ns));
+	ret = b->pending ? -EINPROGRESS : succeeded(b);
+	batch_told(b);
+	return ret;
+}
+
+int mc_batch_poll(struct mc_batch *b)
+{
+	int left;
+
+	if (engine_forked(b->eng))
+		return engine_refuse_fork();
+	/* Another thread that waits moves things on already. */
+	if (pthread_mutex_trylock(&b->lock))
+		return (int)atomic_load(&b->pending);
+	go_round(b, 0);
+	left = (int)atomic_load(&b->pending);
+	batch_told(b);
+	return left;
+}
+
+void mc_batch_cancel(struct mc_batch *b)
+{
+	if (engine_forked(b->eng))
+		return;
+	/* A thread that drives the batch sees this between two looks and does it. */
+	b->cancel = true;
+	pthread_mutex_lock(&b->lock);
+	cancel_all(b, -ECANCELED);
+	batch_told(b);
+}

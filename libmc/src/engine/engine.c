@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting and stopping an engine, and what it publishes about itself. */
+#include "engine/engine.h"
+
+#include <stdio.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dev/dev.h"
+#include "net/net.h"
+
+_Atomic uint64_t engine_fork_gen;
+
+static void in_child(void)
+{
+	atomic_fetch_add_explicit(&engine_fork_gen, 1, memory_order_relaxed);
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, in_child);
+}
+
+int engine_refuse_fork(void)
+{
+	log_err_limited("the engine was opened before fork(): it cannot be used in the child, open one there");
+	return -EPERM;
+}
+
+/* ---- what others see ----------------------------------------------------------------------------------------------- */
+
+/* Local time with microseconds, as upstream writes it; informative only. */
+static int set_timestamp(struct segment_desc *d)
+{
+	struct timeval tv;
+	struct tm tm;
+	char day[32], text[48];
+
+	gettimeofday(&tv, NULL);
+	localtime_r(&tv.tv_sec, &tm);
+	strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S", &tm);
+	snprintf(text, sizeof(text), "%s.%06ld", day, (long)tv.tv_usec);
+	free(d->timestamp);
+	d->timestamp = strdup(text);
+	return d->timestamp ? 0 : -ENOMEM;
+}
+
+int engine_describe(struct mc_engine *eng, struct segment_desc *out)
+{
+	int ret;
+
+	pthread_mutex_lock(&eng->desc_lock);
+	ret = segment_desc_copy(&eng->desc, out);
+	pthread_mutex_unlock(&eng->desc_lock);
+	return ret;
+}
+
+int engine_publish(struct mc_engine *eng, uint64_t deadline_ns)
+{
+	struct segment_desc copy;
+	int ret;
+
+	if (!eng->loop)
+		return 0;
+	pthread_mutex_lock(&eng->desc_lock);
+	ret = set_timestamp(&eng->desc);
+	if (!ret)
+		ret = segment_desc_copy(&eng->desc, &copy);
+	pthread_mutex_unlock(&eng->desc_lock);
+	if (ret)
+		return ret;
+	ret = meta_put_segment(eng->meta, &copy, deadline_ns);
+	segment_desc_fini(&copy);
+	return ret;
+}
+
+static int build_desc(struct mc_engine *eng)
+{
+	struct segment_desc *d = &eng->desc;
+	struct process_id self;
+	int ret = process_self(&self);
+
+	if (ret)
+		return ret;
+	d->name = strdup(eng->address.name);
+	d->protocol = strdup("tcp");
+	d->host = strdup(eng->address.advertise);
+	d->tcp_proto_version = 2;
+	d->mc.present = true;
+	d->mc.version = PROTO_VERSION;
+	node_id(d->mc.node);
+	d->mc.pid = self.pid;
+	d->mc.start_time = self.start_time;
+	d->mc.pid_ns = self.pid_ns;
+	d->mc.reach_fd = -1;
+	if (!d->name || !d->protocol || !d->host)
+		return -ENOMEM;
+	for (unsigned i = 0; i < eng->nr_transports; i++)
+		eng->transport[i]->ops->describe(eng->transport[i], d);
+	return set_timestamp(d);
+}
+
+static int announce(struct mc_engine *eng, uint64_t deadline_ns)
+{
+	struct rpc_meta rpc = { .port = eng->rpc_port };
+	int ret;
+
+	if (!eng->loop)
+		return 0;
+	snprintf(rpc.host, sizeof(rpc.host), "%s", eng->address.advertise);
+	eng->published = true;
+	ret = engine_publish(eng, deadline_ns);
+	return ret ? ret : meta_put_rpc(eng->meta, eng->address.name, &rpc, deadline_ns);
+}
+
+static void withdraw(struct mc_engine *eng)
+{
+	uint64_t deadline_ns = deadline_after_ns(ENGINE_META_NS);
+
+	if (!eng->published)
+		return;
+	meta_del_rpc(eng->meta, eng->address.name, deadline_ns);
+	meta_del_segment(eng->meta, eng->address.name, deadline_ns);
+}
+
+/* ---- transports ------------------------------------------------------------------------------------------------------ */
+
+/* Is @name one of the comma list's words? An empty list allows all. */
+static bool allowed(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (!list || !*list)
+		return true;
+	while (*list) {
+		size_t n = strcspn(list, ", ");
+
+		if (n == len && !memcmp(list, name, len))
+			return true;
+		list += n;
+		list += strspn(list, ", ");
+	}
+	return false;
+}
+
+static int open_transports(struct mc_engine *eng, const char *list)
+{
+	const struct transport_env env = {
+		.loop = eng->loop,
+		.reach = eng->reach,
+		.bind_host = eng->address.bind,
+		.min_port = eng->address.min_port,
+		.max_port = eng->address.max_port,
+	};
+
+	for (int i = 0; transports[i]; i++) {
+		int ret;
+
+		if (!allowed(list, transports[i]->name))
+			continue;
+		ret = transports[i]->open(&env, &eng->transport[eng->nr_transports]);
+		if (ret)
+			return ret;
+		eng->nr_transports++;
+	}
+	if (eng->nr_transports)
+		return 0;
+	log_err("transports \"%s\": none of them is known; \"local\" and \"tcp\" are", list);
+	return -EINVAL;
+}
+
+static int check_protocol(const char *protocol)
+{
+	if (!protocol || !*protocol || !strcmp(protocol, "tcp"))
+		return 0;
+	if (!strcmp(protocol, "rdma")) {
+		log_warn("no RDMA in this build: the engine uses shared memory and tcp");
+		return 0;
+	}
+	log_err("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
+	return -EPROTONOSUPPORT;
+}
+
+/* ---- open and close -------------------------------------------------------------------------------------------------- */
+
+struct serve_args {
+	struct mc_engine *eng;
+	int fd;
+};
+
+static int serve_here(void *arg)
+{
+	struct serve_args *a = arg;
+
+	return handshake_serve(a->eng->loop, a->fd, &engine_handshake_ops, a->eng, &a->eng->handshake);
+}
+
+static int unserve_here(void *arg)
+{
+	struct mc_engine *eng = arg;
+
+	handshake_close(eng->handshake);
+	eng->handshake = NULL;
+	return 0;
+}
+
+/* The handshake port is bound first: in P2P mode it is part of the name. */
+static int start_serving(struct mc_engine *eng, int *fd)
+{
+	int ret = loop_open(&eng->loop);
+
+	if (ret)
+		return ret;
+	ret = loop_start(eng->loop, "mc-engine");
+	if (!ret)
+		ret = net_listen_range(eng->address.bind, eng->address.min_port, eng->address.max_port, fd, &eng->rpc_port);
+	if (ret == -EADDRNOTAVAIL)
+		log_err("\"%s\" is no address of this machine; set MC_TCP_BIND_ADDRESS to listen on another one",
+			eng->address.bind);
+	return ret;
+}
+
+static int start(struct mc_engine *eng, const struct mc_engine_opts *o)
+{
+	uint64_t deadline_ns = o->deadline_ns ? o->deadline_ns : deadline_after_ns(ENGINE_OPEN_NS);
+	struct serve_args a = { .eng = eng, .fd = -1 };
+	int ret = 0;
+
+	if (!(o->flags & MC_ENGINE_CLIENT))
+		ret = start_serving(eng, &a.fd);
+	if (!ret && meta_is_p2p(eng->meta))
+		ret = address_name_with_port(&eng->address, eng->rpc_port);
+	if (!ret)
+		ret = open_transports(eng, o->transports);
+	if (!ret)
+		ret = build_desc(eng);
+	if (!ret && eng->loop) {
+		ret = loop_call(eng->loop, serve_here, &a);
+		if (!ret)
+			a.fd = -1;
+	}
+	if (a.fd >= 0)
+		close(a.fd);
+	return ret ? ret : announce(eng, deadline_ns);
+}
+
+static int read_opts(const struct mc_engine_opts *in, struct mc_engine_opts *out)
+{
+	const uint8_t *p = (const uint8_t *)in;
+
+	*out = (struct mc_engine_opts){ .size = sizeof(*out) };
+	if (!in)
+		return 0;
+	if (in->size < sizeof(in->size)) {
+		log_err("engine options: size is not set");
+		return -EINVAL;
+	}
+	for (size_t i = sizeof(*out); i < in->size; i++) {
+		if (p[i]) {
+			log_err("engine options that this version of the library does not know");
+			return -E2BIG;
+		}
+	}
+	memcpy(out, in, MIN(in->size, sizeof(*out)));
+	return out->flags & ~MC_ENGINE_CLIENT ? -EINVAL : check_protocol(out->protocol);
+}
+
+static struct mc_engine *engine_alloc(void)
+{
+	struct mc_engine *eng = calloc(1, sizeof(*eng));
+
+	if (!eng)
+		return NULL;
+	eng->fork_gen = atomic_load(&engine_fork_gen);
+	pthread_mutex_init(&eng->region_lock, NULL);
+	pthread_mutex_init(&eng->desc_lock, NULL);
+	pthread_mutex_init(&eng->seg_lock, NULL);
+	pthread_mutex_init(&eng->notify_lock, NULL);
+	list_init(&eng->regions);
+	list_init(&eng->segments);
+	list_init(&eng->notifies);
+	return eng;
+}
+
+/* In reverse order of start(); anything may not be there yet. */
+static void engine_free(struct mc_engine *eng)
+{
+	if (eng->handshake)
+		loop_call(eng->loop, unserve_here, eng);
+	while (eng->nr_transports) {
+		struct transport *t = eng->transport[--eng->nr_transports];
+
+		t->ops->close(t);
+	}
+	loop_close(eng->loop);
+	reach_close(eng->reach);
+	meta_close(eng->meta);
+	regions_free(eng);
+	notifies_free(eng);
+	segment_desc_fini(&eng->desc);
+	pthread_mutex_destroy(&eng->notify_lock);
+	pthread_mutex_destroy(&eng->seg_lock);
+	pthread_mutex_destroy(&eng->desc_lock);
+	pthread_mutex_destroy(&eng->region_lock);
+	free(eng);
+}
+
+int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct mc_engine_opts o;
+	struct mc_engine *eng;
+	int ret = read_opts(opts, &o);
+
+	if (ret)
+		return ret;
+	pthread_once(&once, watch_forks);
+	eng = engine_alloc();
+	if (!eng)
+		return -ENOMEM;
+	ret = meta_open(o.metadata && *o.metadata ? o.metadata : "P2PHANDSHAKE", &eng->meta);
+	if (!ret)
+		ret = address_find(&o, meta_is_p2p(eng->meta), &eng->address);
+	if (!ret)
+		ret = reach_open(&eng->reach);
+	if (!ret)
+		ret = start(eng, &o);
+	if (ret) {
+		withdraw(eng);
+		engine_free(eng);
+		return ret;
+	}
+	*out = eng;
+	return 0;
+}
+
+void mc_engine_close(struct mc_engine *eng)
+{
+	if (!eng)
+		return;
+	if (engine_forked(eng)) {
+		engine_refuse_fork();
+		return;
+	}
+	withdraw(eng);
+	engine_free(eng);
+}
+
+const char *mc_engine_name(const struct mc_engine *eng)
+{
+	return eng->address.name;
+}
+
+uint16_t mc_engine_rpc_port(const struct mc_engine *eng)
+{
+	return eng->rpc_port;
+}

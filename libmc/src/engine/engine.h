@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's insides.
+ *
+ *	engine.c	open and close, what this process publishes about itself
+ *	address.c	names, the address to listen on and the one to tell others
+ *	region.c	memory that peers may reach
+ *	segment.c	peers by name, and the ways to each
+ *	batch.c		requests: from the caller's form to the transports'
+ *	drive.c		moving batches on until each request has ended
+ *	notify.c	messages, probes, and what peers ask on the handshake port
+ *	topology.c	this machine's locations as upstream writes them
+ *
+ * Locks, in this order: mc_batch.lock, mc_segment.lock, mc_engine.seg_lock, .region_lock, .desc_lock, .notify_lock.
+ */
+#ifndef MC_ENGINE_PRIVATE_H
+#define MC_ENGINE_PRIVATE_H
+
+#include <mooncake/engine.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "meta/meta.h"
+#include "proto/proto.h"
+#include "transport/transport.h"
+
+#define ENGINE_TRANSPORTS_MAX 4
+#define ENGINE_VECS_MAX DATA_VECS_MAX /* of one request */
+#define ENGINE_OPEN_NS (10 * NSEC_PER_SEC)
+#define ENGINE_META_NS (10 * NSEC_PER_SEC) /* publishing, where the caller has no deadline */
+#define ENGINE_NOTIFIES_MAX 65536
+#define ENGINE_NAME_MAX 256
+
+/* Where to listen, and what to tell others. */
+struct address {
+	char name[ENGINE_NAME_MAX];	 /* of the segment */
+	char bind[ENGINE_NAME_MAX];	 /* to listen on */
+	char advertise[ENGINE_NAME_MAX]; /* the host peers connect to */
+	uint16_t min_port, max_port;
+};
+int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out);
+int address_name_with_port(struct address *a, uint16_t port); /* P2P: the name is where this process listens */
+
+struct notify_msg {
+	struct list node;
+	struct notify_json json;
+};
+
+struct mc_engine {
+	uint64_t fork_gen; /* engine_fork_gen when it was opened */
+	struct address address;
+	uint16_t rpc_port;
+	struct meta *meta;
+	struct reach_table *reach;
+	struct loop *loop; /* NULL: MC_ENGINE_CLIENT */
+	struct handshake_server *handshake;
+	struct transport *transport[ENGINE_TRANSPORTS_MAX];
+	unsigned nr_transports;
+	bool published;
+
+	pthread_mutex_t region_lock; /* one change of the regions at a time, with its publication */
+	struct list regions;
+
+	pthread_mutex_t desc_lock; /* short: the loop takes it */
+	struct segment_desc desc;
+
+	pthread_mutex_t seg_lock;
+	struct list segments;
+
+	pthread_mutex_t notify_lock;
+	struct list notifies;
+	unsigned nr_notifies;
+	uint64_t notifies_lost;
+};
+
+/* Counts the forks this process is away from the one that loaded the library. */
+extern _Atomic uint64_t engine_fork_gen;
+
+/* After a fork the loop's thread is gone and locks may be held by nobody: everything is refused. */
+static inline bool engine_forked(const struct mc_engine *eng)
+{
+	return eng->fork_gen != atomic_load_explicit(&engine_fork_gen, memory_order_relaxed);
+}
+int engine_refuse_fork(void); /* -EPERM, with the words */
+
+int engine_publish(struct mc_engine *eng, uint64_t deadline_ns); /* the descriptor as it is now */
+int engine_describe(struct mc_engine *eng, struct segment_desc *out); /* a copy; segment_desc_fini() */
+
+/* ---- region.c ------------------------------------------------------------------------------------------------------ */
+
+struct mc_region {
+	struct mc_engine *eng;
+	struct list node;
+	uint64_t addr, len;
+};
+void regions_free(struct mc_engine *eng);
+
+/* ---- segment.c ------------------------------------------------------------------------------------------------------ */
+
+/* One way to a peer; transfers hold it, so a refresh never takes it away under them. */
+struct way {
+	_Atomic int refs;
+	struct peer *peer;
+	uint64_t cost;
+};
+void way_put(struct way *w);
+
+static inline const struct transport_ops *way_ops(const struct way *w)
+{
+	return w->peer->transport->ops;
+}
+
+struct mc_segment {
+	struct mc_engine *eng;
+	struct list node;
+	unsigned refs; /* under mc_engine.seg_lock */
+	char *name;
+
+	pthread_mutex_t lock; /* guards what follows; held while the description is fetched */
+	struct segment_desc desc;
+	uint64_t gen; /* counts how often the peer became another process */
+	struct way *way[ENGINE_TRANSPORTS_MAX];
+	bool tried[ENGINE_TRANSPORTS_MAX];
+	uint64_t failed_ns; /* when the last fetch failed, and how */
+	int failed;
+};
+
+/* The way for a transfer: the first transport that reaches the peer, or only @name. A reference; @gen for segment_changed(). */
+int segment_way(struct mc_segment *seg, const char *name, struct way **out, uint64_t *gen);
+
+/*
+ * Is the peer another process than at @gen? Fetches its description unless somebody did meanwhile. Return: 1, 0, or why it
+ * could not be fetched.
+ */
+int segment_changed(struct mc_segment *seg, uint64_t gen, uint64_t deadline_ns);
+
+/* ---- batch.c, drive.c ------------------------------------------------------------------------------------------------ */
+
+struct item {
+	struct xfer x;
+	struct xvec one; /* the vector of the usual request */
+	struct mc_segment *seg;
+	struct way *way; /* while it runs */
+	uint64_t gen, deadline_ns;
+	const char *transport; /* the only one allowed; one of the table's names, or NULL */
+	bool again;	       /* had its second attempt */
+	/* Written once, @state last. */
+	int error;
+	uint64_t bytes;
+	_Atomic int state; /* enum mc_state */
+};
+
+struct vec_block;
+
+struct mc_batch {
+	struct mc_engine *eng;
+	void (*done)(void *arg);
+	void *arg;
+	unsigned max;
+	pthread_mutex_t lock; /* held by whoever drives; guards all that is not atomic */
+	_Atomic bool cancel;  /* asks the driver to end everything */
+	_Atomic unsigned nr;
+	_Atomic unsigned pending;
+	bool told; /* @done was called for what was submitted */
+	struct vec_block *vecs;
+	struct xfer **run; /* room for one submission's transfers */
+	struct item item[];
+};
+
+void item_end(struct mc_batch *b, struct item *it, int error);
+void item_start(struct mc_batch *b, struct item *it, unsigned nr); /* items that may share a way */
+void batch_told(struct mc_batch *b); /* unlocks; calls @done if it is time */
+
+/* ---- notify.c ---------------------------------------------------------------------------------------------------------- */
+
+extern const struct handshake_ops engine_handshake_ops;
+void notifies_free(struct mc_engine *eng);
+
+#endif
