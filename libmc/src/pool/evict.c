@@ -2,7 +2,7 @@
 /* The eviction policies by name. */
 #include "pool/evict_inner.h"
 
-const struct evict_ops *const evict_policies[] = { &evict_lru, NULL };
+const struct evict_ops *const evict_policies[] = { &evict_adaptive, &evict_twoq, &evict_lru, NULL };
 
 const struct evict_ops *evict_find(const char *name)
 {

@@ -50,6 +50,6 @@ static inline void evict_list_del(struct evict_list *l, struct evict_link *links
 void *sparse_alloc(size_t nr, size_t size);
 void sparse_free(void *p, size_t nr, size_t size);
 
-extern const struct evict_ops evict_lru;
+extern const struct evict_ops evict_adaptive, evict_twoq, evict_lru;
 
 #endif
