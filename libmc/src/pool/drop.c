@@ -76,14 +76,14 @@ static bool has_prefix(const struct pool *p, uint32_t i, const void *prefix, siz
 
 uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force, uint64_t now_ns, uint64_t lease_ns)
 {
-	uint64_t top = dir_top(p), nr = 0;
+	uint64_t nr = 0;
 
 	if (!force)
 		pool_drain_touches(p, now_ns);
-	for (uint64_t at = 0; at < top; at++) {
-		uint32_t i = (uint32_t)at;
-
-		fetch_object(p, at + FETCH_AHEAD, len, true);
+	/* Backwards: what came last is mostly the first of its chain. */
+	for (uint32_t i = (uint32_t)dir_top(p); i--;) {
+		if (i >= FETCH_AHEAD)
+			fetch_object(p, i - FETCH_AHEAD, len, true);
 		if (!entry_gen(p, i) || !has_prefix(p, i, prefix, len) || (!force && leased(p, i, now_ns, lease_ns)))
 			continue;
 		object_remove(p, i);

@@ -132,6 +132,8 @@ static void mend_chains(struct pool *p, uint64_t top, bool sound, uint64_t *lost
 			atomic_store_explicit(&p->buckets[b].head, 0, memory_order_release);
 	}
 	for (uint32_t i = (uint32_t)top; i--;) { /* backwards: the list of unused entries then starts with the lowest */
+		if (i >= FETCH_AHEAD)
+			fetch_object(p, i - FETCH_AHEAD, false, true);
 		if (!entry_gen(p, i)) {
 			p->reserved++;
 			dir_unreserve(p, i);
