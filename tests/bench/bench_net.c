@@ -2,6 +2,8 @@
 /* Layer net: round trips and streams of mux and conn, each beside the same bytes through a bare socket. */
 #include "bench.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -91,7 +93,7 @@ static void *bare_main(void *arg)
 static void join(bool tcp, int fd[2])
 {
 	struct net_addr a;
-	int l;
+	int l = -1;
 
 	if (!tcp) {
 		must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
@@ -110,7 +112,7 @@ static void join(bool tcp, int fd[2])
 	for (int i = 0; i < 2; i++) {
 		int one = 1;
 
-		setsockopt(fd[i], 6 /* IPPROTO_TCP */, 1 /* TCP_NODELAY */, &one, sizeof(one));
+		setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	}
 }
 

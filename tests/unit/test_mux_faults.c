@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A mux whose peer is slow, silent, gone or hostile, and requests cancelled in every state. */
-#include "net/net.h"
+#include "net/mux_private.h"
 
 #include "mctest.h"
 #include "unit/net_server.h"
@@ -293,6 +293,110 @@ TEST(cancel_while_another_thread_receives_it)
 		EXPECT_MEMEQ(in, seen, sizeof(in));
 		pair_close(&p);
 	}
+}
+
+/* ---- two threads, one full socket ---- */
+
+struct stuck {
+	struct mux *m;
+	struct mux_req small, large;
+	int ret;
+};
+
+/* Has a thread taken the role? */
+static bool taken(struct mux *m, const bool *role)
+{
+	bool is;
+
+	pthread_mutex_lock(&m->lock);
+	is = *role;
+	pthread_mutex_unlock(&m->lock);
+	return is;
+}
+
+/* Waits for the small request while the large one fills the socket. */
+static void *stuck_main(void *arg)
+{
+	struct stuck *s = arg;
+
+	s->ret = mux_wait(s->m, &s->small, deadline_after_ms(10000));
+	return NULL;
+}
+
+static void *drain_main(void *arg)
+{
+	static uint8_t dropped[1 << 20];
+	int fd = *(int *)arg;
+
+	while (recv(fd, dropped, sizeof(dropped), 0) > 0)
+		;
+	return NULL;
+}
+
+/* One thread reads, the other waits for room; when the reader leaves, the other must wake and read for itself. */
+TEST(the_reader_leaves_while_the_writer_waits)
+{
+	struct iovec iov = { calloc(1, 8 * MiB), 8 * MiB };
+	struct stuck s = { .small.type = 2, .large = { .type = 3, .out = &iov, .nr_out = 1 } };
+	struct reader a = { .r.type = 1 };
+	uint64_t start = clock_now_ns();
+	pthread_t reader, writer, drain;
+	struct pair p;
+
+	pair_open(&p);
+	s.m = a.m = p.m;
+	ASSERT_EQ(mux_submit(p.m, &a.r, true), 0);
+	ASSERT_EQ(mux_submit(p.m, &s.small, false), 0);
+	pthread_create(&reader, NULL, reader_main, &a);
+	ASSERT_TRUE(EVENTUALLY(taken(p.m, &p.m->reading)));
+	ASSERT_EQ(mux_submit(p.m, &s.large, false), 0);
+	pthread_create(&writer, NULL, stuck_main, &s);
+	ASSERT_TRUE(EVENTUALLY(taken(p.m, &p.m->writing)));
+	ASSERT_TRUE(raw_head(p.fd, reply_to(&a.r, 0, 0)));
+	pthread_join(reader, NULL);
+	EXPECT_EQ(a.ret, 0);
+	ASSERT_TRUE(raw_head(p.fd, reply_to(&s.small, 0, 0)));
+	pthread_join(writer, NULL);
+	EXPECT_EQ(s.ret, 0);
+	EXPECT_LT(clock_now_ns() - start, 1000 * NSEC_PER_MSEC);
+	/* The large one goes out once the peer reads. */
+	pthread_create(&drain, NULL, drain_main, &p.fd);
+	EXPECT_EQ(mux_wait(p.m, &s.large, deadline_after_ms(200)), -ETIMEDOUT);
+	EXPECT_TRUE(!mux_broken(p.m));
+	mux_close(p.m);
+	pthread_join(drain, NULL);
+	close(p.fd);
+	free(iov.iov_base);
+}
+
+/* A reader is blocked for a long time; another thread's large request must not wait for it. */
+TEST(writing_does_not_wait_for_the_reader)
+{
+	struct iovec out = { calloc(1, 8 * MiB), 8 * MiB }, in = { calloc(1, 8 * MiB), 8 * MiB };
+	struct mux_req r = { .type = SRV_ECHO, .out = &out, .nr_out = 1, .in = &in, .nr_in = 1 };
+	struct reader a = { .r.type = SRV_HOLD };
+	struct mux_req release = { .type = SRV_RELEASE };
+	pthread_t reader;
+	struct server s;
+
+	memset(out.iov_base, 3, 8 * MiB);
+	server_start(&s);
+	ASSERT_EQ(mux_open(server_connect(&s, false), &a.m), 0);
+	ASSERT_EQ(mux_submit(a.m, &a.r, false), 0);
+	pthread_create(&reader, NULL, reader_main, &a);
+	ASSERT_TRUE(EVENTUALLY(taken(a.m, &a.m->reading)));
+	for (int i = 0; i < 5; i++) {
+		memset(in.iov_base, 0, 8 * MiB);
+		EXPECT_EQ(mux_call(a.m, &r, SOON), 0);
+		EXPECT_MEMEQ(in.iov_base, out.iov_base, 8 * MiB);
+	}
+	EXPECT_EQ(mux_call(a.m, &release, SOON), 0);
+	pthread_join(reader, NULL);
+	EXPECT_EQ(a.ret, 0);
+	mux_close(a.m);
+	server_stop(&s);
+	free(in.iov_base);
+	free(out.iov_base);
 }
 
 /* ---- a stream that ends ---- */

@@ -53,7 +53,6 @@ struct conn {
 	struct iov_walk walk;
 	uint8_t *rbuf;
 	size_t pos, end;
-	uint64_t last_payload;
 	struct fd_box box;
 	uint32_t nr_reqs; /* unanswered, the one being received included */
 

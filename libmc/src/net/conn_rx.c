@@ -127,7 +127,6 @@ static void header_done(struct conn *c, const uint8_t *head)
 		conn_fail(c, ret);
 	if (ret)
 		return;
-	c->last_payload = c->frame.payload_len;
 	c->left = c->frame.body_len;
 	c->state = RX_BODY;
 	if (!c->left)
@@ -182,8 +181,6 @@ static void parse(struct conn *c)
 /* Where the next bytes go: the rest of body or payload first, then the buffer. */
 static int pieces(struct conn *c, struct iovec *iov, uint64_t *direct)
 {
-	/* Behind a large payload comes probably another: a short read here leaves its bytes to be placed directly. */
-	size_t room = c->last_payload >= CONN_RBUF && c->state != RX_SKIP ? 4 * KiB : CONN_RBUF;
 	int nr = 0;
 
 	*direct = 0;
@@ -201,7 +198,7 @@ static int pieces(struct conn *c, struct iovec *iov, uint64_t *direct)
 	}
 	c->pos = 0;
 	if (c->state == RX_HEADER || c->state == RX_SKIP || *direct == c->left)
-		iov[nr++] = (struct iovec){ c->rbuf + c->end, MAX(room, c->end + NET_FRAME_BYTES) - c->end };
+		iov[nr++] = (struct iovec){ c->rbuf + c->end, CONN_RBUF - c->end };
 	return nr;
 }
 

@@ -52,7 +52,8 @@ int net_source_addr(const struct net_addr *peer, struct net_addr *out);
 int net_listen(const struct net_addr *a, int backlog, int *fd);
 int net_listen_range(const char *host, uint16_t min_port, uint16_t max_port, int *fd, uint16_t *port); /* a random free one */
 
-/* A connected, non-blocking socket with TCP_NODELAY and keep-alive (10 s idle, 3 probes of 3 s), by @deadline_ns. */
+/* A connected, non-blocking socket, by @deadline_ns. TCP: no delay, keep-alive (10 s idle, 3 probes of 3 s), and the end after
+ * 20 s in which the peer took nothing. */
 int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *fd);
 void net_tune(int fd); /* the options just named, for sockets made by others */
 
@@ -118,8 +119,11 @@ struct conn_ops {
 	 * request is gone when this returns). */
 	void (*request)(struct conn_req *r);
 
-	/* The stream ended (@err 0: the peer closed in order, or conn_close()). Open calls were failed before, requests in
-	 * payload() state are gone (the handler frees what it hung on them), requests not yet answered must still be ended with conn_reply() (it frees them quietly). Last callback. */
+	/*
+	 * The stream ended (@err 0: the peer closed in order, or conn_close()). Open calls were failed before. A request in
+	 * payload() state is gone, the handler frees what it hung on it; requests not yet answered must still be ended with
+	 * conn_reply(), which frees them quietly. Last callback.
+	 */
 	void (*closed)(struct conn *c, int err);
 };
 
