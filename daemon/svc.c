@@ -273,3 +273,8 @@ int svc_kept_fd(const char *name, int *fd)
 	*fd = ret;
 	return 0;
 }
+
+void svc_forget_fd(const char *name)
+{
+	sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}

@@ -43,6 +43,7 @@ int svc_listen_fd(const char *name);
 /* The manager's descriptor store: kept across restarts of this service. -ENOTCONN when not run by systemd. */
 int svc_keep_fd(const char *name, int fd);
 int svc_kept_fd(const char *name, int *fd); /* -ENOENT */
+void svc_forget_fd(const char *name); /* before another is kept under the name */
 
 /* ---- HTTP (http_server.c, on libmicrohttpd with its own threads) ------------------------------------------------------ */
 

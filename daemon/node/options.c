@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The node's flags. Those of upstream's mooncake_client keep their spelling; nothing listens beyond loopback until --host says so. */
+#include <grp.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "node.h"
+
+#define ITEM(field, kind, def, text) \
+	{ .name = #field, .type = kind, .offset = offsetof(struct node_options, field), .deflt = def, .help = text }
+#define ITEM_INT(field, def, low, high, text)                                                        \
+	{ .name = #field, .type = CONF_INT, .offset = offsetof(struct node_options, field), .deflt = def, \
+	  .min = low, .max = high, .help = text }
+#define ITEM_LATER(field, kind, def, text)                                                                     \
+	{ .name = #field, .type = kind, .offset = offsetof(struct node_options, field), .deflt = def, .help = text, \
+	  .unimplemented = true }
+
+const struct conf_item node_items[] = {
+	ITEM(host, CONF_STRING, "127.0.0.1", "address other nodes reach this one by; 0.0.0.0: every address"),
+	ITEM_INT(port, "50052", 0, 65535, "TCP port of the pool's service; 0: any"),
+	ITEM(master_server_address, CONF_STRING, "127.0.0.1:50051", "the master: host:port or unix:/path"),
+	ITEM(metadata_server, CONF_STRING, "P2PHANDSHAKE", "where segments are published: P2PHANDSHAKE or http://host:port/metadata"),
+	ITEM(protocol, CONF_STRING, "tcp", "how other nodes read: tcp, rdma"),
+	ITEM(device_names, CONF_STRING, "", "comma list of RDMA devices; empty: all"),
+	ITEM(global_segment_size, CONF_SIZE, "4 GB", "memory for objects"),
+	ITEM(unix_path, CONF_STRING, "", "socket for programs of this node, unix:/path or unix:@name; "
+					 "default unix:@mooncake_client_<port>.sock"),
+	ITEM(group, CONF_STRING, "", "members of this group may use the socket too"),
+	ITEM(listen, CONF_STRING, "", "host:port to listen at instead of host and port; none: this node only"),
+	ITEM(advertise, CONF_STRING, "", "host:port that others are told instead of what is listened at"),
+	ITEM(eviction, CONF_STRING, "", "order of eviction by name; empty: the best one"),
+	ITEM(huge_pages, CONF_BOOL, "true", "huge pages when they can be had"),
+	ITEM(populate, CONF_BOOL, "true", "touch all memory at the start, not at first use"),
+	ITEM(enable_http_server, CONF_BOOL, "false", "serve /health, /metrics and /metrics/summary"),
+	ITEM(http_host, CONF_STRING, "127.0.0.1", "address of the HTTP server"),
+	ITEM_INT(http_port, "9300", 0, 65535, "port of the HTTP server; 0: any"),
+	ITEM(config_path, CONF_STRING, "", "file with these settings: .json, .yaml or key = value"),
+	ITEM(log_level, CONF_STRING, "info", "error, warning, info or debug"),
+	ITEM_LATER(threads, CONF_INT, "1", "RPC threads: one serves all"),
+	ITEM_LATER(local_buffer_size, CONF_SIZE, "0", "staging memory: bytes go straight into the pool"),
+	ITEM_LATER(tenant_id, CONF_STRING, "default", "tenant of requests: clients name theirs"),
+	ITEM_LATER(enable_offload, CONF_BOOL, "false", "demote evicted objects to SSD"),
+	ITEM_LATER(start_offload_rpc_server, CONF_BOOL, "true", "serve objects from SSD"),
+};
+const size_t node_nr_items = ARRAY_SIZE(node_items);
+
+static bool is_wildcard(const char *host)
+{
+	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::");
+}
+
+static int join_host_port(char *out, const char *host, unsigned port)
+{
+	bool v6 = strchr(host, ':');
+	char text[NET_ADDR_TEXT * 2];
+
+	snprintf(text, sizeof(text), "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", port);
+	if (strlen(text) >= NET_ADDR_TEXT)
+		return -EINVAL;
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+/* "Every address" cannot be told to others: they are told the one from which the master is reached. */
+static int concrete_host(const struct node_options *o, char *host)
+{
+	struct net_addr master, mine;
+	char text[NET_ADDR_TEXT];
+	uint16_t port;
+
+	if (!is_wildcard(host))
+		return 0;
+	if (net_addr_parse(o->master_server_address, 50051, &master) || net_addr_is_unix(&master) ||
+	    net_source_addr(&master, &mine)) {
+		log_warn("node: host %s and no route to the master at %s: other nodes are told 127.0.0.1; name an address", host,
+			 o->master_server_address);
+		strcpy(host, "127.0.0.1");
+		return 0;
+	}
+	net_addr_format(&mine, text, sizeof(text));
+	return net_split_host_port(text, host, NET_ADDR_TEXT, &port);
+}
+
+static int find_group(const char *name, gid_t *out)
+{
+	struct group *g;
+
+	*out = 0;
+	if (!name[0])
+		return 0;
+	g = getgrnam(name);
+	if (!g) {
+		log_err("node: group %s does not exist", name);
+		return -EINVAL;
+	}
+	*out = g->gr_gid;
+	return 0;
+}
+
+int node_addrs_choose(const struct node_options *o, struct node_addrs *out)
+{
+	char bind_host[NET_ADDR_TEXT];
+	uint16_t ignored;
+
+	*out = (struct node_addrs){ 0 };
+	/* Upstream's deployments write "host:port" here and mean the host. */
+	if (net_split_host_port(o->host, bind_host, sizeof(bind_host), &ignored))
+		goto bad;
+	memcpy(out->host, bind_host, sizeof(out->host));
+	if (concrete_host(o, out->host))
+		goto bad;
+	if (strcmp(o->listen, "none") != 0) {
+		if (o->listen[0] ? snprintf(out->listen, NET_ADDR_TEXT, "%s", o->listen) >= NET_ADDR_TEXT :
+				   join_host_port(out->listen, bind_host, (unsigned)o->port))
+			goto bad;
+	}
+	if (snprintf(out->advertise, NET_ADDR_TEXT, "%s", o->advertise) >= NET_ADDR_TEXT ||
+	    snprintf(out->unix_path, NET_ADDR_TEXT, "%s", o->unix_path) >= NET_ADDR_TEXT)
+		goto bad;
+	if (!out->unix_path[0] && o->port)
+		snprintf(out->unix_path, NET_ADDR_TEXT, "unix:@mooncake_client_%u.sock", (unsigned)o->port);
+	return find_group(o->group, &out->group);
+
+bad:
+	log_err("node: host \"%s\", listen \"%s\" or advertise \"%s\" is malformed", o->host, o->listen, o->advertise);
+	return -EINVAL;
+}

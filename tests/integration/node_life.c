@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A node, a master and clients as processes: what is stored, what survives which death, and how a node ends. */
+#include "integration/node_rig.h"
+
+/* Full key of the default tenant. */
+static struct key named(const char *name, uint8_t out[FULL_KEY_MAX])
+{
+	return full_key(name, out);
+}
+
+/* Does the master come to say @want about the key? */
+static bool master_says(struct client *c, const char *name, int want)
+{
+	uint8_t full[FULL_KEY_MAX];
+	struct key k = named(name, full);
+	uint64_t end = soon();
+	int got;
+
+	do {
+		got = client_exists(c, &k);
+		if (got == want)
+			return true;
+		usleep(2000);
+	} while (!deadline_passed(end));
+	printf("# master says %d of %s\n", got, name);
+	return false;
+}
+
+/* A put once the node has found the master. */
+static int put_when_joined(struct tc *c, const char *name, const void *data, size_t len)
+{
+	uint64_t end = soon();
+	int ret;
+
+	do {
+		ret = tc_put(c, name, data, len, 0);
+		if (ret == -ENOTCONN)
+			usleep(2000);
+	} while (ret == -ENOTCONN && !deadline_passed(end));
+	return ret;
+}
+
+TEST(put_here_and_over_tcp)
+{
+	struct node_proc n;
+	struct client m;
+	struct tc c, t;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(put_when_joined(&c, "here", "bytes", 5), 0);
+	EXPECT_TRUE(master_says(&m, "here", 1)); /* no waiting: the put returned after the master's yes */
+	EXPECT_EQ(tc_put(&c, "here", "other", 5, 0), -EEXIST);
+	ASSERT_EQ(tc_connect(&t, n.addr), 0);
+	EXPECT_EQ(tc_hello(&t), 0);
+	EXPECT_EQ(tc_send(&t, "there", "12345678", 8, OBJ_CRC, crc32c(0, "12345678", 8)), 0);
+	EXPECT_EQ(view_check(&c.v, "there", "12345678", 8), 0);
+	EXPECT_TRUE(master_says(&m, "there", 1));
+	tc_close(&t);
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(a_blank_master_is_refilled)
+{
+	struct node_proc n;
+	struct client m;
+	char name[32], port[32];
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "o%d", i);
+		ASSERT_EQ(put_when_joined(&c, name, name, strlen(name)), 0);
+	}
+	snprintf(port, sizeof(port), "--port=%u", r.port);
+	EXPECT_EQ(rig_stop(&r, SIGKILL), 128 + SIGKILL);
+	EXPECT_EQ(view_check(&c.v, "o7", "o7", 2), 0); /* reads do not need it */
+	ASSERT_EQ(rig_master(&r, port, NULL, NULL), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	EXPECT_TRUE(master_says(&m, "o199", 1));
+	EXPECT_TRUE(master_says(&m, "o0", 1));
+	EXPECT_EQ(put_when_joined(&c, "after", "bytes", 5), 0);
+	EXPECT_TRUE(master_says(&m, "after", 1));
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(node_starts_first)
+{
+	struct node_proc n;
+	struct client m;
+	char port[32];
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	snprintf(port, sizeof(port), "--port=%u", r.port);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(tc_put(&c, "early", "bytes", 5, 0), -ENOTCONN);
+	ASSERT_EQ(rig_master(&r, port, NULL, NULL), 0);
+	EXPECT_EQ(put_when_joined(&c, "early", "bytes", 5), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	EXPECT_TRUE(master_says(&m, "early", 1));
+	client_close(&m);
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(eviction_reaches_the_master)
+{
+	static char data[512 * 1024];
+	struct node_proc n;
+	struct client m;
+	char name[32];
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	for (int i = 0; i < 40; i++) { /* 20 MiB through 8 */
+		snprintf(name, sizeof(name), "e%d", i);
+		ASSERT_EQ(put_when_joined(&c, name, data, sizeof(data)), 0);
+	}
+	EXPECT_TRUE(master_says(&m, "e0", 0));
+	EXPECT_TRUE(master_says(&m, "e39", 1));
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(removal_respects_what_readers_touched)
+{
+	uint8_t full[FULL_KEY_MAX];
+	struct key key = named("k", full);
+	struct node_proc n;
+	struct client m;
+	struct found f;
+	int32_t status = 1;
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(put_when_joined(&c, "k", "bytes", 5), 0);
+	ASSERT_EQ(view_find(&c.v, "k", &f), 0);
+	view_touch(&c.v, &f);
+	EXPECT_EQ(client_remove(&m, &key, 1, false, &status), 0);
+	EXPECT_EQ(status, -EBUSY);
+	EXPECT_EQ(view_check(&c.v, "k", "bytes", 5), 0);
+	EXPECT_TRUE(master_says(&m, "k", 1));
+	EXPECT_EQ(client_remove(&m, &key, 1, true, &status), 0);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(view_find(&c.v, "k", &f), -ENOENT);
+	EXPECT_EQ(put_when_joined(&c, "a", "1", 1), 0);
+	EXPECT_EQ(put_when_joined(&c, "b", "2", 1), 0);
+	EXPECT_EQ(client_remove_match(&m, "", true), 2);
+	EXPECT_EQ(view_find(&c.v, "a", &f), -ENOENT);
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+/* A client in a process of its own, killed while it writes. */
+TEST(client_killed_in_the_middle_of_a_put)
+{
+	struct node_proc n;
+	struct client m;
+	struct found f;
+	struct tc c;
+	struct rig r;
+	int p[2], ret = 0;
+	char ok = 0;
+	pid_t pid;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(pipe(p), 0);
+	pid = fork();
+	if (!pid) {
+		uint8_t full[FULL_KEY_MAX];
+		struct key key = named("unfinished", full);
+		struct publish_item it;
+		struct extents x;
+
+		ret = tc_open(&c, n.unix_path);
+		if (!ret)
+			ret = put_when_joined(&c, "finished", "bytes", 5);
+		if (!ret)
+			ret = tc_grant(&c, 7 * MiB);
+		if (!ret)
+			ret = tc_fill(&c, &key, "half", 4, 0, &x, &it);
+		ok = ret ? 'n' : 'y';
+		if (write(p[1], &ok, 1) != 1)
+			_exit(1);
+		pause();
+	}
+	close(p[1]);
+	EXPECT_EQ(read(p[0], &ok, 1), 1);
+	EXPECT_EQ(ok, 'y');
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(view_check(&c.v, "finished", "bytes", 5), 0);
+	EXPECT_EQ(view_find(&c.v, "unfinished", &f), -ENOENT);
+	EXPECT_TRUE(master_says(&m, "finished", 1));
+	EXPECT_TRUE(master_says(&m, "unfinished", 0));
+	for (uint64_t end = soon(); (ret = tc_grant(&c, 6 * MiB)) == -ENOSPC && !deadline_passed(end);)
+		usleep(2000); /* its space comes back */
+	EXPECT_EQ(ret, 0);
+	EXPECT_GE(tc_held(&c), 6 * MiB);
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	close(p[0]);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(sigterm_leaves_in_order)
+{
+	struct node_proc n;
+	struct msg_pools pools;
+	struct client m;
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(put_when_joined(&c, "k", "bytes", 5), 0);
+	EXPECT_EQ(client_pools(&m, &pools), 1);
+	EXPECT_EQ(tc_return(&c), 0);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_TRUE(view_dead(&c.v));
+	EXPECT_EQ(view_check(&c.v, "k", "bytes", 5), 0); /* who has it mapped may read on */
+	EXPECT_TRUE(master_says(&m, "k", 0));
+	EXPECT_EQ(client_pools(&m, &pools), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(objects_outlive_a_killed_node)
+{
+	struct fd_store st;
+	struct node_proc n;
+	struct client m;
+	char name[32];
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(store_open(&st), 0);
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, &st, r.port, NULL), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	for (int i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "o%d", i);
+		ASSERT_EQ(put_when_joined(&c, name, name, strlen(name)), 0);
+	}
+	tc_close(&c);
+	store_read(&st);
+	EXPECT_TRUE(st.ready);
+	EXPECT_EQ(st.nr, 3u);
+	EXPECT_EQ(node_stop(&n, SIGKILL), 128 + SIGKILL);
+
+	ASSERT_EQ(node_start(&n, &st, r.port, NULL), 0);
+	EXPECT_TRUE(strstr(n.said, "took over 100 objects"));
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	EXPECT_TRUE(master_says(&m, "o99", 1));
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(view_check(&c.v, "o0", "o0", 2), 0);
+	EXPECT_EQ(put_when_joined(&c, "new", "bytes", 5), 0);
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	store_read(&st);
+	EXPECT_TRUE(st.stopping);
+	EXPECT_EQ(st.nr, 3u); /* the same memory was not kept twice */
+
+	/* A kept pool that is no pool: an empty one takes its place, in the store too. */
+	EXPECT_EQ(pwrite(st.fd[0], "garbage!", 8, 0), 8);
+	ASSERT_EQ(node_start(&n, &st, r.port, NULL), 0);
+	EXPECT_TRUE(strstr(n.said, "starting an empty one"));
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	store_read(&st);
+	EXPECT_EQ(st.nr, 3u);
+	store_close(&st);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(http_says_how_it_is)
+{
+	const char *const argv[] = { "mooncake-node", "--port=0", "--huge_pages=false", "--global_segment_size=8mb", NULL, NULL,
+				     "--enable_http_server", "--http_port=0", NULL };
+	const char *args[ARRAY_SIZE(argv)];
+	char master[64], unix_path[64], url[256];
+	struct buf b = BUF_INIT;
+	struct node_proc n;
+	uint64_t end = soon();
+	struct rig r;
+	int ret;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	memcpy(args, argv, sizeof(args));
+	snprintf(master, sizeof(master), "--master_server_address=127.0.0.1:%u", r.port);
+	snprintf(unix_path, sizeof(unix_path), "--unix_path=unix:@mc-test-node-http-%d", getpid());
+	args[4] = master;
+	args[5] = unix_path;
+	ASSERT_EQ(node_exec(&n, NULL, args), 0);
+	snprintf(url, sizeof(url), "http://%s/health", n.http);
+	do {
+		buf_reset(&b);
+		ret = http_request("GET", url, NULL, NULL, 0, 4096, soon(), &b);
+	} while (ret == 503 && !deadline_passed(end));
+	EXPECT_EQ(ret, 200);
+	buf_put(&b, "", 1);
+	EXPECT_TRUE(strstr((char *)b.data, "\"healthy\""));
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	for (end = soon(); ret == 200 && !deadline_passed(end);)
+		ret = http_request("GET", url, NULL, NULL, 0, 4096, soon(), &b);
+	EXPECT_EQ(ret, 503);
+	snprintf(url, sizeof(url), "http://%s/metrics", n.http);
+	buf_reset(&b);
+	EXPECT_EQ(http_request("GET", url, NULL, NULL, 0, 65536, soon(), &b), 200);
+	buf_put(&b, "", 1);
+	EXPECT_TRUE(strstr((char *)b.data, "mooncake_node_capacity_bytes 83"));
+	buf_fini(&b);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+}
+
+TEST(wrong_flags_say_so)
+{
+	const char *unknown[] = { "mooncake-node", "--globl_segment_size=8mb", NULL };
+	const char *group[] = { "mooncake-node", "--group=no-such-group-here", NULL };
+	const char *small[] = { "mooncake-node", "--global_segment_size=10", NULL };
+	struct node_proc n;
+
+	EXPECT_EQ(node_exec(&n, NULL, unknown), 2);
+	EXPECT_TRUE(strstr(n.said, "global_segment_size"));
+	EXPECT_EQ(node_exec(&n, NULL, group), 2);
+	EXPECT_TRUE(strstr(n.said, "no-such-group-here"));
+	EXPECT_EQ(node_exec(&n, NULL, small), 1);
+}
