@@ -180,28 +180,31 @@ static inline int srv_add(void *arg)
 	return conn_open(a->s->loop, a->fd, &srv_ops, &a->s->lim, a->s, &a->s->last);
 }
 
+static inline void tcp_pair(int fd[2])
+{
+	struct net_addr a;
+	int l;
+
+	if (net_addr_parse("127.0.0.1:0", 0, &a) || net_listen(&a, 8, &l))
+		abort();
+	a.len = sizeof(a.ss);
+	if (getsockname(l, (struct sockaddr *)&a.ss, &a.len) || net_connect(&a, deadline_after_ms(5000), &fd[0]))
+		abort();
+	fcntl(l, F_SETFL, 0);
+	fd[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	close(l);
+}
+
 /* A stream to the server. Return: the client's end, not yet in any mode. */
 static inline int server_connect(struct server *s, bool tcp)
 {
 	struct srv_add a = { .s = s };
 	int fd[2];
 
-	if (tcp) {
-		struct net_addr addr = { .len = sizeof(addr.ss) };
-		int l;
-
-		if (net_addr_parse("127.0.0.1:0", 0, &addr) || net_listen(&addr, 8, &l))
-			abort();
-		addr.len = sizeof(addr.ss);
-		if (getsockname(l, (struct sockaddr *)&addr.ss, &addr.len) ||
-		    net_connect(&addr, deadline_after_ms(5000), &fd[0]))
-			abort();
-		fcntl(l, F_SETFL, 0);
-		fd[1] = accept4(l, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		close(l);
-	} else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd)) {
+	if (tcp)
+		tcp_pair(fd);
+	else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd))
 		abort();
-	}
 	a.fd = fd[1];
 	if (loop_call(s->loop, srv_add, &a))
 		abort();

@@ -512,3 +512,99 @@ TEST(server_closes_within_a_callback)
 	mux_close(m);
 	server_stop(&s);
 }
+
+/* ---- all at once: threads that give up at random moments share a stream ---- */
+
+struct giver_up {
+	pthread_t thread;
+	struct mux *m;
+	unsigned seed, done, late, wrong;
+};
+
+static unsigned rnd(struct giver_up *g)
+{
+	g->seed = g->seed * 1103515245 + 12345;
+	return g->seed >> 8;
+}
+
+static bool all_bytes(const uint8_t *p, size_t len, uint8_t v)
+{
+	return !len || (p[0] == v && !memcmp(p, p + 1, len - 1));
+}
+
+static void *give_up_main(void *arg)
+{
+	uint8_t *out = malloc(60000), *in = malloc(60000);
+	struct giver_up *g = arg;
+	struct mux_req r = { .type = SRV_ECHO };
+
+	for (unsigned i = 0; i < 400; i++) {
+		size_t len = rnd(g) % 60000;
+		struct iovec o = { out, len }, n = { in, 60000 };
+		int ret;
+
+		memset(out, (int)i, len);
+		memset(in, 0xcc, 60000);
+		r.body = &i;
+		r.body_len = sizeof(i);
+		r.out = &o;
+		r.in = &n;
+		r.nr_out = r.nr_in = 1;
+		if (rnd(g) % 4)
+			ret = mux_call(g->m, &r, deadline_after_ns(rnd(g) % 500000));
+		else
+			ret = mux_call(g->m, &r, deadline_after_ms(20000));
+		if (!ret) {
+			g->done++;
+			g->wrong += r.got != len || !all_bytes(in, len, (uint8_t)i) || memcmp(r.reply.data, &i, sizeof(i));
+			continue;
+		}
+		/* Ours again from here on: sent or received, nothing may touch it. */
+		memset(in, 0xdd, 60000);
+		memset(out, 0xee, 60000);
+		g->late++;
+		g->wrong += ret != -ETIMEDOUT || r.reply.len;
+		for (int j = 0; j < 5; j++)
+			sched_yield();
+		g->wrong += !all_bytes(in, 60000, 0xdd);
+	}
+	buf_fini(&r.reply);
+	free(out);
+	free(in);
+	return NULL;
+}
+
+static void give_up(bool tcp)
+{
+	struct giver_up g[5];
+	unsigned done = 0, late = 0;
+	struct server s;
+	struct mux *m;
+
+	server_start(&s);
+	ASSERT_EQ(mux_open(server_connect(&s, tcp), &m), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(g); i++) {
+		g[i] = (struct giver_up){ .m = m, .seed = i + 77 };
+		pthread_create(&g[i].thread, NULL, give_up_main, &g[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(g); i++) {
+		pthread_join(g[i].thread, NULL);
+		EXPECT_EQ(g[i].wrong, 0u);
+		done += g[i].done;
+		late += g[i].late;
+	}
+	EXPECT_TRUE(!mux_broken(m));
+	EXPECT_TRUE(done > 100 && late > 10); /* else this showed nothing */
+	mux_close(m);
+	server_stop(&s);
+}
+
+TEST(giving_up_at_random_unix)
+{
+	give_up(false);
+}
+
+TEST(giving_up_at_random_tcp)
+{
+	give_up(true);
+}
