@@ -286,14 +286,35 @@ int owner_joined(struct owner *ow, uint64_t deadline_ns)
 
 /* ---- closing ---- */
 
-static bool clients_quiet(const struct owner *ow)
+static bool work_done(const struct owner *ow)
 {
 	const struct client *c;
 
 	list_for_each_entry(c, &ow->clients, node)
-		if (c->pending || c->put || client_held_bytes(c))
+		if (c->pending || c->put)
 			return false;
 	return true;
+}
+
+/* Those whose stream ended cannot return anything: they are not waited for. */
+static bool space_returned(const struct owner *ow)
+{
+	const struct client *c;
+
+	list_for_each_entry(c, &ow->clients, node)
+		if (c->conn && client_held_bytes(c))
+			return false;
+	return true;
+}
+
+static bool space_outside(const struct owner *ow)
+{
+	const struct client *c;
+
+	list_for_each_entry(c, &ow->clients, node)
+		if (!c->exited && client_held_bytes(c))
+			return true;
+	return false;
 }
 
 static bool streams_gone(const struct owner *ow)
@@ -313,7 +334,8 @@ void owner_check(struct owner *ow)
 	if (!ow->closing)
 		return;
 	pthread_mutex_lock(&ow->lock);
-	ow->seen.quiet = clients_quiet(ow);
+	ow->seen.done = work_done(ow);
+	ow->seen.quiet = ow->seen.done && space_returned(ow);
 	ow->seen.empty = streams_gone(ow);
 	pthread_cond_broadcast(&ow->changed);
 	pthread_mutex_unlock(&ow->lock);
@@ -365,6 +387,7 @@ static int cut(void *arg)
 
 	loop_timer_del(ow->loop, &ow->tick);
 	link_stop(ow);
+	publish_fail_all(ow, -ESHUTDOWN);
 	serve_close(ow);
 	owner_check(ow);
 	return 0;
@@ -373,7 +396,7 @@ static int cut(void *arg)
 static int forget_clients(void *arg)
 {
 	struct owner *ow = arg;
-	int ret = clients_quiet(ow) ? 0 : -EBUSY;
+	int ret = space_outside(ow) ? -EBUSY : 0;
 
 	serve_free(ow);
 	return ret;
@@ -386,14 +409,15 @@ int owner_close(struct owner *ow, uint64_t deadline_ns)
 	if (!ow)
 		return 0;
 	loop_call(ow->loop, begin_close, ow);
-	wait_flag(ow, &ow->seen.quiet, deadline_ns);
+	wait_flag(ow, &ow->seen.quiet, MIN(deadline_ns, deadline_after_ns(OWNER_RETURN_NS)));
+	wait_flag(ow, &ow->seen.done, deadline_ns);
 	loop_call(ow->loop, begin_leave, ow);
 	wait_flag(ow, &ow->seen.left, deadline_after_ns(2 * OWNER_LEAVE_NS));
 	loop_call(ow->loop, cut, ow);
 	wait_flag(ow, &ow->seen.empty, DEADLINE_NEVER); /* every stream was closed, every connecting ends */
 	ret = loop_call(ow->loop, forget_clients, ow);
 	if (ret)
-		log_warn("owner: closed while a process that still lives may write to the pool");
+		log_info("owner: closed while a process that still lives may write to the pool");
 	loop_close(ow->loop);
 	ow->loop = NULL;
 	pool_close(ow->pool);

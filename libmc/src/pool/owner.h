@@ -24,6 +24,7 @@ struct owner;
 #define OWNER_REQUESTS_MAX 256		/* unanswered requests of one client; more: its socket is not read */
 #define OWNER_PENDING_MAX (1u << 20)	/* objects waiting for the master's word; more: -EAGAIN */
 #define OWNER_PUBLISH_NS (5 * 1000000000ull) /* how long a commit or put may wait for the master: -ENOTCONN */
+#define OWNER_RETURN_NS 1000000000ull /* how long a closing owner waits for granted space; idle clients may notice later */
 #define OWNER_LEASE_NS (10 * 1000000000ull) /* until a master says otherwise */
 
 struct owner_opts {
@@ -52,8 +53,8 @@ int owner_ledger_create(int *fd);
 int owner_open(const struct owner_opts *o, struct owner **out);
 
 /*
- * Orderly end: no new work; clients see view_dead() and the end of the stream, and are waited for until the deadline when they hold
- * granted space; the master is told. Then everything is freed, the pool too.
+ * Orderly end: no new work; what is under way is finished until the deadline; clients see view_dead() and the end of the stream, and
+ * those with granted space have a second of it to return that; the master is told. Then everything is freed, the pool too.
  * Return: 0; -EBUSY: a process that still lives kept granted space: without a ledger the memory must not be adopted.
  */
 int owner_close(struct owner *ow, uint64_t deadline_ns);

@@ -247,7 +247,7 @@ struct owner {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct {
-		bool synced, quiet, left, empty;
+		bool synced, done, quiet, left, empty;
 		int why; /* nothing yet: -ECONNREFUSED … */
 		bool version; /* the master speaks no version of ours */
 	} seen;
