@@ -13,7 +13,7 @@ static int open_engine(struct node *n)
 {
 	const struct mc_engine_opts eo = {
 		.size = sizeof(eo),
-		.local_name = n->addr.host,
+		.local_name = n->addr.engine,
 		.metadata = n->opt.metadata_server,
 		.protocol = n->opt.protocol,
 		.devices = n->opt.device_names[0] ? n->opt.device_names : NULL,

@@ -40,6 +40,7 @@ extern const size_t node_nr_items;
 /* What the options come to; texts are ready for owner_opts and mc_engine_opts. */
 struct node_addrs {
 	char host[NET_ADDR_TEXT];	/* by which other nodes reach this one */
+	char engine[NET_ADDR_TEXT];	/* the engine's name, before it adds its port */
 	char listen[NET_ADDR_TEXT];	/* "": this node only */
 	char advertise[NET_ADDR_TEXT];	/* "": what was bound */
 	char unix_path[NET_ADDR_TEXT];	/* "": from the pool id */

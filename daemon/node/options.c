@@ -3,7 +3,7 @@
 #include <grp.h>
 #include <stdio.h>
 
-#include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "node.h"
 
@@ -82,6 +82,23 @@ static int concrete_host(const struct node_options *o, char *host)
 	return net_split_host_port(text, host, NET_ADDR_TEXT, &port);
 }
 
+/*
+ * Without a metadata service the engine's name gets the port it listens at. With one it is a mere name, which has to be this node's
+ * alone among all that use the service.
+ */
+static int engine_name(const struct node_options *o, struct node_addrs *a)
+{
+	uint16_t port = (uint16_t)o->port;
+
+	if (!strcmp(o->metadata_server, "P2PHANDSHAKE")) {
+		memcpy(a->engine, a->host, sizeof(a->engine));
+		return 0;
+	}
+	while (!port)
+		random_bytes(&port, sizeof(port));
+	return join_host_port(a->engine, a->host, port);
+}
+
 static int find_group(const char *name, gid_t *out)
 {
 	struct group *g;
@@ -108,7 +125,7 @@ int node_addrs_choose(const struct node_options *o, struct node_addrs *out)
 	if (net_split_host_port(o->host, bind_host, sizeof(bind_host), &ignored))
 		goto bad;
 	memcpy(out->host, bind_host, sizeof(out->host));
-	if (concrete_host(o, out->host))
+	if (concrete_host(o, out->host) || engine_name(o, out))
 		goto bad;
 	if (strcmp(o->listen, "none") != 0) {
 		if (o->listen[0] ? snprintf(out->listen, NET_ADDR_TEXT, "%s", o->listen) >= NET_ADDR_TEXT :

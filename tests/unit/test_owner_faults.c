@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The owner when clients die, stop, leave without a word or come a thousand times; and how long telling a master takes. */
 #include <dirent.h>
+#include <grp.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -174,6 +175,79 @@ TEST(close_waits_for_what_is_granted)
 	EXPECT_EQ(read(mux_fd(r.c.m), &byte, 1), 0);
 	tc_close(&r.c);
 	fake_close(&r.master);
+}
+
+TEST(silent_master_is_given_up_in_time)
+{
+	uint64_t began, took;
+	struct rig r;
+
+	ASSERT_EQ(rig_open(&r, 4 * MiB), 0);
+	ASSERT_EQ(tc_grant(&r.c, 64 * KiB), 0);
+	r.master.hold = true;
+	began = clock_now_ns();
+	EXPECT_EQ(tc_put(&r.c, "k", "bytes", 5, 0), -ENOTCONN);
+	took = clock_now_ns() - began;
+	EXPECT_GE(took, OWNER_PUBLISH_NS);
+	EXPECT_LT(took, OWNER_PUBLISH_NS + 2 * NSEC_PER_SEC);
+	EXPECT_TRUE(fake_wait(&r.master, joins, 2)); /* another connection may find it awake */
+	rig_close(&r);
+}
+
+/* ---- who may come in ---- */
+
+/* A stranger's HELLO: the status, as a byte over @to. */
+static void stranger(int from, int to, gid_t group)
+{
+	char addr[NET_ADDR_TEXT];
+	struct tc c;
+	int ret;
+
+	if (setgroups(1, &group) || setgid(65534) || setuid(65534) || read(from, addr, sizeof(addr)) != sizeof(addr))
+		_exit(1);
+	ret = tc_connect(&c, addr);
+	if (!ret)
+		ret = tc_hello(&c);
+	ret = -ret;
+	if (write(to, &ret, sizeof(ret)) != sizeof(ret))
+		_exit(1);
+	_exit(0);
+}
+
+static int ask_stranger(gid_t member_of, gid_t let_in)
+{
+	struct owner_opts o = { .pool_opts = { .bytes = 2 * MiB }, .group = let_in };
+	int to[2], from[2], ret = -1;
+	char addr[NET_ADDR_TEXT] = { 0 };
+	struct rig r;
+	pid_t pid;
+
+	if (pipe(to) || pipe(from))
+		return -1;
+	pid = fork();
+	if (!pid)
+		stranger(to[0], from[1], member_of);
+	close(from[1]);
+	if (!rig_open_opts(&r, &o, true)) {
+		snprintf(addr, sizeof(addr), "%s", owner_unix_path(r.ow));
+		if (write(to[1], addr, sizeof(addr)) != sizeof(addr) || read(from[0], &ret, sizeof(ret)) != sizeof(ret))
+			ret = -1;
+		rig_close(&r);
+	}
+	waitpid(pid, NULL, 0);
+	close(to[0]);
+	close(to[1]);
+	close(from[0]);
+	return ret;
+}
+
+TEST(strangers_stay_outside)
+{
+	if (geteuid())
+		SKIP("only root can be two users");
+	EXPECT_EQ(ask_stranger(4242, 0), EPERM);
+	EXPECT_EQ(ask_stranger(4242, 4243), EPERM);
+	EXPECT_EQ(ask_stranger(4242, 4242), 0);
 }
 
 /* ---- the next owner ---- */

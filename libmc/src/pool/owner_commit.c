@@ -291,7 +291,7 @@ void publish_kick(struct owner *ow)
 			return;
 		p->busy = false;
 		p->nr_sent = 0;
-		fail_sent(ow, ret == -ECONNRESET ? -ENOTCONN : ret);
+		fail_sent(ow, ret == -ECONNRESET ? -ENOTCONN : ret == -ENOBUFS ? -EAGAIN : ret);
 	}
 }
 
