@@ -188,6 +188,39 @@ static void run_pipeline(void *arg, uint64_t n)
 		buf_fini(&r[i].reply);
 }
 
+#define THREADS 4
+
+struct share {
+	pthread_t thread;
+	struct ours *o;
+	uint64_t n;
+};
+
+static void *share_main(void *arg)
+{
+	struct share *s = arg;
+	struct mux_req r = s->o->r;
+
+	r.reply = BUF_INIT;
+	for (; s->n; s->n--)
+		must(!mux_call(s->o->m, &r, deadline_after_ms(10000)));
+	buf_fini(&r.reply);
+	return NULL;
+}
+
+/* Several threads, one stream, each with one request at a time. */
+static void run_threads(void *arg, uint64_t n)
+{
+	struct share s[THREADS];
+
+	for (int i = 0; i < THREADS; i++) {
+		s[i] = (struct share){ .o = arg, .n = n / THREADS + 1 };
+		pthread_create(&s[i].thread, NULL, share_main, &s[i]);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(s[i].thread, NULL);
+}
+
 static void run_codec(void *arg, uint64_t n)
 {
 	struct net_frame f = { .flags = NET_REPLY, .body_len = 10 };
@@ -231,6 +264,7 @@ static void sizes(bool tcp)
 
 	compare("round_trip", tcp, 0, (struct mux_req){ .body = bulk, .body_len = 32 }, 64, 64, run_calls);
 	compare("64_requests_at_once", tcp, 0, (struct mux_req){ .body = bulk, .body_len = 32 }, 64, 64, run_pipeline);
+	compare("4_threads_one_stream", tcp, 0, (struct mux_req){ .body = bulk, .body_len = 32 }, 64, 64, run_threads);
 	for (size_t i = 0; i < ARRAY_SIZE(size); i++) {
 		struct iovec in = { sink, size[i].len }, out = { bulk, size[i].len };
 		uint64_t len = size[i].len;

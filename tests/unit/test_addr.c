@@ -64,6 +64,7 @@ TEST(parse_and_format)
 	round_trip("[::1]:5", 0, "[::1]:5");
 	round_trip("::1", 7, "[::1]:7");
 	round_trip("[::ffff:10.0.0.1]:5", 0, "[::ffff:10.0.0.1]:5");
+	round_trip("localhost:5", 0, "127.0.0.1:5");
 	round_trip("unix:/run/x.sock", 0, "unix:/run/x.sock");
 	round_trip("unix:@name", 0, "unix:@name");
 }

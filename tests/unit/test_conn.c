@@ -206,6 +206,39 @@ TEST(reading_stops_at_the_limit_of_requests)
 	server_stop(&s);
 }
 
+TEST(reading_stops_when_bodies_fill_the_memory)
+{
+	enum { NR = 20, EACH = 1 << 20 };
+	struct mux_req r[NR];
+	uint8_t *body = calloc(1, EACH);
+	struct server s;
+	int answered = 0;
+	struct mux *m;
+
+	server_start(&s);
+	s.lim.out_bytes_max = 3 * EACH + 100;
+	ASSERT_EQ(mux_open(server_connect(&s, true), &m), 0);
+	for (int i = 0; i < NR; i++) {
+		r[i] = (struct mux_req){ .type = SRV_HOLD, .body = body, .body_len = EACH };
+		ASSERT_EQ(mux_submit(m, &r[i], true), 0);
+	}
+	while (answered < NR) {
+		int want = MIN(answered + 4, NR);
+
+		ASSERT_TRUE(EVENTUALLY(mux_poll(m, &r[NR - 1]) || atomic_load(&s.requests) >= (unsigned)want));
+		EXPECT_EQ(loop_call(s.loop, requests_now, &s), want);
+		answered += loop_call(s.loop, release_all, &s);
+	}
+	for (int i = 0; i < NR; i++) {
+		EXPECT_EQ(mux_wait(m, &r[i], SOON), 0);
+		EXPECT_EQ(r[i].reply.len, (size_t)EACH);
+		buf_fini(&r[i].reply);
+	}
+	mux_close(m);
+	server_stop(&s);
+	free(body);
+}
+
 static int out_bytes(void *arg)
 {
 	struct server *s = arg;

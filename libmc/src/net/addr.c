@@ -77,9 +77,27 @@ static int parse_unix(const char *path, struct net_addr *out)
 	return 0;
 }
 
+/*
+ * The resolver's first choice, except that "localhost" means 127.0.0.1 where it has both: that is where everybody listens
+ * who says loopback, and a socket on ::1 alone would not be found there.
+ */
+static const struct addrinfo *choose(const struct addrinfo *list)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)list->ai_addr;
+	const struct addrinfo *ai;
+
+	if (list->ai_family != AF_INET6 || !IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr))
+		return list;
+	for (ai = list; ai; ai = ai->ai_next)
+		if (ai->ai_family == AF_INET)
+			return ai;
+	return list;
+}
+
 static int resolve(const char *host, uint16_t port, struct net_addr *out)
 {
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	const struct addrinfo *ai;
 	struct addrinfo *list;
 	char service[8];
 	int ret;
@@ -91,8 +109,9 @@ static int resolve(const char *host, uint16_t port, struct net_addr *out)
 		return -EINVAL;
 	}
 	memset(out, 0, sizeof(*out));
-	memcpy(&out->ss, list->ai_addr, list->ai_addrlen);
-	out->len = list->ai_addrlen;
+	ai = choose(list);
+	memcpy(&out->ss, ai->ai_addr, ai->ai_addrlen);
+	out->len = ai->ai_addrlen;
 	freeaddrinfo(list);
 	return 0;
 }

@@ -133,7 +133,10 @@ int conn_call(struct conn *c, uint16_t type, const void *body, size_t len, uint6
 
 bool conn_paused(const struct conn *c)
 {
-	return c->out_bytes > c->lim.out_bytes_max || (c->state == RX_HEADER && c->nr_reqs >= c->lim.requests_max);
+	if (c->out_bytes > c->lim.out_bytes_max)
+		return true;
+	/* A request that has begun is received to its end: it may be the one that everything waits for. */
+	return c->state == RX_HEADER && (c->nr_reqs >= c->lim.requests_max || c->body_bytes > c->lim.out_bytes_max);
 }
 
 static void linger_over(struct loop_timer *t)

@@ -55,6 +55,7 @@ struct conn {
 	size_t pos, end;
 	struct fd_box box;
 	uint32_t nr_reqs; /* unanswered, the one being received included */
+	uint64_t body_bytes; /* theirs */
 
 	/* Calls to the other end. */
 	struct htab calls;

@@ -15,6 +15,7 @@ void request_free(struct request *q)
 
 	net_fds_close(&q->r.nr_fds, q->r.fds);
 	c->nr_reqs--;
+	c->body_bytes -= q->r.frame.body_len;
 	free(q);
 	conn_put(c);
 }
@@ -102,6 +103,7 @@ static int begin_request(struct conn *c)
 	q->r = (struct conn_req){ .conn = c, .frame = c->frame, .body = q->body };
 	conn_get(c);
 	c->nr_reqs++;
+	c->body_bytes += c->frame.body_len;
 	c->req = q;
 	c->body = q->body;
 	return net_fds_claim(&c->box, &c->frame, &q->r.nr_fds, q->r.fds);

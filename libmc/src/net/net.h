@@ -127,9 +127,10 @@ struct conn_ops {
 	void (*closed)(struct conn *c, int err);
 };
 
+/* Back-pressure: over any of these, reading stops, also of replies to conn_call(). */
 struct conn_limits {
-	size_t out_bytes_max;  /* queued output above which reading stops (back-pressure); 0: 64 MiB */
-	uint32_t requests_max; /* unanswered requests above which reading stops; 0: 1024 */
+	size_t out_bytes_max;  /* queued output, and bodies of unanswered requests; 0: 64 MiB each */
+	uint32_t requests_max; /* unanswered requests; 0: 1024 */
 };
 
 /* Takes over @fd. @user is for conn_user(). All conn_ functions: on the loop's thread. */
