@@ -51,6 +51,21 @@ static void exchange(struct pair *p)
 	buf_fini(&r.reply);
 }
 
+/* A thread that waits for one request. */
+struct reader {
+	struct mux *m;
+	struct mux_req r;
+	int ret;
+};
+
+static void *reader_main(void *arg)
+{
+	struct reader *a = arg;
+
+	a->ret = mux_wait(a->m, &a->r, deadline_after_ms(10000));
+	return NULL;
+}
+
 /* ---- deadlines ---- */
 
 static void silent_peer(uint64_t ms, bool payload)
@@ -108,6 +123,42 @@ TEST(deadline_passed_before_the_call)
 
 	pair_open(&p);
 	EXPECT_EQ(mux_call(p.m, &r, 1), -ETIMEDOUT);
+	pair_close(&p);
+}
+
+/* mux_progress() gives up waiting, not the request: another thread may go on receiving it meanwhile. */
+TEST(progress_in_turns)
+{
+	static uint8_t in[LEN], wire[LEN];
+	struct iovec iov = { in, LEN };
+	struct mux_req r = { .type = 1, .in = &iov, .nr_in = 1 };
+	struct reader a = { .r.type = 2 };
+	uint64_t start = clock_now_ns();
+	pthread_t thread;
+	struct pair p;
+
+	memset(wire, 0x31, LEN);
+	pair_open(&p);
+	a.m = p.m;
+	ASSERT_EQ(mux_submit(p.m, &r, true), 0);
+	ASSERT_EQ(mux_submit(p.m, &a.r, false), 0);
+	EXPECT_TRUE(!mux_progress(p.m, &r, start + 10 * NSEC_PER_MSEC));
+	EXPECT_TRUE(!mux_progress(p.m, &r, deadline_after_ms(90)));
+	ASSERT_TRUE(raw_head(p.fd, reply_to(&r, 0, LEN)));
+	ASSERT_TRUE(raw_write(p.fd, wire, 40000));
+	EXPECT_TRUE(!mux_progress(p.m, &r, deadline_after_ms(90)));
+	EXPECT_GE(clock_now_ns() - start, 190 * NSEC_PER_MSEC);
+	EXPECT_EQ(in[39999], 0x31);
+	EXPECT_EQ(r.status, -EINPROGRESS);
+	pthread_create(&thread, NULL, reader_main, &a); /* reads r's rest on the way to its own answer */
+	ASSERT_TRUE(raw_write(p.fd, wire + 40000, LEN - 40000));
+	ASSERT_TRUE(raw_head(p.fd, reply_to(&a.r, 0, 0)));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(a.ret, 0);
+	EXPECT_TRUE(mux_progress(p.m, &r, 1)); /* done already, whatever the deadline */
+	EXPECT_EQ(r.status, 0);
+	EXPECT_EQ(r.got, (uint64_t)LEN);
+	EXPECT_MEMEQ(in, wire, LEN);
 	pair_close(&p);
 }
 
@@ -246,20 +297,6 @@ TEST(cancel_partly_sent)
 }
 
 /* One thread reads for all; another cancels the request whose payload is just coming in. */
-struct reader {
-	struct mux *m;
-	struct mux_req r;
-	int ret;
-};
-
-static void *reader_main(void *arg)
-{
-	struct reader *a = arg;
-
-	a->ret = mux_wait(a->m, &a->r, deadline_after_ms(10000));
-	return NULL;
-}
-
 TEST(cancel_while_another_thread_receives_it)
 {
 	static uint8_t wire[1 << 20], in[1 << 20], seen[1 << 20];
