@@ -65,6 +65,16 @@ static bool worth_retrying(int err)
 	return err == -ECONNREFUSED || err == -ETIMEDOUT || err == -EHOSTUNREACH || err == -ENETUNREACH || err == -EIO;
 }
 
+static void warn_if_open(const struct node *n)
+{
+	struct net_addr a;
+
+	if (!n->addr.listen[0] || net_addr_parse(n->addr.listen, 0, &a) || net_addr_is_loopback(&a))
+		return;
+	log_warn("node: whoever reaches %s can read and store objects: nobody is asked for a secret yet; keep it on a trusted network",
+		 n->addr.listen);
+}
+
 /* Everything that may have to wait for another service; runs on the loop, so that signals are heard between attempts. */
 static void start(struct loop_timer *t)
 {
@@ -90,6 +100,7 @@ static void start(struct loop_timer *t)
 	snprintf(text, sizeof(text), "serving %s%s%s", owner_unix_path(n->owner), owner_addr(n->owner)[0] ? " and " : "",
 		 owner_addr(n->owner));
 	log_info("node: segment %s, %s", mc_engine_name(n->engine), text);
+	warn_if_open(n);
 	svc_ready(&n->svc, text);
 }
 
