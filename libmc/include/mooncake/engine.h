@@ -21,7 +21,7 @@ struct mc_batch;
 /** struct mc_engine_opts - everything optional but @size; zero means the default. */
 struct mc_engine_opts {
 	size_t size;		    /* sizeof(struct mc_engine_opts) */
-	const char *local_name;	    /* "host" or "host:port"; default "127.0.0.1" */
+	const char *local_name;	    /* "host" or "host:port"; default "127.0.0.1"; "0.0.0.0": listen everywhere */
 	const char *metadata;	    /* "P2PHANDSHAKE" (default), "http://…/metadata" */
 	const char *protocol;	    /* "tcp" (default), "rdma" (comes up on tcp with one warning where there is no RDMA) */
 	const char *devices;	    /* comma list of RDMA devices; default: all */
@@ -34,9 +34,12 @@ struct mc_engine_opts {
 
 /**
  * mc_engine_open - start an engine.
- * Listens (unless MC_ENGINE_CLIENT) on the host of @local_name for handshakes and data, and publishes its name.
- * Return: 0; -EINVAL malformed name or port range; -EPROTONOSUPPORT metadata scheme; -EADDRINUSE; -ECONNREFUSED or
- * -ETIMEDOUT metadata service.
+ * Listens (unless MC_ENGINE_CLIENT) on the host of @local_name, or of MC_TCP_BIND_ADDRESS, for handshakes and data, and
+ * publishes its name. @opts NULL: all defaults.
+ * After a fork() the child is refused with -EPERM by every call; it opens an engine of its own.
+ * Return: 0; -EINVAL malformed name, port range, or no known transport; -E2BIG options of a newer library; -EPROTONOSUPPORT
+ * metadata scheme or protocol; -EADDRINUSE; -EADDRNOTAVAIL not an address of this machine; -ECONNREFUSED or -ETIMEDOUT
+ * metadata service.
  */
 MC_API int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out);
 
@@ -101,7 +104,10 @@ struct mc_vec {
 	uint64_t len;
 };
 
-/** struct mc_request - one transfer: its vectors are done in order and share one status. */
+/**
+ * struct mc_request - one transfer: its vectors (1 to 4096) are done in order and share one status. The segment stays open until
+ * it has ended. A transfer that fails because the peer became another process under the same name starts once more.
+ */
 struct mc_request {
 	enum mc_op op;
 	struct mc_segment *segment;
@@ -129,21 +135,26 @@ MC_API int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void 
  * mc_batch_submit - start @nr requests; returns without waiting for the network.
  * The vectors are copied; the memory they name belongs to the engine until the request has ended.
  * @deadline_ns: of these requests; afterwards they end with -ETIMEDOUT.
- * Return: 0; -ENOSPC more than @max; -EINVAL a zero or wrapping length (nothing is started). Errors of single requests are in
- * their status.
+ * Return: 0; -ENOSPC more than @max; -EINVAL a zero or wrapping length, or a transport that is not open (nothing is started).
+ * Errors of single requests are in their status: -EFAULT the peer registered no such range; -ECONNRESET, -ECONNREFUSED the peer
+ * ended; -ETIMEDOUT; -ECANCELED; -EOPNOTSUPP not reachable by @transport.
  */
 MC_API int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns);
 
 /** mc_batch_wait - until all have ended (each by its own deadline), or @deadline_ns. Return: how many succeeded; -EINPROGRESS. */
 MC_API int mc_batch_wait(struct mc_batch *b, uint64_t deadline_ns);
 
-/** mc_batch_poll - move things on without waiting. Return: how many have not ended. */
+/**
+ * mc_batch_poll - move things on without waiting; only when a peer seems to have restarted, its description is fetched, for at
+ * most 1 s. Return: how many have not ended.
+ */
 MC_API int mc_batch_poll(struct mc_batch *b);
 
 /** mc_batch_status - of the @i-th request submitted. Return: 0; -ENOENT. */
 MC_API int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out);
 
-/** mc_batch_cancel - end what has not ended with -ECANCELED; nothing touches its memory afterwards. */
+/** mc_batch_cancel - end what has not ended with -ECANCELED; nothing touches its memory afterwards. Waits at most 0.1 s for a
+ * thread that is inside mc_batch_wait(). */
 MC_API void mc_batch_cancel(struct mc_batch *b);
 MC_API int mc_batch_reset(struct mc_batch *b); /* -EBUSY while requests run */
 MC_API void mc_batch_close(struct mc_batch *b); /* cancels first */

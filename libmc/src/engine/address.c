@@ -104,9 +104,6 @@ static int find_hosts(const char *host, bool p2p, struct address *out)
 		bind = host;
 	else if (!p2p && !is_wildcard(bind))
 		host = bind;
-	/* Resolvers may put ::1 first, where upstream's peers do not look. */
-	if (!strcmp(bind, "localhost"))
-		bind = "127.0.0.1";
 	if (!is_wildcard(bind) && !resolves(bind)) {
 		if (p2p) {
 			log_err("host \"%s\" cannot be resolved: give an address of this machine", bind);

@@ -65,7 +65,7 @@ int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), 
 	b->done = done;
 	b->arg = arg;
 	b->told = true;
-	pthread_mutex_init(&b->lock, NULL);
+	turn_init(&b->turn);
 	*out = b;
 	return 0;
 }
@@ -76,7 +76,7 @@ void mc_batch_close(struct mc_batch *b)
 		return;
 	mc_batch_cancel(b);
 	vecs_reset(b, true);
-	pthread_mutex_destroy(&b->lock);
+	turn_fini(&b->turn);
 	free(b->run);
 	free(b);
 }
@@ -87,14 +87,14 @@ int mc_batch_reset(struct mc_batch *b)
 
 	if (engine_forked(b->eng))
 		return engine_refuse_fork();
-	if (pthread_mutex_trylock(&b->lock))
+	if (!turn_take(&b->turn, 0))
 		return ret;
 	if (!b->pending) {
 		vecs_reset(b, false);
 		b->nr = 0;
 		ret = 0;
 	}
-	pthread_mutex_unlock(&b->lock);
+	turn_give(&b->turn);
 	return ret;
 }
 
@@ -225,7 +225,7 @@ int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned 
 		ret = check(b->eng, &reqs[i]);
 	if (ret || !nr)
 		return ret;
-	pthread_mutex_lock(&b->lock);
+	turn_take(&b->turn, DEADLINE_NEVER);
 	first = b->nr;
 	if (nr > b->max - first) {
 		ret = -ENOSPC;
@@ -240,7 +240,7 @@ int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned 
 		atomic_store_explicit(&b->nr, first + nr, memory_order_release);
 		item_start(b, &b->item[first], nr);
 	}
-	pthread_mutex_unlock(&b->lock);
+	turn_give(&b->turn);
 	return ret;
 }
 

@@ -149,12 +149,12 @@ static void go_round(struct mc_batch *b, uint64_t until_ns)
 	}
 }
 
-void batch_told(struct mc_batch *b)
+void batch_leave(struct mc_batch *b)
 {
 	bool tell = b->done && !b->told && !b->pending;
 
 	b->told |= tell;
-	pthread_mutex_unlock(&b->lock);
+	turn_give(&b->turn);
 	if (tell)
 		b->done(b->arg);
 }
@@ -168,28 +168,19 @@ static int succeeded(const struct mc_batch *b)
 	return nr;
 }
 
-static bool lock_by(pthread_mutex_t *lock, uint64_t deadline_ns)
-{
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
-
-	if (!pthread_mutex_trylock(lock))
-		return true;
-	return deadline_ns && !pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &ts);
-}
-
 int mc_batch_wait(struct mc_batch *b, uint64_t deadline_ns)
 {
 	int ret;
 
 	if (engine_forked(b->eng))
 		return engine_refuse_fork();
-	if (!lock_by(&b->lock, deadline_ns))
+	if (!turn_take(&b->turn, deadline_ns))
 		return -EINPROGRESS;
 	do {
 		go_round(b, deadline_ns);
 	} while (b->pending && !deadline_passed(deadline_ns));
 	ret = b->pending ? -EINPROGRESS : succeeded(b);
-	batch_told(b);
+	batch_leave(b);
 	return ret;
 }
 
@@ -200,11 +191,11 @@ int mc_batch_poll(struct mc_batch *b)
 	if (engine_forked(b->eng))
 		return engine_refuse_fork();
 	/* Another thread that waits moves things on already. */
-	if (pthread_mutex_trylock(&b->lock))
+	if (!turn_take(&b->turn, 0))
 		return (int)atomic_load(&b->pending);
 	go_round(b, 0);
 	left = (int)atomic_load(&b->pending);
-	batch_told(b);
+	batch_leave(b);
 	return left;
 }
 
@@ -214,7 +205,7 @@ void mc_batch_cancel(struct mc_batch *b)
 		return;
 	/* A thread that drives the batch sees this between two looks and does it. */
 	b->cancel = true;
-	pthread_mutex_lock(&b->lock);
+	turn_take(&b->turn, DEADLINE_NEVER);
 	cancel_all(b, -ECANCELED);
-	batch_told(b);
+	batch_leave(b);
 }

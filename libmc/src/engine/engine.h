@@ -11,7 +11,7 @@
  *	notify.c	messages, probes, and what peers ask on the handshake port
  *	topology.c	this machine's locations as upstream writes them
  *
- * Locks, in this order: mc_batch.lock, mc_segment.lock, mc_engine.seg_lock, .region_lock, .desc_lock, .notify_lock.
+ * Locks, in this order: mc_batch.turn, mc_segment.lock, mc_engine.seg_lock, .region_lock, .desc_lock, .notify_lock.
  */
 #ifndef MC_ENGINE_PRIVATE_H
 #define MC_ENGINE_PRIVATE_H
@@ -25,6 +25,7 @@
 #include "meta/meta.h"
 #include "proto/proto.h"
 #include "transport/transport.h"
+#include "transport/turn.h"
 
 #define ENGINE_TRANSPORTS_MAX 4
 #define ENGINE_VECS_MAX DATA_VECS_MAX /* of one request */
@@ -159,7 +160,7 @@ struct mc_batch {
 	void (*done)(void *arg);
 	void *arg;
 	unsigned max;
-	pthread_mutex_t lock; /* held by whoever drives; guards all that is not atomic */
+	struct turn turn; /* of whoever drives; guards all that is not atomic */
 	_Atomic bool cancel;  /* asks the driver to end everything */
 	_Atomic unsigned nr;
 	_Atomic unsigned pending;
@@ -171,7 +172,7 @@ struct mc_batch {
 
 void item_end(struct mc_batch *b, struct item *it, int error);
 void item_start(struct mc_batch *b, struct item *it, unsigned nr); /* items that may share a way */
-void batch_told(struct mc_batch *b); /* unlocks; calls @done if it is time */
+void batch_leave(struct mc_batch *b); /* ends the caller's turn; calls @done if it is time */
 
 /* ---- notify.c ---------------------------------------------------------------------------------------------------------- */
 

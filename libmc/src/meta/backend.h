@@ -23,13 +23,6 @@ struct meta {
 	const struct meta_ops *ops;
 };
 
-/* Listeners named "localhost" are on IPv4; resolvers may put ::1 first. */
-static inline void rpc_meta_loopback(struct rpc_meta *rpc)
-{
-	if (!strcmp(rpc->host, "localhost"))
-		memcpy(rpc->host, "127.0.0.1", sizeof("127.0.0.1"));
-}
-
 extern const struct meta_ops meta_p2p, meta_http;
 
 #endif

@@ -148,8 +148,6 @@ static int http_get_rpc(struct meta *base, const char *name, uint64_t deadline_n
 	ret = key.err ? key.err : http_get(m, (const char *)key.data, deadline_ns, &answer);
 	if (!ret)
 		ret = rpc_meta_decode((const char *)answer.data, answer.len, out);
-	if (!ret)
-		rpc_meta_loopback(out);
 	buf_fini(&key);
 	buf_fini(&answer);
 	return ret;

@@ -34,7 +34,6 @@ static int p2p_get_rpc(struct meta *m, const char *name, uint64_t deadline_ns, s
 		err_note("peer \"%s\": without a metadata service a name must be host:port", name);
 		return -ENOENT;
 	}
-	rpc_meta_loopback(&rpc);
 	*out = rpc;
 	return 0;
 }

@@ -7,14 +7,13 @@
  * by whoever waits, so that it can be cancelled in between.
  */
 #include <poll.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/copy.h"
 #include "base/log.h"
 #include "dev/dev.h"
-#include "transport/transport.h"
+#include "transport/reach.h"
 
 #define SLICE_VECS 512
 #define SLICE_BYTES (4 * MiB)
@@ -211,7 +210,7 @@ static int slice_copy(const struct local_peer *p, enum xfer_op op, const struct 
 		else
 			copy_bytes(remote, s->v[i].local, s->v[i].len);
 		/* Vectors are done in order: readers of extents look at the header before and after the payload. */
-		atomic_thread_fence(memory_order_seq_cst);
+		fence_full();
 	}
 	return 0;
 }

@@ -115,7 +115,7 @@ static void publish(struct reach_table *t, uint32_t from)
 
 	atomic_store_explicit(&s->seq, seq + 1, memory_order_relaxed);
 	/* Orders the odd number before the entries; pairs with the acquire load of seq in reach_view.c. */
-	atomic_thread_fence(memory_order_release);
+	fence_release();
 	for (uint32_t i = from; i < t->nr; i++) {
 		atomic_store_explicit(&s->entry[i].addr, t->range[i]->addr, memory_order_relaxed);
 		atomic_store_explicit(&s->entry[i].len, t->range[i]->len, memory_order_relaxed);

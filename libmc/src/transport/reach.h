@@ -32,6 +32,30 @@ struct reach_shared {
 	} entry[REACH_MAX]; /* sorted, disjoint */
 };
 
+/*
+ * Fences around plain copies and sequence numbers. The thread sanitizer does not know them; everything they order in this
+ * process is atomic.
+ */
+#pragma GCC diagnostic push
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+static inline void fence_acquire(void)
+{
+	atomic_thread_fence(memory_order_acquire);
+}
+
+static inline void fence_release(void)
+{
+	atomic_thread_fence(memory_order_release);
+}
+
+static inline void fence_full(void)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+}
+#pragma GCC diagnostic pop
+
 /* Linux pids have at most 22 bits; start times count clock ticks since boot, 42 bits are a thousand years. */
 static inline uint64_t reach_owner_word(int pid, uint64_t start_time)
 {

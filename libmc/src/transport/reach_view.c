@@ -118,7 +118,7 @@ int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a)
 		a->slot = (int)(atomic_load(&s->phase) & 1);
 		atomic_fetch_add(&s->slot[v->slot].active[a->slot], 1);
 		/* The count before the look at the table; pairs with the store of seq in publish(). */
-		atomic_thread_fence(memory_order_seq_cst);
+		fence_full();
 	}
 	for (int i = 0; i < SEQ_TRIES; i++) {
 		a->seq = atomic_load_explicit(&s->seq, memory_order_acquire);
@@ -133,7 +133,7 @@ int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a)
 static bool unchanged(const struct reach_view *v, const struct reach_access *a)
 {
 	/* Everything read so far, table and copied bytes, before seq; pairs with the fence in publish(). */
-	atomic_thread_fence(memory_order_acquire);
+	fence_acquire();
 	return atomic_load_explicit(&v->shared->seq, memory_order_relaxed) == a->seq;
 }
 

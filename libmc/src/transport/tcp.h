@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "net/net.h"
 #include "transport/transport.h"
+#include "transport/turn.h"
 
 #define TCP_COST_NS_PER_MIB 400000
 #define TCP_STALL_NS (10 * NSEC_PER_SEC) /* a transfer being served that moves no byte for so long is dropped */
@@ -80,7 +81,7 @@ struct tcp_stream {
 	_Atomic int refs;	   /* the peer's, and one per transfer */
 	_Atomic uint64_t backlog; /* bytes of transfers under way */
 	_Atomic int state;
-	pthread_mutex_t lock; /* held by whoever moves it towards READY; guards what follows */
+	struct turn turn; /* of whoever moves it towards READY; guards what follows */
 	int err;
 	int fd; /* until the mux has it */
 	struct mux *mux; /* constant once READY */

@@ -32,7 +32,7 @@ int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream
 		free(s);
 		return ret;
 	}
-	pthread_mutex_init(&s->lock, NULL);
+	turn_init(&s->turn);
 	s->refs = 1;
 	*out = s;
 	return 0;
@@ -56,7 +56,7 @@ void stream_put(struct tcp_stream *s)
 	}
 	buf_fini(&s->hello.reply);
 	buf_fini(&s->hello_body);
-	pthread_mutex_destroy(&s->lock);
+	turn_fini(&s->turn);
 	free(s);
 }
 
@@ -106,7 +106,7 @@ static int hear_hello(struct tcp_stream *s)
 	return ret;
 }
 
-/* One step, with the lock held. -EINPROGRESS: nothing more by the deadline. */
+/* One step, on the caller's turn. -EINPROGRESS: nothing more by the deadline. */
 static int step(struct tcp_stream *s, uint64_t deadline_ns)
 {
 	int ret;
@@ -132,24 +132,14 @@ static int step(struct tcp_stream *s, uint64_t deadline_ns)
 	return ret;
 }
 
-static int lock_by(pthread_mutex_t *lock, uint64_t deadline_ns)
-{
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
-
-	if (!deadline_ns)
-		return pthread_mutex_trylock(lock) ? -EINPROGRESS : 0;
-	return pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &ts) ? -EINPROGRESS : 0;
-}
-
 int stream_advance(struct tcp_stream *s, uint64_t deadline_ns)
 {
 	int ret = 0;
 
 	if (atomic_load_explicit(&s->state, memory_order_acquire) == STREAM_READY)
 		return mux_broken(s->mux) ? -ECONNRESET : 0;
-	ret = lock_by(&s->lock, deadline_ns);
-	if (ret)
-		return ret;
+	if (!turn_take(&s->turn, deadline_ns))
+		return -EINPROGRESS;
 	while (!ret && s->state < STREAM_READY)
 		ret = step(s, deadline_ns);
 	if (ret && ret != -EINPROGRESS) {
@@ -158,6 +148,6 @@ int stream_advance(struct tcp_stream *s, uint64_t deadline_ns)
 	}
 	if (s->state == STREAM_BROKEN)
 		ret = s->err;
-	pthread_mutex_unlock(&s->lock);
+	turn_give(&s->turn);
 	return ret;
 }
