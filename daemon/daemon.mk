@@ -32,6 +32,9 @@ $(MASTER_TESTS): $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(LIBMC_A) $(PKG_LIBS) -lm
 
+BENCH_EXTRA_bench_master := $(MASTER_STATE_OBJ)
+$(BUILD)/tests/bench/bench_master: $(MASTER_STATE_OBJ) | $(DAEMON_BIN)
+
 INTEGRATION_BIN += $(MASTER_TESTS)
 check-master: $(MASTER_TESTS) $(DAEMON_BIN)
 	$(Q)tests/run.sh $(MASTER_TESTS)

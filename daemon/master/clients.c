@@ -44,6 +44,8 @@ int on_locate(struct peer *p, struct conn_req *r)
 	/* The view is read first: one that is too old only makes the client look again. */
 	msg_located_begin(&w->out, pools_view(w->m->pools), m.nr);
 	for (uint32_t i = 0; i < m.nr; i++) {
+		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
+			objects_prefetch(w->m->ix, &m.keys[i], sizeof(*m.keys), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
 		objects_locate(w->m->ix, &m.keys[i], m.touch, now, &item);
 		missed += item.status != 0;
 		msg_located_add(&w->out, &item);

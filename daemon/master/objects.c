@@ -9,7 +9,6 @@
 #include "table.h"
 
 #define SHARDS 1024
-#define EXIST_BATCH 64
 
 /* Owners restamp what they refill; only these describe the object. */
 #define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
@@ -449,31 +448,62 @@ static void grant(struct objects *ix, struct shard *s, struct object *o, uint64_
 		s->lease_ns = o->lease_ns;
 }
 
+/* The index fits no cache: what a batch will touch is asked for before the first of it is needed. */
+static void prefetch(struct objects *ix, const uint64_t *hash, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++)
+		shard_prefetch(shard_of(ix, hash[i]), hash[i]);
+	for (uint32_t i = 0; i < nr; i++) {
+		struct shard *s = shard_of(ix, hash[i]);
+
+		pthread_mutex_lock(&s->lock);
+		shard_prefetch_object(s, hash[i]);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+void objects_prefetch(struct objects *ix, const struct key *first, size_t stride, uint32_t nr)
+{
+	uint64_t hash[OBJECTS_BATCH];
+
+	for (uint32_t i = 0; i < nr; i++) {
+		hash[i] = hash_of(ix, (const struct key *)(const void *)((const char *)first + i * stride));
+		__builtin_prefetch(shard_of(ix, hash[i]), 1);
+	}
+	prefetch(ix, hash, nr);
+}
+
+static bool exists(struct objects *ix, uint64_t hash, const struct key *key, bool touch, uint64_t now)
+{
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (o && !visible(ix, o))
+		o = NULL;
+	if (o && touch)
+		grant(ix, s, o, now);
+	pthread_mutex_unlock(&s->lock);
+	return o;
+}
+
 uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found)
 {
-	uint64_t hash[EXIST_BATCH];
+	uint64_t hash[OBJECTS_BATCH];
 	uint32_t n, count = 0;
 
 	for (uint32_t at = 0; at < nr; at += n) {
-		n = MIN(nr - at, (uint32_t)EXIST_BATCH);
-		/* The tables do not fit any cache: ask for all lines of a batch before the first is needed. */
+		n = MIN(nr - at, (uint32_t)OBJECTS_BATCH);
 		for (uint32_t i = 0; i < n; i++) {
 			hash[i] = hash_of(ix, &keys[at + i]);
-			shard_prefetch(shard_of(ix, hash[i]), hash[i]);
+			__builtin_prefetch(shard_of(ix, hash[i]), 1);
 		}
+		if (n > 1)
+			prefetch(ix, hash, n);
 		for (uint32_t i = 0; i < n; i++) {
-			struct shard *s = shard_of(ix, hash[i]);
-			struct object *o;
-
-			pthread_mutex_lock(&s->lock);
-			o = shard_find(s, hash[i], &keys[at + i]);
-			if (o && !visible(ix, o))
-				o = NULL;
-			if (o && touch)
-				grant(ix, s, o, now);
-			pthread_mutex_unlock(&s->lock);
-			found[at + i] = o != NULL;
-			count += o != NULL;
+			found[at + i] = exists(ix, hash[i], &keys[at + i], touch, now);
+			count += found[at + i];
 		}
 	}
 	return count;

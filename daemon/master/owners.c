@@ -183,6 +183,8 @@ int on_publish(struct peer *p, struct conn_req *r)
 		struct holder old[REPLICAS_MAX];
 		unsigned nr_old = 0;
 
+		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
+			objects_prefetch(w->m->ix, &it->key, sizeof(*it), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
 		ret = it->put_id ?
 			      objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
 		if (nr_old && collect(p, &t, &d, old, nr_old, &it->key, i))
@@ -217,8 +219,11 @@ int on_withdraw(struct peer *p, struct conn_req *r)
 	ret = msg_withdraw_decode(r->body, r->frame.body_len, &w->scratch, &m);
 	if (ret)
 		return ret;
-	for (uint32_t i = 0; i < m.nr; i++)
+	for (uint32_t i = 0; i < m.nr; i++) {
+		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
+			objects_prefetch(w->m->ix, &m.items[i].key, sizeof(*m.items), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
 		objects_withdraw(w->m->ix, p->life.slot, &m.items[i].key, m.items[i].gen);
+	}
 	count(w, CNT_WITHDRAW_ITEMS, m.nr);
 	return 0;
 }

@@ -166,6 +166,19 @@ void shard_prefetch(const struct shard *s, uint64_t hash)
 	__builtin_prefetch((const void *)((uintptr_t)table + (hash << s->shard_bits >> (64 - bits)) * sizeof(*table)));
 }
 
+void shard_prefetch_object(const struct shard *s, uint64_t hash)
+{
+	if (unlikely(!s->table))
+		return;
+	for (uint64_t i = home(s, hash); s->table[i]; i = next_place(s, i))
+		if (s->table[i] >> 48 == (hash & 0xffff)) {
+			/* Head with hash and lease, and the line that ends with the key. */
+			__builtin_prefetch(entry_object(s->table[i]), 1);
+			__builtin_prefetch((const char *)entry_object(s->table[i]) + 64);
+			return;
+		}
+}
+
 /* ---- walking ---- */
 
 /* The lowest hash from @from to @last among the objects that may have their home at @h; false: none. */

@@ -52,8 +52,9 @@ int shard_insert(struct shard *s, struct object *o); /* not there yet; -ENOMEM *
 void shard_remove(struct shard *s, struct object *o);
 void shard_account(struct shard *s, const struct object *o, bool add); /* the sums, not the table */
 
-/* Without the lock: only a hint. */
+/* Hints for a look-up that comes soon: the line of the table (without the lock), then the object. */
 void shard_prefetch(const struct shard *s, uint64_t hash);
+void shard_prefetch_object(const struct shard *s, uint64_t hash);
 
 /*
  * Objects from hash @cursor on, in order, until @fn says false (@more becomes false, that object's hash is returned), @steps

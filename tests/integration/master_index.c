@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A master process, owners and clients: publish, find, replace, remove, and what happens when one of them is gone. */
+#include "mctest.h"
+
 #include "integration/master_rig.h"
 
 #pragma GCC diagnostic ignored "-Wsign-compare" /* plain numbers beside counters */

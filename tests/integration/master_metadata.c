@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* mooncake-metadata as a program: the HTTP contract, and what outlives a restart. */
+#include "mctest.h"
+
 #include "integration/master_rig.h"
 
 #pragma GCC diagnostic ignored "-Wsign-compare" /* plain numbers beside counters */

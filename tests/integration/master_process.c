@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "mctest.h"
+
 #include "integration/master_rig.h"
 
 #pragma GCC diagnostic ignored "-Wsign-compare" /* plain numbers beside counters */
