@@ -89,7 +89,7 @@ struct spool {
 	bool attached;
 	_Atomic bool gone; /* the owner ended: nothing new is started here */
 	struct pool_view view;
-	struct mux *owner; /* attached: the stream that carries grants and commits */
+	struct mux *owner; /* attached: the stream that carries grants and commits; NULL: a borrowed view */
 	struct loop_fd hup; /* watched by the housekeeping loop */
 	struct mc_store *store;
 
@@ -121,6 +121,9 @@ void pools_fini(struct mc_store *s);
 
 /* A pool of this very process, without the master having told: own reads need no message from the first moment on. */
 int pools_attach(struct mc_store *s, const char *unix_path, struct spool **out, uint64_t deadline_ns);
+
+/* The pool of an embedded store: the views' memory stays the lender's. */
+int pools_borrow(struct mc_store *s, const struct pool_view *v, const struct pool_ring *ring);
 
 int spool_segment(struct spool *p, uint64_t deadline_ns, struct mc_segment **out); /* the pool keeps it open */
 
@@ -202,6 +205,9 @@ struct store_ops { /* with a master, or embedded */
 };
 extern const struct store_ops cluster_ops, embedded_ops;
 
+int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns);
+void cluster_get_missing(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
+
 struct store_counters {
 	_Atomic uint64_t hits_node, hits_remote, misses, stale, puts, put_bytes, get_bytes, failed;
 };
@@ -250,6 +256,11 @@ struct mc_store {
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
 uint64_t store_put_id(struct mc_store *s);
 uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns); /* 0: the default time-out from now */
+
+/* embedded.c: the pool of a store without a master. */
+struct embedded;
+int embedded_open(struct mc_store *s, uint64_t pool_bytes);
+void embedded_close(struct mc_store *s);
 
 /* Every public call is between these. -ESHUTDOWN closing; -EPERM in a forked child. */
 int store_enter(struct mc_store *s);

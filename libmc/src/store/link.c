@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection that comes back: made by the first caller that needs it, forgotten when it breaks, retried with back-off. */
+#include "store/store.h"
+
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define RETRY_MIN_NS (50 * NSEC_PER_MSEC)
+#define RETRY_MAX_NS (1 * NSEC_PER_SEC)
+
+int link_init(struct link *l, const struct mc_store *s, const char *addr, enum proto_role role)
+{
+	*l = (struct link){ .store = s, .role = role };
+	if (strlen(addr) >= sizeof(l->addr))
+		return -EINVAL;
+	memcpy(l->addr, addr, strlen(addr) + 1);
+	pthread_mutex_init(&l->lock, NULL);
+	return 0;
+}
+
+void link_fini(struct link *l)
+{
+	if (l->cur) {
+		mux_close(l->cur->mux);
+		free(l->cur);
+	}
+	pthread_mutex_destroy(&l->lock);
+}
+
+void link_shutdown(struct link *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->closed = true;
+	if (l->cur)
+		shutdown(mux_fd(l->cur->mux), SHUT_RDWR);
+	pthread_mutex_unlock(&l->lock);
+}
+
+int hello(struct mux *m, const struct mc_store *s, enum proto_role role, const char *peer, uint64_t deadline_ns,
+	  struct msg_hello_reply *out)
+{
+	struct msg_hello h = {
+		.version_min = PROTO_VERSION_MIN,
+		.version_max = PROTO_VERSION,
+		.role = (uint8_t)role,
+		.name = { s->name, (uint16_t)strlen(s->name) },
+		.software = { MC_VERSION, sizeof(MC_VERSION) - 1 },
+	};
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf body = BUF_INIT;
+	struct mux_req r = { .type = MSG_HELLO };
+	int ret;
+
+	memcpy(h.id, s->id, sizeof(h.id));
+	memcpy(h.node, s->node, sizeof(h.node));
+	msg_hello_encode(&h, &body);
+	ret = body.err;
+	if (ret)
+		goto out;
+	r.body = body.data;
+	r.body_len = body.len;
+	ret = mux_call(m, &r, deadline_ns);
+	if (ret == -EPROTO)
+		log_err("%s speaks another protocol version than %d to %d; install the same release on both sides", peer,
+			PROTO_VERSION_MIN, PROTO_VERSION);
+	else if (ret)
+		log_warn_limited("%s does not answer the greeting: %s", peer, strerror(-ret));
+	if (!ret)
+		ret = msg_hello_reply_decode(r.reply.data, r.reply.len, &scratch, out);
+	out->software = (struct key){ NULL, 0 }; /* pointed into the reply */
+out:
+	scratch_fini(&scratch);
+	buf_fini(&body);
+	buf_fini(&r.reply);
+	return ret;
+}
+
+static int connect_once(struct link *l, uint64_t deadline_ns)
+{
+	struct link_conn *c;
+	struct net_addr addr;
+	int fd, ret;
+
+	ret = net_addr_parse(l->addr, 0, &addr);
+	if (ret)
+		return ret;
+	ret = net_connect(&addr, deadline_ns, &fd);
+	if (ret)
+		return ret;
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		close(fd);
+		return -ENOMEM;
+	}
+	atomic_init(&c->refs, 1);
+	ret = mux_open(fd, &c->mux);
+	if (ret) {
+		free(c);
+		close(fd);
+		return ret;
+	}
+	ret = hello(c->mux, l->store, l->role, l->addr, deadline_ns, &c->hello);
+	if (ret) {
+		mux_close(c->mux);
+		free(c);
+		return ret;
+	}
+	l->cur = c;
+	return 0;
+}
+
+static void conn_unref(struct link_conn *c)
+{
+	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	mux_close(c->mux);
+	free(c);
+}
+
+int link_get(struct link *l, uint64_t deadline_ns, struct link_conn **out)
+{
+	uint64_t now, wait;
+	int ret = 0;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->cur && mux_broken(l->cur->mux)) {
+		conn_unref(l->cur);
+		l->cur = NULL;
+	}
+	if (l->closed) {
+		ret = -ESHUTDOWN;
+	} else if (!l->cur) {
+		now = clock_now_ns();
+		if (l->retry_ns > now) {
+			ret = -ECONNREFUSED;
+			goto out;
+		}
+		ret = connect_once(l, deadline_ns);
+		if (ret) {
+			wait = RETRY_MIN_NS << MIN(l->failures, 5u);
+			l->failures++;
+			l->retry_ns = clock_now_ns() + MIN(wait, RETRY_MAX_NS);
+			err_note("cannot reach %s: %s", l->addr, strerror(-ret));
+		} else {
+			l->failures = 0;
+		}
+	}
+out:
+	if (!ret) {
+		atomic_fetch_add_explicit(&l->cur->refs, 1, memory_order_relaxed);
+		*out = l->cur;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return ret;
+}
+
+void link_put(struct link *l, struct link_conn *c)
+{
+	if (mux_broken(c->mux)) {
+		pthread_mutex_lock(&l->lock);
+		if (l->cur == c) {
+			l->cur = NULL;
+			conn_unref(c);
+		}
+		pthread_mutex_unlock(&l->lock);
+	}
+	conn_unref(c);
+}
+
+int link_call(struct link *l, uint16_t type, const struct buf *body, uint64_t deadline_ns, struct buf *reply)
+{
+	struct mux_req r = { .type = type, .body = body ? body->data : NULL, .body_len = body ? body->len : 0 };
+	struct link_conn *c;
+	int ret;
+
+	if (body && body->err)
+		return body->err;
+	/* A server that restarted shows only when the old stream breaks: once more on a new one. */
+	for (int tries = 0; tries < 2; tries++) {
+		ret = link_get(l, deadline_ns, &c);
+		if (ret)
+			return ret;
+		ret = mux_call(c->mux, &r, deadline_ns);
+		link_put(l, c);
+		if (ret != -ECONNRESET)
+			break;
+		buf_fini(&r.reply);
+	}
+	if (ret) {
+		buf_fini(&r.reply);
+		return ret;
+	}
+	*reply = r.reply;
+	return 0;
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Existence, sizes, removal, listing: what needs no payload. The cluster's half; embedded.c has the other. */
+#include "store/store.h"
+
+#include "base/log.h"
+
+/* ---- existence ------------------------------------------------------------------------------------------------------ */
+
+static bool exists_here(const struct pool_set *set, const struct key *key, struct mc_query *q)
+{
+	struct found f;
+
+	for (unsigned i = 0; i < set->nr; i++) {
+		struct spool *p = set->pool[i];
+
+		if (!p->attached || atomic_load_explicit(&p->gone, memory_order_relaxed) ||
+		    view_lookup(&p->view, key->data, key->len, &f))
+			continue;
+		view_touch(&p->view, &f);
+		q->result = 1;
+		q->bytes = f.size;
+		q->replicas = 1;
+		return true;
+	}
+	return false;
+}
+
+static int ask_exists(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, uint64_t deadline_ns)
+{
+	struct msg_keys m = { .touch = true, .nr = nr, .keys = (struct key *)keys };
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf body = BUF_INIT, reply = BUF_INIT;
+	struct msg_existing ans;
+	int ret;
+
+	msg_keys_encode(&m, &body);
+	ret = link_call(&s->master, MSG_EXISTS, &body, deadline_ns, &reply);
+	if (!ret)
+		ret = msg_existing_decode(reply.data, reply.len, &scratch, &ans);
+	if (!ret && ans.nr != nr)
+		ret = -EBADMSG;
+	for (unsigned i = 0; i < nr; i++)
+		q[i]->result = ret ? ret : ans.found[i];
+	if (!ret)
+		pools_view_seen(s, ans.view);
+	scratch_fini(&scratch);
+	buf_fini(&reply);
+	buf_fini(&body);
+	return ret;
+}
+
+static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, uint64_t deadline_ns)
+{
+	struct msg_keys m = { .touch = true, .nr = nr, .keys = (struct key *)keys };
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf body = BUF_INIT, reply = BUF_INIT;
+	struct msg_located ans;
+	int ret;
+
+	msg_keys_encode(&m, &body);
+	ret = link_call(&s->master, MSG_LOCATE, &body, deadline_ns, &reply);
+	if (!ret)
+		ret = msg_located_decode(reply.data, reply.len, &scratch, &ans);
+	if (!ret && ans.nr != nr)
+		ret = -EBADMSG;
+	for (unsigned i = 0; i < nr; i++) {
+		if (ret) {
+			q[i]->result = ret;
+			continue;
+		}
+		q[i]->result = ans.items[i].status == -ENOENT ? 0 : ans.items[i].status ? ans.items[i].status : 1;
+		q[i]->bytes = ans.items[i].size;
+		q[i]->replicas = ans.items[i].nr_replicas;
+	}
+	if (!ret)
+		pools_view_seen(s, ans.view);
+	scratch_fini(&scratch);
+	buf_fini(&reply);
+	buf_fini(&body);
+	return ret;
+}
+
+static int cluster_query(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool stat,
+			 uint64_t deadline_ns)
+{
+	return stat ? ask_stat(s, q, keys, nr, deadline_ns) : ask_exists(s, q, keys, nr, deadline_ns);
+}
+
+static const struct mc_key *query_key(const void *items, unsigned i)
+{
+	return &((const struct mc_query *)items)[i].key;
+}
+
+/* Answers from this node's directories where they can; @ask gets the rest, packed. Return: how many are left. */
+static unsigned query_here(struct mc_store *s, struct mc_query *items, const struct keys *keys, unsigned nr,
+			   struct mc_query **ask, struct key *left)
+{
+	struct pool_set *set = pools_get(s);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (!keys->key[i].len) {
+			items[i].result = -EINVAL;
+		} else if (!exists_here(set, &keys->key[i], &items[i])) {
+			ask[n] = &items[i];
+			left[n++] = keys->key[i];
+		}
+	}
+	pools_put(set);
+	return n;
+}
+
+/* What this node holds is answered from its directory, and counts as one replica. */
+static int query(struct mc_store *s, struct mc_query *items, unsigned nr, bool stat, uint64_t deadline_ns)
+{
+	struct mc_query *small_ask[8], **ask = small_ask;
+	struct key small_left[8], *left = small_left;
+	struct keys keys;
+	unsigned n;
+	int ret, found = 0;
+
+	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
+	if (ret)
+		goto out;
+	ret = keys_make(s, items, nr, query_key, &keys);
+	if (ret)
+		goto out_leave;
+	if (nr > ARRAY_SIZE(small_ask)) {
+		ask = calloc(nr, sizeof(*ask));
+		left = calloc(nr, sizeof(*left));
+	}
+	if (!ask || !left) {
+		ret = -ENOMEM;
+		goto out_free;
+	}
+	n = query_here(s, items, &keys, nr, ask, left);
+	if (n)
+		s->ops->query(s, ask, left, n, stat, store_deadline(s, deadline_ns));
+	for (unsigned i = 0; i < nr; i++)
+		found += items[i].result == 1;
+out_free:
+	if (ask != small_ask) {
+		free(ask);
+		free(left);
+	}
+	keys_free(&keys);
+out_leave:
+	store_leave(s);
+out:
+	for (unsigned i = 0; i < nr && ret; i++)
+		items[i].result = ret;
+	return ret ? ret : found;
+}
+
+int mc_store_exists(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns)
+{
+	return query(s, items, nr, false, deadline_ns);
+}
+
+int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns)
+{
+	return query(s, items, nr, true, deadline_ns);
+}
+
+/* ---- removal -------------------------------------------------------------------------------------------------------- */
+
+static int cluster_remove(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
+			  uint64_t deadline_ns)
+{
+	struct msg_keys m = { .force = flags & MC_REMOVE_FORCE, .nr = nr, .keys = (struct key *)keys };
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf body = BUF_INIT, reply = BUF_INIT;
+	struct msg_statuses ans;
+	int ret, ok = 0;
+
+	msg_keys_encode(&m, &body);
+	ret = link_call(&s->master, MSG_REMOVE, &body, deadline_ns, &reply);
+	if (!ret)
+		ret = msg_statuses_decode(reply.data, reply.len, &scratch, &ans);
+	if (!ret && ans.nr != nr)
+		ret = -EBADMSG;
+	for (unsigned i = 0; i < nr; i++) {
+		items[i].result = ret ? ret : ans.status[i];
+		ok += !items[i].result;
+		if (s->cache)
+			cache_drop(s->cache, &keys[i]);
+	}
+	scratch_fini(&scratch);
+	buf_fini(&reply);
+	buf_fini(&body);
+	return ok;
+}
+
+static const struct mc_key *remove_key(const void *items, unsigned i)
+{
+	return &((const struct mc_remove *)items)[i].key;
+}
+
+int mc_store_remove(struct mc_store *s, struct mc_remove *items, unsigned nr, uint32_t flags, uint64_t deadline_ns)
+{
+	struct keys keys;
+	int ret, ok = 0;
+
+	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
+	if (ret)
+		goto out;
+	ret = keys_make(s, items, nr, remove_key, &keys);
+	if (ret)
+		goto out_leave;
+	/* One bad key spoils a message: then good ones go one by one. */
+	for (unsigned i = 0; i < nr && !ret; i++)
+		ret = keys.key[i].len ? 0 : 1;
+	if (!ret && nr)
+		ok = s->ops->remove(s, items, keys.key, nr, flags, store_deadline(s, deadline_ns));
+	for (unsigned i = 0; i < nr && ret; i++) {
+		if (keys.key[i].len)
+			ok += s->ops->remove(s, &items[i], &keys.key[i], 1, flags, store_deadline(s, deadline_ns));
+		else
+			items[i].result = -EINVAL;
+	}
+	ret = 0;
+	keys_free(&keys);
+out_leave:
+	store_leave(s);
+out:
+	for (unsigned i = 0; i < nr && ret; i++)
+		items[i].result = ret;
+	return ok;
+}
+
+static int make_match(struct mc_store *s, struct msg_match *m, const char *regex)
+{
+	size_t len = regex ? strlen(regex) : 0;
+
+	if (len > KEY_MAX)
+		return -EINVAL;
+	m->tenant = (struct key){ s->tenant, (uint16_t)strlen(s->tenant) };
+	m->pattern = (struct key){ regex, (uint16_t)len };
+	return 0;
+}
+
+static int64_t cluster_remove_matching(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns)
+{
+	struct msg_match m = { .force = flags & MC_REMOVE_FORCE };
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf body = BUF_INIT, reply = BUF_INIT;
+	struct msg_count ans;
+	int ret = make_match(s, &m, regex);
+
+	if (ret)
+		return ret;
+	msg_match_encode(&m, &body);
+	ret = link_call(&s->master, MSG_REMOVE_MATCH, &body, deadline_ns, &reply);
+	if (!ret)
+		ret = msg_count_decode(reply.data, reply.len, &scratch, &ans);
+	scratch_fini(&scratch);
+	buf_fini(&reply);
+	buf_fini(&body);
+	return ret ? ret : (int64_t)ans.count;
+}
+
+int64_t mc_store_remove_matching(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns)
+{
+	int64_t ret = store_enter(s);
+
+	if (ret)
+		return ret;
+	ret = s->ops->remove_matching(s, regex, flags, store_deadline(s, deadline_ns));
+	store_leave(s);
+	return ret;
+}
+
+/* ---- listing -------------------------------------------------------------------------------------------------------- */
+
+#define LIST_STEP 1024
+
+static int64_t cluster_list(struct mc_store *s, const char *regex, int (*fn)(void *, const struct mc_list_item *), void *arg,
+			    uint64_t deadline_ns)
+{
+	struct msg_match m = { .max = LIST_STEP };
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf body = BUF_INIT, reply = BUF_INIT;
+	struct msg_list_reply ans;
+	struct key tenant, key;
+	int64_t count = 0;
+	int ret = make_match(s, &m, regex), stop = 0;
+
+	while (!ret && !stop) {
+		buf_reset(&body);
+		msg_match_encode(&m, &body);
+		ret = link_call(&s->master, MSG_LIST, &body, deadline_ns, &reply);
+		if (!ret)
+			ret = msg_list_reply_decode(reply.data, reply.len, &scratch, &ans);
+		for (uint32_t i = 0; !ret && !stop && i < ans.nr; i++) {
+			struct mc_list_item it = { .bytes = ans.items[i].size, .replicas = ans.items[i].nr_replicas };
+
+			ret = key_split(&ans.items[i].key, &tenant, &key);
+			it.key = (struct mc_key){ key.data, key.len };
+			if (!ret) {
+				count++;
+				stop = fn(arg, &it);
+			}
+		}
+		stop |= !ret && !ans.cursor;
+		m.cursor = ret ? 0 : ans.cursor;
+		scratch_reset(&scratch);
+		buf_fini(&reply);
+	}
+	scratch_fini(&scratch);
+	buf_fini(&body);
+	return ret ? ret : count;
+}
+
+int64_t mc_store_list(struct mc_store *s, const char *regex, int (*fn)(void *arg, const struct mc_list_item *item), void *arg,
+		      uint64_t deadline_ns)
+{
+	int64_t ret = store_enter(s);
+
+	if (ret)
+		return ret;
+	ret = s->ops->list(s, regex, fn, arg, store_deadline(s, deadline_ns));
+	store_leave(s);
+	return ret;
+}
+
+/* ---- health and status ---------------------------------------------------------------------------------------------- */
+
+static int cluster_status(struct mc_store *s, struct buf *json, uint64_t deadline_ns)
+{
+	return link_call(&s->master, MSG_STATUS, NULL, deadline_ns, json);
+}
+
+static int cluster_health(struct mc_store *s, uint64_t deadline_ns)
+{
+	struct buf reply = BUF_INIT;
+	int ret = link_call(&s->master, MSG_POOLS, NULL, deadline_ns, &reply);
+
+	buf_fini(&reply);
+	return ret;
+}
+
+int mc_store_health(struct mc_store *s)
+{
+	int ret = store_enter(s);
+
+	if (ret)
+		return ret;
+	ret = s->ops->health(s, MIN(store_deadline(s, 0), deadline_after_ms(2000)));
+	store_leave(s);
+	return ret;
+}
+
+char *mc_store_status_json(struct mc_store *s, uint64_t deadline_ns, int *err)
+{
+	struct buf json = BUF_INIT;
+	char *text = NULL;
+	int ret = store_enter(s);
+
+	if (!ret) {
+		ret = s->ops->status(s, &json, store_deadline(s, deadline_ns));
+		store_leave(s);
+	}
+	if (!ret) {
+		text = strndup((const char *)json.data, json.len);
+		ret = text ? 0 : -ENOMEM;
+	}
+	buf_fini(&json);
+	if (err)
+		*err = ret;
+	return text;
+}
+
+const struct store_ops cluster_ops = {
+	.put = cluster_put,
+	.get_missing = cluster_get_missing,
+	.query = cluster_query,
+	.remove = cluster_remove,
+	.remove_matching = cluster_remove_matching,
+	.list = cluster_list,
+	.status = cluster_status,
+	.health = cluster_health,
+};

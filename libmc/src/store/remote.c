@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading from other nodes, one-sided: for every extent the header, the payload and the header again, in that order, in one
+ * request. What arrives is the object only if both headers carry the promised generation; over a network its CRC must
+ * agree as well.
+ */
+#include "store/store.h"
+
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+
+struct piece { /* one extent of one object */
+	struct get_item *it;
+	uint64_t addr;	       /* of its header, in the owner */
+	uint64_t off;	       /* of its payload in the object */
+	struct extent_hdr head, tail;
+	struct mc_vec *vec;
+	unsigned nr_vec, max_vec;
+};
+
+/* Object bytes [from, from+len) are at which of the caller's bytes? Adds vectors for those that are wanted. */
+static int add_vec(struct piece *p, void *local, uint64_t remote, uint64_t len)
+{
+	struct mc_vec *more;
+	unsigned max;
+
+	if (p->nr_vec == p->max_vec) {
+		max = p->max_vec ? 2 * p->max_vec : 4;
+		more = realloc(p->vec, max * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		p->vec = more;
+		p->max_vec = max;
+	}
+	p->vec[p->nr_vec++] = (struct mc_vec){ local, remote, len };
+	return 0;
+}
+
+static int add_payload(struct piece *p, uint64_t len)
+{
+	const struct get_item *it = p->it;
+	uint64_t base = p->addr + sizeof(struct extent_hdr), pos = 0, lo, hi;
+	int ret = 0;
+
+	for (unsigned i = 0; it->slices && i < it->nr_slices && !ret; i++) {
+		const struct mc_slice *sl = &it->slices[i];
+
+		if (!range_inside(sl->src_off, sl->len, it->size))
+			continue;
+		lo = MAX(sl->src_off, p->off);
+		hi = MIN(sl->src_off + sl->len, p->off + len);
+		if (lo < hi)
+			ret = add_vec(p, (char *)sl->dst + (lo - sl->src_off), base + (lo - p->off), hi - lo);
+	}
+	for (unsigned i = 0; !it->slices && i < it->nr_iov && !ret && pos < p->off + len; i++) {
+		lo = MAX(pos, p->off);
+		hi = MIN(pos + it->iov[i].len, p->off + len);
+		if (lo < hi)
+			ret = add_vec(p, (char *)it->iov[i].addr + (lo - pos), base + (lo - p->off), hi - lo);
+		pos += it->iov[i].len;
+	}
+	return ret;
+}
+
+static int plan(struct piece *p, uint64_t payload)
+{
+	int ret = add_vec(p, &p->head, p->addr, sizeof(p->head));
+
+	if (!ret)
+		ret = add_payload(p, payload);
+	if (!ret)
+		ret = add_vec(p, &p->tail, p->addr, sizeof(p->tail));
+	return ret;
+}
+
+static bool held(const struct piece *p)
+{
+	uint64_t gen = p->it->loc.gen;
+
+	return atomic_load_explicit(&p->head.gen, memory_order_relaxed) == gen &&
+	       atomic_load_explicit(&p->tail.gen, memory_order_relaxed) == gen;
+}
+
+/* Only whole objects have a CRC to compare with. Piece by piece, because each extent has its own. */
+static bool crc_holds(const struct piece *p)
+{
+	uint32_t crc = 0;
+
+	if (p->it->slices || !(p->it->flags & OBJ_CRC))
+		return true;
+	for (unsigned i = 1; i + 1 < p->nr_vec; i++)
+		crc = crc32c(crc, p->vec[i].local, p->vec[i].len);
+	return crc == p->head.crc;
+}
+
+static int verdict(const struct piece *p, int error, uint64_t payload)
+{
+	if (error)
+		return error;
+	if (!held(p))
+		return -ESTALE;
+	if (p->head.len != payload || p->head.obj_len != p->it->size)
+		return -EBADMSG;
+	if (!crc_holds(p)) {
+		log_err_limited("object in pool %s fails its checksum: bytes changed in memory or on the way", p->it->pool->segment);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+static int remote_addr(const struct get_item *it, uint64_t place, uint64_t *addr)
+{
+	const struct spool *p = it->pool;
+	uint16_t r = place_region(place);
+
+	if (r >= p->nr_regions || !range_inside(place_off(place), sizeof(struct extent_hdr), p->region[r].len))
+		return -EBADMSG;
+	*addr = p->region[r].addr + place_off(place);
+	return 0;
+}
+
+static struct mc_request request_of(const struct mc_store *s, struct piece *p, struct mc_segment *seg)
+{
+	return (struct mc_request){ .op = MC_READ,
+				    .segment = seg,
+				    .vec = p->vec,
+				    .nr_vec = p->nr_vec,
+				    .transport = s->transports[0] && !strchr(s->transports, ',') ? s->transports : NULL };
+}
+
+static void settle_slices(struct get_item *it)
+{
+	for (unsigned i = 0; i < it->nr_slices; i++) {
+		struct mc_slice *sl = &it->slices[i];
+
+		sl->result = range_inside(sl->src_off, sl->len, it->size) ? (int64_t)sl->len : -ERANGE;
+	}
+}
+
+/*
+ * An object in several extents: each header says where the next one is, so they are fetched in turn. Rare: only when the
+ * pool is so full that no long run was left.
+ */
+static int read_chain(struct mc_store *s, struct get_item *it, struct mc_segment *seg, struct mc_engine *eng, uint64_t deadline_ns)
+{
+	uint64_t place = place_pack(it->loc.region, it->loc.off), off = 0, len;
+	int ret = 0;
+
+	for (unsigned n = 0; place && n < EXTENTS_MAX && !ret; n++) {
+		struct piece p = { .it = it, .off = off };
+		struct mc_request req;
+
+		ret = remote_addr(it, place, &p.addr);
+		if (ret)
+			break;
+		ret = add_vec(&p, &p.head, p.addr, sizeof(p.head));
+		req = request_of(s, &p, seg);
+		if (!ret)
+			ret = mc_transfer(eng, &req, 1, deadline_ns);
+		len = p.head.len;
+		if (!ret && atomic_load_explicit(&p.head.gen, memory_order_relaxed) != it->loc.gen)
+			ret = -ESTALE;
+		if (!ret && (!len || !range_inside(off, len, it->size)))
+			ret = -EBADMSG;
+		p.nr_vec = 0;
+		if (!ret)
+			ret = plan(&p, len);
+		req = request_of(s, &p, seg);
+		if (!ret)
+			ret = verdict(&p, mc_transfer(eng, &req, 1, deadline_ns), len);
+		place = p.head.next;
+		off += len;
+		free(p.vec);
+	}
+	return ret ? ret : off == it->size ? 0 : -EBADMSG;
+}
+
+static int start_one(struct mc_store *s, struct piece *p, uint64_t deadline_ns, struct mc_request *req)
+{
+	struct mc_segment *seg;
+	int ret;
+
+	p->off = 0;
+	ret = remote_addr(p->it, place_pack(p->it->loc.region, p->it->loc.off), &p->addr);
+	if (!ret)
+		ret = spool_segment(p->it->pool, deadline_ns, &seg);
+	if (ret)
+		return ret;
+	if (p->it->loc.nr_extents > 1) {
+		struct mc_engine *eng;
+
+		ret = store_engine(s, &eng);
+		if (!ret)
+			ret = read_chain(s, p->it, seg, eng, deadline_ns);
+		if (!ret)
+			ret = 1; /* done already */
+		return ret;
+	}
+	ret = plan(p, p->it->size);
+	*req = request_of(s, p, seg);
+	return ret;
+}
+
+void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	struct piece *piece = calloc(nr, sizeof(*piece));
+	struct mc_request *req = calloc(nr, sizeof(*req));
+	struct piece **sent = calloc(nr, sizeof(*sent));
+	struct mc_batch *batch = NULL;
+	struct mc_engine *eng;
+	unsigned n = 0;
+	int ret;
+
+	ret = piece && req && sent ? store_engine(s, &eng) : -ENOMEM;
+	if (!ret)
+		ret = mc_batch_open(eng, nr, NULL, NULL, &batch);
+	for (unsigned i = 0; i < nr; i++) {
+		int one = ret;
+
+		it[i]->result = ret;
+		if (ret)
+			continue;
+		piece[i].it = it[i];
+		one = start_one(s, &piece[i], deadline_ns, &req[n]);
+		if (!one)
+			sent[n++] = &piece[i];
+		it[i]->result = one > 0 ? (int64_t)it[i]->size : one;
+	}
+	if (n) {
+		ret = mc_batch_submit(batch, req, n, deadline_ns);
+		if (!ret)
+			mc_batch_wait(batch, deadline_ns);
+		mc_batch_cancel(batch);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct mc_status st = { .error = ret };
+
+		if (!ret)
+			mc_batch_status(batch, i, &st);
+		st.error = verdict(sent[i], st.error == -ECANCELED ? -ETIMEDOUT : st.error, sent[i]->it->size);
+		sent[i]->it->result = st.error ? st.error : (int64_t)sent[i]->it->size;
+	}
+	for (unsigned i = 0; i < nr; i++) {
+		if (it[i]->result >= 0 && it[i]->slices)
+			settle_slices(it[i]);
+		if (piece)
+			free(piece[i].vec);
+	}
+	mc_batch_close(batch);
+	free(sent);
+	free(req);
+	free(piece);
+}

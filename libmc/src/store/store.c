@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening and closing a store, and the door every call goes through. */
+#include "store/store.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fork.h"
+#include "base/hash.h"
+#include "base/log.h"
+
+#define MASTER_DEFAULT "127.0.0.1:50051"
+#define NAME_PORT_MIN 12300 /* where clients without a pool take the port of their name from, as callers expect */
+#define NAME_PORT_MAX 14300
+#define CACHE_ENTRIES 65536
+
+uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns)
+{
+	return deadline_ns ? deadline_ns : deadline_after_ns(s->timeout_ns);
+}
+
+uint64_t store_put_id(struct mc_store *s)
+{
+	uint64_t n = atomic_fetch_add_explicit(&s->next_put, 1, memory_order_relaxed) + 1;
+	uint64_t id = (s->put_salt ^ n * 0x9e3779b97f4a7c15ULL);
+
+	return id ? id : 1;
+}
+
+int store_enter(struct mc_store *s)
+{
+	if (unlikely(s->fork_gen != fork_generation())) {
+		log_err_limited("a store cannot be used in a forked child; open one there after the fork");
+		return -EPERM;
+	}
+	atomic_fetch_add(&s->users, 1);
+	if (unlikely(atomic_load(&s->closing))) {
+		atomic_fetch_sub(&s->users, 1);
+		return -ESHUTDOWN;
+	}
+	return 0;
+}
+
+void store_leave(struct mc_store *s)
+{
+	atomic_fetch_sub_explicit(&s->users, 1, memory_order_release);
+}
+
+/* ---- engine --------------------------------------------------------------------------------------------------------- */
+
+static int open_engine(struct mc_store *s, const char *name, uint32_t flags, uint64_t deadline_ns)
+{
+	struct mc_engine_opts o = {
+		.size = sizeof(o),
+		.local_name = name,
+		.metadata = s->metadata[0] ? s->metadata : NULL,
+		.protocol = s->protocol[0] ? s->protocol : NULL,
+		.devices = s->devices[0] ? s->devices : NULL,
+		.flags = flags,
+		.deadline_ns = deadline_ns,
+	};
+	int ret = mc_engine_open(&o, &s->engine);
+
+	s->engine_ours = !ret;
+	return ret;
+}
+
+int store_engine(struct mc_store *s, struct mc_engine **out)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&s->engine_lock);
+	if (!s->engine)
+		ret = open_engine(s, s->name, MC_ENGINE_CLIENT, 0);
+	*out = s->engine;
+	pthread_mutex_unlock(&s->engine_lock);
+	return ret;
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------------- */
+
+static int copy_opt(char *to, size_t size, const char *from, const char *deflt, const char *what)
+{
+	if (!from || !*from)
+		from = deflt;
+	if (strlen(from) >= size) {
+		log_err("%s is longer than %zu characters", what, size - 1);
+		return -EINVAL;
+	}
+	memcpy(to, from, strlen(from) + 1);
+	return 0;
+}
+
+static bool lists(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (!*list)
+		return true;
+	for (const char *p = list; (p = strstr(p, word)); p += n)
+		if ((p == list || p[-1] == ',') && (!p[n] || p[n] == ','))
+			return true;
+	return false;
+}
+
+static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
+{
+	uint16_t port;
+	int ret;
+
+	ret = copy_opt(s->name, sizeof(s->name), o->local_name, "127.0.0.1", "local_name");
+	if (!ret)
+		ret = net_split_host_port(s->name, s->host, sizeof(s->host), &port);
+	if (!ret)
+		ret = copy_opt(s->tenant, sizeof(s->tenant), o->tenant, "", "tenant");
+	if (!ret && !strcmp(s->tenant, "default"))
+		s->tenant[0] = 0;
+	if (!ret)
+		ret = copy_opt(s->metadata, sizeof(s->metadata), o->metadata, "", "metadata");
+	if (!ret)
+		ret = copy_opt(s->protocol, sizeof(s->protocol), o->protocol, "", "protocol");
+	if (!ret)
+		ret = copy_opt(s->devices, sizeof(s->devices), o->devices, "", "devices");
+	if (!ret)
+		ret = copy_opt(s->transports, sizeof(s->transports), o->transports, "", "transports");
+	s->map_ok = lists(s->transports, "local");
+	s->remote_ok = !*s->transports || lists(s->transports, "tcp");
+	s->timeout_ns = o->timeout_ns ? o->timeout_ns : STORE_TIMEOUT_NS;
+	return ret;
+}
+
+/* A name nobody else on this host has: a port bound for as long as the store lives, listened on by nobody. */
+static int reserve_name(struct mc_store *s)
+{
+	uint16_t port, r;
+	int fd;
+
+	if (net_split_host_port(s->name, s->host, sizeof(s->host), &port) || port)
+		return 0;
+	random_bytes(&r, sizeof(r));
+	for (unsigned i = 0; i <= NAME_PORT_MAX - NAME_PORT_MIN; i++) {
+		struct sockaddr_in a = { .sin_family = AF_INET };
+
+		port = (uint16_t)(NAME_PORT_MIN + (r + i) % (NAME_PORT_MAX - NAME_PORT_MIN + 1));
+		a.sin_port = htons(port);
+		a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			return -errno;
+		if (!bind(fd, (struct sockaddr *)&a, sizeof(a))) {
+			s->name_fd = fd;
+			snprintf(s->name, sizeof(s->name), strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host, port);
+			return 0;
+		}
+		close(fd);
+	}
+	log_err("no free port from %d to %d for the name of this client", NAME_PORT_MIN, NAME_PORT_MAX);
+	return -EADDRINUSE;
+}
+
+/* Contributes a pool: an engine that peers can reach, and an owner on a thread of its own. */
+static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t deadline_ns)
+{
+	char listen[NET_ADDR_TEXT];
+	struct owner_opts oo = {
+		.pool_opts = { .name = "mooncake-pool", .bytes = o->pool_bytes },
+		.master = s->master.addr,
+		.listen = listen,
+	};
+	const struct pool_view *v;
+	struct mc_range ranges[POOL_REGIONS_MAX];
+	struct spool *p;
+	int ret;
+
+	if (!s->engine) {
+		ret = open_engine(s, o->local_name && *o->local_name ? o->local_name : "127.0.0.1", 0, deadline_ns);
+		if (ret)
+			return ret;
+	}
+	snprintf(s->name, sizeof(s->name), "%s", mc_engine_name(s->engine));
+	snprintf(listen, sizeof(listen), strchr(s->host, ':') ? "[%s]:0" : "%s:0", s->host);
+	oo.segment = s->name;
+	ret = owner_open(&oo, &s->owner);
+	if (ret)
+		return ret;
+	v = owner_view(s->owner);
+	for (uint32_t i = 0; i < v->nr_regions; i++)
+		ranges[i] = (struct mc_range){ v->region[i].base, v->region[i].size };
+	ret = mc_region_add_many(s->engine, ranges, v->nr_regions, NULL);
+	if (ret)
+		return ret;
+	ret = owner_joined(s->owner, deadline_ns);
+	if (ret)
+		return ret;
+	return s->map_ok ? pools_attach(s, owner_unix_path(s->owner), &p, deadline_ns) : 0;
+}
+
+static int open_cluster(struct mc_store *s, const struct mc_store_opts *o, uint64_t deadline_ns)
+{
+	struct link_conn *c;
+	int ret;
+
+	ret = cache_open(CACHE_ENTRIES, &s->cache);
+	if (ret)
+		return ret;
+	ret = loop_open(&s->loop);
+	if (!ret)
+		ret = loop_start(s->loop, "mc-store");
+	if (ret)
+		return ret;
+	ret = link_get(&s->master, deadline_ns, &c);
+	if (ret) {
+		log_err("no master at %s: %s; start mooncake-master there or name another address", s->master.addr, strerror(-ret));
+		return ret;
+	}
+	link_put(&s->master, c);
+	ret = o->pool_bytes ? open_pool(s, o, deadline_ns) : reserve_name(s);
+	if (!ret)
+		ret = pools_refresh(s, true, deadline_ns);
+	return ret;
+}
+
+static void init_locks(struct mc_store *s)
+{
+	pthread_mutex_init(&s->engine_lock, NULL);
+	pthread_mutex_init(&s->refresh_lock, NULL);
+	pthread_spin_init(&s->set_lock, PTHREAD_PROCESS_PRIVATE);
+	pthread_rwlock_init(&s->buffers_lock, NULL);
+}
+
+static void destroy(struct mc_store *s, uint64_t deadline_ns)
+{
+	if (s->set)
+		for (unsigned i = 0; i < s->set->nr; i++)
+			if (s->set->pool[i]->owner && !atomic_load(&s->set->pool[i]->gone))
+				grant_release(s->set->pool[i]);
+	pools_fini(s);
+	owner_close(s->owner, deadline_ns);
+	embedded_close(s);
+	if (s->engine_ours)
+		mc_engine_close(s->engine);
+	link_fini(&s->master);
+	loop_close(s->loop);
+	cache_close(s->cache);
+	range_set_fini(&s->buffers);
+	free(s->buffer_list);
+	if (s->name_fd >= 0)
+		close(s->name_fd);
+	pthread_rwlock_destroy(&s->buffers_lock);
+	pthread_spin_destroy(&s->set_lock);
+	pthread_mutex_destroy(&s->refresh_lock);
+	pthread_mutex_destroy(&s->engine_lock);
+	free(s);
+}
+
+/* A caller built against a newer header may know options that this library does not: unless they are zero, say so. */
+static int check_size(const struct mc_store_opts *opts, struct mc_store_opts *o)
+{
+	const uint8_t *tail = (const uint8_t *)opts + sizeof(*o);
+
+	if (opts->size < offsetof(struct mc_store_opts, metadata))
+		return -EINVAL;
+	for (size_t i = sizeof(*o); i < opts->size; i++)
+		if (*tail++)
+			return -E2BIG;
+	memset(o, 0, sizeof(*o));
+	memcpy(o, opts, MIN(opts->size, sizeof(*o)));
+	return 0;
+}
+
+int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
+{
+	const char *master;
+	struct mc_store_opts o;
+	struct pool_set *none;
+	uint64_t deadline_ns;
+	struct mc_store *s;
+	int ret;
+
+	ret = check_size(opts, &o);
+	if (ret)
+		return ret;
+	s = calloc(1, sizeof(*s));
+	none = calloc(1, sizeof(*none));
+	if (!s || !none) {
+		free(none);
+		free(s);
+		return -ENOMEM;
+	}
+	atomic_init(&none->refs, 1);
+	s->set = none;
+	s->name_fd = -1;
+	s->fork_gen = fork_watch();
+	s->engine = o.engine;
+	init_locks(s);
+	random_bytes(s->id, sizeof(s->id));
+	random_bytes(&s->put_salt, sizeof(s->put_salt));
+	node_id(s->node);
+	master = o.master && *o.master ? o.master : MASTER_DEFAULT;
+	s->ops = strcmp(master, "embedded") ? &cluster_ops : &embedded_ops;
+
+	ret = link_init(&s->master, s, master, ROLE_CLIENT);
+	if (!ret)
+		ret = take_opts(s, &o);
+	deadline_ns = store_deadline(s, o.deadline_ns);
+	if (!ret && s->ops == &embedded_ops) {
+		ret = reserve_name(s);
+		if (!ret)
+			ret = embedded_open(s, o.pool_bytes);
+	} else if (!ret) {
+		ret = open_cluster(s, &o, deadline_ns);
+	}
+	if (ret) {
+		destroy(s, deadline_after_ms(1000));
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+void mc_store_close(struct mc_store *s)
+{
+	struct pool_set *set;
+
+	if (!s || s->fork_gen != fork_generation())
+		return; /* a child has neither the threads nor the right to end its parent's streams */
+	atomic_store(&s->closing, true);
+	/* Calls in other threads wait on streams: end those, and each call returns at once. */
+	if (atomic_load(&s->users)) {
+		link_shutdown(&s->master);
+		set = pools_get(s);
+		for (unsigned i = 0; i < set->nr; i++)
+			if (!set->pool[i]->attached)
+				link_shutdown(&set->pool[i]->remote);
+		pools_put(set);
+	}
+	while (atomic_load_explicit(&s->users, memory_order_acquire))
+		usleep(100);
+	destroy(s, deadline_after_ms(2000));
+}
+
+const char *mc_store_name(const struct mc_store *s)
+{
+	return s->name;
+}
