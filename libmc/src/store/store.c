@@ -319,22 +319,27 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 	return 0;
 }
 
-void mc_store_close(struct mc_store *s)
+void mc_store_shutdown(struct mc_store *s)
 {
 	struct pool_set *set;
 
+	if (s->fork_gen != fork_generation() || atomic_exchange(&s->closing, true))
+		return;
+	/* Calls wait on streams: end those, and each call returns. */
+	link_shutdown(&s->master);
+	set = pools_get(s);
+	for (unsigned i = 0; i < set->nr; i++)
+		if (!set->pool[i]->attached)
+			link_shutdown(&set->pool[i]->remote);
+	pools_put(set);
+}
+
+void mc_store_close(struct mc_store *s)
+{
+	/* A child has neither the threads nor the right to end its parent's streams. */
 	if (!s || s->fork_gen != fork_generation())
-		return; /* a child has neither the threads nor the right to end its parent's streams */
-	atomic_store(&s->closing, true);
-	/* Calls in other threads wait on streams: end those, and each call returns at once. */
-	if (atomic_load(&s->users)) {
-		link_shutdown(&s->master);
-		set = pools_get(s);
-		for (unsigned i = 0; i < set->nr; i++)
-			if (!set->pool[i]->attached)
-				link_shutdown(&set->pool[i]->remote);
-		pools_put(set);
-	}
+		return;
+	mc_store_shutdown(s);
 	while (atomic_load_explicit(&s->users, memory_order_acquire))
 		usleep(100);
 	destroy(s, deadline_after_ms(2000));
