@@ -18,6 +18,13 @@ MC_API int mc_engine_code(int err);
 /** mc_store_code_name - "OBJECT_NOT_FOUND" for -704; "UNKNOWN_ERROR" for what has no name. */
 MC_API const char *mc_store_code_name(int code);
 
+/**
+ * mc_parse_size - bytes from text as callers write it: "4gb", "64 MiB", "1.5 GB", "1e9", "infinite".
+ * Units are binary multiples in any case: B K KB M MB G GB T TB; none means bytes.
+ * Return: 0; -EINVAL.
+ */
+MC_API int mc_parse_size(const char *text, uint64_t *bytes);
+
 #ifdef __cplusplus
 }
 #endif
