@@ -10,6 +10,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBMC_A)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_EXTRA_$*) $(LIBMC_A) $(PKG_LIBS) -lm
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
+# Tests compare sizes with plain numbers all the time.
+$(BUILD)/obj/tests/%.o: CFLAGS_ALL += -Wno-sign-compare
 
 #: make unit        build and run the unit tests (T=name: that one only)
 unit: $(if $(T),$(BUILD)/tests/unit/$(T),$(UNIT_BIN))
