@@ -1,0 +1,49 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Looks for what a build or a test run needs, says what is missing and why, and installs it from Debian's packages when it may.
+#	deps.sh build|check|bench
+# Silent and without network when nothing is missing. Exit 0: everything is there.
+set -u
+goal=${1:-build}
+missing=''
+
+need() { # need TEST PACKAGE WHY
+	eval "$1" >/dev/null 2>&1 && return
+	missing="$missing $2"
+	printf 'missing: %-24s %s\n' "$2" "$3"
+}
+have() { command -v "$1"; }
+
+need 'have cc' gcc 'compiles everything'
+need 'have pkg-config' pkg-config 'finds the libraries below'
+need 'pkg-config --exists json-c' libjson-c-dev 'JSON: metadata, status, configuration'
+need 'pkg-config --exists libcurl' libcurl4-openssl-dev 'HTTP client: metadata service'
+need 'pkg-config --exists libmicrohttpd' libmicrohttpd-dev 'HTTP servers of the daemons'
+need 'pkg-config --exists libsystemd' libsystemd-dev 'readiness, socket activation, kept descriptors'
+need 'have python3' python3 'Python package, demo and tests'
+need 'python3 -c "import sysconfig,os; assert os.path.exists(sysconfig.get_paths()[\"include\"] + \"/Python.h\")"' python3-dev \
+	'headers for the Python extension'
+if [ "$goal" = check ] || [ "$goal" = bench ]; then
+	need 'have ip' iproute2 'network namespaces: several hosts on one machine'
+	need 'have git' git 'lint: what belongs to the project'
+fi
+[ -z "$missing" ] && exit 0
+
+if ! have apt-get >/dev/null; then
+	echo "this is not Debian: install the packages that hold these (names are Debian's) and run make again:"
+	echo "   $missing"
+	exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "run this, then make again:"
+	echo "    sudo apt-get install -y --no-install-recommends$missing"
+	exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1 && exit 0
+apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null || {
+	echo "could not install$missing; see the messages above"
+	exit 1
+}
