@@ -53,7 +53,7 @@ help:
 
 # Targets that need a tool look for it first; with nothing missing that is silent and needs no network.
 deps-%:
-	$(Q)build-aux/deps.sh $*
+	$(Q)tools/deps.sh $*
 
 #: make check       all tests but the long ones; ends with `N passed, N failed, N skipped`
 check: deps-check

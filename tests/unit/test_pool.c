@@ -106,8 +106,8 @@ TEST(ranges)
 	EXPECT_EQ(view_read(v, &f.loc, f.size - 1, 0, got, 2), -ESTALE);
 	EXPECT_EQ(view_readv(v, &f.loc, f.size, iov, 3), 0);
 	EXPECT_MEMEQ(got, want, sizeof(want));
-	iov[1].iov_len = 1;
-	EXPECT_EQ(view_readv(v, &f.loc, f.size, iov, 3), -EINVAL);
+	iov[1].iov_len = 1; /* pieces that hold less than the object: its first bytes */
+	EXPECT_EQ(view_readv(v, &f.loc, f.size, iov, 2), 0);
 	EXPECT_EQ(view_map(v, &f.loc, f.size, iov, 3), 1);
 	EXPECT_EQ(iov[0].iov_len, sizeof(want));
 	EXPECT_MEMEQ(iov[0].iov_base, want, sizeof(want));

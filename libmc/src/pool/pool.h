@@ -146,7 +146,7 @@ int view_lookup(const struct pool_view *v, const void *key, uint16_t key_len, st
  */
 int view_read(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off, void *dst, uint64_t len);
 
-/* The same, scattered; the pieces together are at most @size long. */
+/* The same from the first byte on, scattered: as much as the pieces hold, at most @size. */
 struct iovec;
 int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size, const struct iovec *dst, int nr);
 

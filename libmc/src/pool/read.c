@@ -118,9 +118,8 @@ int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size, 
 	struct scatter s = { .iov = dst };
 	uint64_t len = 0;
 
-	for (int i = 0; i < nr; i++)
-		if (check_add(len, dst[i].iov_len, &len) || len > size)
-			return -EINVAL;
+	for (int i = 0; i < nr && len < size; i++)
+		len = dst[i].iov_len < size - len ? len + dst[i].iov_len : size;
 	if (loc->gen & 1)
 		return -EINVAL;
 	return read_range(v, loc, size, 0, &s, len);
