@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ReplicateConfig: how a put is stored. Attributes are checked when they are set, so a put only reads them. */
+#include "core.h"
+
+#include <structmember.h>
+#include <string.h>
+
+enum { PIN_PRESERVE, PIN_ENABLE, PIN_DISABLE };
+
+struct config {
+	PyObject_HEAD
+	unsigned long long replica_num, nof_replica_num, dfs_replica_num;
+	long pin_action, data_type;
+	PyObject *pin_ttl;  /* int or None */
+	PyObject *preferred, *preferred_nof; /* lists of str */
+	PyObject *preferred_one;	     /* str */
+	PyObject *groups;		     /* list of str, or None */
+	PyObject *host_id;		     /* str */
+	bool hard_pin, same_node;
+};
+
+static PyObject *config_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+	struct config *c;
+
+	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
+		PyErr_SetString(PyExc_TypeError, "ReplicateConfig() takes no arguments; set its attributes");
+		return NULL;
+	}
+	c = (struct config *)PyType_GenericAlloc(type, 0);
+	if (!c)
+		return NULL;
+	c->replica_num = 1;
+	c->pin_ttl = Py_NewRef(Py_None);
+	c->groups = Py_NewRef(Py_None);
+	c->preferred = PyList_New(0);
+	c->preferred_nof = PyList_New(0);
+	c->preferred_one = PyUnicode_FromString("");
+	c->host_id = PyUnicode_FromString("");
+	if (!c->preferred || !c->preferred_nof || !c->preferred_one || !c->host_id)
+		Py_CLEAR(c);
+	return (PyObject *)c;
+}
+
+static int config_clear(struct config *c)
+{
+	Py_CLEAR(c->pin_ttl);
+	Py_CLEAR(c->groups);
+	Py_CLEAR(c->preferred);
+	Py_CLEAR(c->preferred_nof);
+	Py_CLEAR(c->preferred_one);
+	Py_CLEAR(c->host_id);
+	return 0;
+}
+
+static int config_traverse(struct config *c, visitproc visit, void *arg)
+{
+	Py_VISIT(Py_TYPE((PyObject *)c));
+	Py_VISIT(c->preferred);
+	Py_VISIT(c->preferred_nof);
+	Py_VISIT(c->groups);
+	return 0;
+}
+
+static void config_dealloc(struct config *c)
+{
+	PyTypeObject *type = Py_TYPE((PyObject *)c);
+
+	PyObject_GC_UnTrack(c);
+	config_clear(c);
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(c);
+	Py_DECREF(type);
+}
+
+/* ---- attributes: one getter and setter per kind, the closure says where ------------------------------------------------- */
+
+#define AT(c, closure, type) ((type *)((char *)(c) + (size_t)(uintptr_t)(closure)))
+#define WHERE(field) ((void *)(uintptr_t)offsetof(struct config, field))
+
+static bool deleted(PyObject *v)
+{
+	if (!v)
+		PyErr_SetString(PyExc_TypeError, "an attribute of ReplicateConfig cannot be deleted");
+	return !v;
+}
+
+static PyObject *get_count(PyObject *c, void *closure)
+{
+	return PyLong_FromUnsignedLongLong(*AT(c, closure, unsigned long long));
+}
+
+static int set_count(PyObject *c, PyObject *v, void *closure)
+{
+	uint64_t n;
+
+	if (deleted(v) || PyBool_Check(v) || !arg_u64(v, "the attribute", &n)) {
+		if (!PyErr_Occurred())
+			PyErr_SetString(PyExc_TypeError, "the attribute must be an int, not bool");
+		return -1;
+	}
+	*AT(c, closure, unsigned long long) = n;
+	return 0;
+}
+
+static PyObject *get_flag(PyObject *c, void *closure)
+{
+	return PyBool_FromLong(*AT(c, closure, bool));
+}
+
+static int set_flag(PyObject *c, PyObject *v, void *closure)
+{
+	return !deleted(v) && arg_bool(v, "the attribute", AT(c, closure, bool)) ? 0 : -1;
+}
+
+static PyObject *get_object(PyObject *c, void *closure)
+{
+	return Py_NewRef(*AT(c, closure, PyObject *));
+}
+
+static int put_object(PyObject *c, void *closure, PyObject *v)
+{
+	PyObject **at = AT(c, closure, PyObject *), *old = *at;
+
+	if (!v)
+		return -1;
+	*at = v;
+	Py_XDECREF(old);
+	return 0;
+}
+
+static int set_text(PyObject *c, PyObject *v, void *closure)
+{
+	const char *text;
+
+	return !deleted(v) && arg_text(v, "the attribute", &text) ? put_object(c, closure, Py_NewRef(v)) : -1;
+}
+
+/* Kept as a list of its own, so that later changes of the caller's do not slip past the check. */
+static int set_texts(PyObject *c, PyObject *v, void *closure)
+{
+	const char *text;
+	PyObject *t;
+	int ret = 0;
+
+	if (deleted(v))
+		return -1;
+	t = arg_tuple(v, "the attribute");
+	if (!t)
+		return -1;
+	for (Py_ssize_t i = 0; i < PyTuple_Size(t) && !ret; i++)
+		ret = arg_text(PyTuple_GetItem(t, i), "each item", &text) ? 0 : -1;
+	if (!ret)
+		ret = put_object(c, closure, PySequence_List(t));
+	Py_DECREF(t);
+	return ret;
+}
+
+static int set_texts_or_none(PyObject *c, PyObject *v, void *closure)
+{
+	return v == Py_None ? put_object(c, closure, Py_NewRef(Py_None)) : set_texts(c, v, closure);
+}
+
+static int set_ttl(PyObject *c, PyObject *v, void *closure)
+{
+	uint64_t n;
+
+	if (deleted(v) || (v != Py_None && !arg_u64(v, "soft_pin_ttl_ms", &n)))
+		return -1;
+	return put_object(c, closure, Py_NewRef(v));
+}
+
+static PyObject *get_soft_pin(PyObject *c, void *closure)
+{
+	return PyBool_FromLong(((struct config *)c)->pin_action == PIN_ENABLE);
+}
+
+static int set_soft_pin(PyObject *c, PyObject *v, void *closure)
+{
+	bool on;
+
+	if (deleted(v) || !arg_bool(v, "with_soft_pin", &on))
+		return -1;
+	((struct config *)c)->pin_action = on ? PIN_ENABLE : PIN_PRESERVE;
+	return 0;
+}
+
+/* Enumerators are Python objects with an integer value; the number is what is stored. */
+static PyObject *get_enum(PyObject *c, void *closure)
+{
+	const char *name = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action) ? "SoftPinAction" : "ObjectDataType";
+	struct core_state *st = core_state_of(Py_TYPE(c));
+	PyObject *type = st ? core_type(st, name) : NULL, *out = NULL;
+
+	if (type)
+		out = PyObject_CallFunction(type, "l", *AT(c, closure, long));
+	Py_XDECREF(type);
+	return out;
+}
+
+static int set_enum(PyObject *c, PyObject *v, void *closure)
+{
+	bool pin = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action);
+	PyObject *n;
+	long value;
+
+	if (deleted(v))
+		return -1;
+	n = PyLong_Check(v) ? Py_NewRef(v) : PyNumber_Long(v);
+	value = n ? PyLong_AsLong(n) : -1;
+	Py_XDECREF(n);
+	if (PyErr_Occurred() || value < 0 || value > (pin ? 2 : 9)) {
+		PyErr_Format(PyExc_TypeError, "the attribute must be a member of %s", pin ? "SoftPinAction" : "ObjectDataType");
+		return -1;
+	}
+	*AT(c, closure, long) = value;
+	return 0;
+}
+
+static PyGetSetDef config_attrs[] = {
+	{ "replica_num", get_count, set_count, "int: memory replicas, each in another pool; best effort", WHERE(replica_num) },
+	{ "nof_replica_num", get_count, set_count, "int: NVMe-oF replicas; not available, must be 0", WHERE(nof_replica_num) },
+	{ "dfs_replica_num", get_count, set_count, "int: replicas in a distributed file system; not available, must be 0",
+	  WHERE(dfs_replica_num) },
+	{ "with_soft_pin", get_soft_pin, set_soft_pin, "bool: evicted after everything unpinned", NULL },
+	{ "soft_pin_action", get_enum, set_enum, "SoftPinAction", WHERE(pin_action) },
+	{ "soft_pin_ttl_ms", get_object, set_ttl, "int or None: milliseconds, only with ENABLE", WHERE(pin_ttl) },
+	{ "with_hard_pin", get_flag, set_flag, "bool: never evicted", WHERE(hard_pin) },
+	{ "preferred_segments", get_object, set_texts, "list[str]: segment names to place replicas in first", WHERE(preferred) },
+	{ "preferred_nof_segments", get_object, set_texts, "list[str]: not used", WHERE(preferred_nof) },
+	{ "preferred_segment", get_object, set_text, "str: the older single form; wins when not empty", WHERE(preferred_one) },
+	{ "prefer_alloc_in_same_node", get_flag, set_flag, "bool: only for multi-buffer and tensor puts", WHERE(same_node) },
+	{ "data_type", get_enum, set_enum, "ObjectDataType: informative", WHERE(data_type) },
+	{ "group_ids", get_object, set_texts_or_none, "list[str] or None: one group per key", WHERE(groups) },
+	{ "host_id", get_object, set_text, "str: informative", WHERE(host_id) },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+static PyObject *config_str(PyObject *self)
+{
+	static const char *const actions[] = { "PRESERVE", "ENABLE", "DISABLE" };
+	static const char *const types[] = { "UNKNOWN", "KVCACHE", "TENSOR", "WEIGHT", "SAMPLE", "ACTIVATION", "GRADIENT",
+					     "OPTIMIZER_STATE", "METADATA", "GENERAL" };
+	struct config *c = (struct config *)self;
+	PyObject *sep = PyUnicode_FromString(", "), *pref = NULL, *nof = NULL, *groups = NULL, *ttl = NULL, *out = NULL;
+
+	pref = sep ? PyUnicode_Join(sep, c->preferred) : NULL;
+	nof = sep ? PyUnicode_Join(sep, c->preferred_nof) : NULL;
+	groups = sep && c->groups != Py_None ? PyUnicode_Join(sep, c->groups) : PyUnicode_FromString("");
+	ttl = c->pin_ttl == Py_None ? PyUnicode_FromString("default") : PyObject_Str(c->pin_ttl);
+	if (pref && nof && groups && ttl)
+		out = PyUnicode_FromFormat("ReplicateConfig: { replica_num: %llu, nof_replica_num: %llu, dfs_replica_num: %llu, "
+					   "soft_pin_action: %s, soft_pin_ttl_ms: %U, with_hard_pin: %d, preferred_segments: [%U], "
+					   "preferred_nof_segments: [%U], prefer_alloc_in_same_node: %d, data_type: %s%s%U%s%U%s%U%s }",
+					   c->replica_num, c->nof_replica_num, c->dfs_replica_num, actions[c->pin_action], ttl,
+					   c->hard_pin, pref, nof, c->same_node, types[c->data_type],
+					   PyUnicode_GetLength(c->preferred_one) ? ", preferred_segment (deprecated): " : "",
+					   c->preferred_one, PyUnicode_GetLength(c->host_id) ? ", host_id: " : "", c->host_id,
+					   c->groups != Py_None ? ", group_ids: [" : "", groups, c->groups != Py_None ? "]" : "");
+	Py_XDECREF(ttl);
+	Py_XDECREF(groups);
+	Py_XDECREF(nof);
+	Py_XDECREF(pref);
+	Py_XDECREF(sep);
+	return out;
+}
+
+bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
+{
+	struct config *c = (struct config *)o;
+	PyObject *list;
+	Py_ssize_t nr;
+	uint64_t ttl = 0;
+
+	memset(out, 0, sizeof(*out));
+	out->opts.size = sizeof(out->opts);
+	out->nr_groups = -1;
+	if (!o)
+		return true;
+	if (!PyObject_TypeCheck(o, st->config)) {
+		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: config must be a ReplicateConfig");
+		return false;
+	}
+	list = c->preferred;
+	nr = PyList_Size(list);
+	if (PyUnicode_GetLength(c->preferred_one))
+		nr = 1;
+	out->preferred = PyMem_Malloc((size_t)(nr ? nr : 1) * sizeof(*out->preferred));
+	if (!out->preferred) {
+		PyErr_NoMemory();
+		return false;
+	}
+	for (Py_ssize_t i = 0; i < nr; i++) {
+		PyObject *text = PyUnicode_GetLength(c->preferred_one) ? c->preferred_one : PyList_GetItem(list, i);
+
+		if (!text || !arg_text(text, "preferred_segments", &out->preferred[i])) {
+			config_put(out);
+			return false;
+		}
+	}
+	if (c->pin_ttl != Py_None && !arg_u64(c->pin_ttl, "soft_pin_ttl_ms", &ttl)) {
+		config_put(out);
+		return false;
+	}
+	out->opts.replicas = (unsigned)(c->replica_num > UINT32_MAX ? UINT32_MAX : c->replica_num);
+	out->opts.preferred = out->preferred;
+	out->opts.nr_preferred = (unsigned)nr;
+	out->opts.soft_pin_ms = ttl;
+	if (c->hard_pin)
+		out->opts.flags |= MC_PUT_HARD_PIN;
+	if (c->pin_action == PIN_ENABLE && (c->pin_ttl == Py_None || ttl))
+		out->opts.flags |= MC_PUT_SOFT_PIN;
+	out->same_node = c->same_node;
+	out->nr_groups = c->groups == Py_None ? -1 : PyList_Size(c->groups);
+	/* Tiers we do not have, and a lifetime without a pin: refused by config_valid(). */
+	if (c->nof_replica_num || c->dfs_replica_num || !c->replica_num || (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE))
+		out->opts.replicas = 0;
+	return true;
+}
+
+void config_put(struct put_config *c)
+{
+	PyMem_Free(c->preferred);
+	c->preferred = NULL;
+}
+
+#define SOFT_PIN_MAX_MS (24ull * 3600 * 1000)
+
+bool config_valid(const struct put_config *c, Py_ssize_t nr_keys)
+{
+	if (!c->preferred)
+		return true; /* the default */
+	return c->opts.replicas && c->opts.replicas <= 1024 && c->opts.soft_pin_ms <= SOFT_PIN_MAX_MS &&
+	       (c->nr_groups < 0 || c->nr_groups == nr_keys);
+}
+
+static PyType_Slot config_slots[] = {
+	{ Py_tp_doc, (void *)"How a put is stored. No arguments; set the attributes.\n\nAll puts read it during the call only." },
+	{ Py_tp_new, config_new },
+	{ Py_tp_dealloc, config_dealloc },
+	{ Py_tp_traverse, config_traverse },
+	{ Py_tp_clear, config_clear },
+	{ Py_tp_getset, config_attrs },
+	{ Py_tp_str, config_str },
+	{ Py_tp_repr, config_str },
+	{ 0, NULL },
+};
+
+PyType_Spec config_spec = {
+	.name = "mooncake.store.ReplicateConfig",
+	.basicsize = sizeof(struct config),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+	.slots = config_slots,
+};

@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TransferEngine: its life, its memory, its messages. Transfers are in transfer.c. */
+#include "engine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct open_peer {
+	struct open_peer *next;
+	struct mc_segment *seg;
+	char name[];
+};
+
+static pthread_mutex_t peers_lock = PTHREAD_MUTEX_INITIALIZER; /* guards every engine's list; held for a look only */
+
+struct engine_ref *engine_get(PyObject *self)
+{
+	struct engine_ref *r = ((struct engine_obj *)self)->ref;
+
+	if (r)
+		atomic_fetch_add(&r->refs, 1);
+	return r;
+}
+
+void engine_put(struct engine_ref *r)
+{
+	struct open_peer *p, *next;
+
+	if (atomic_fetch_sub(&r->refs, 1) > 1)
+		return;
+	for (p = r->peers; p; p = next) {
+		next = p->next;
+		mc_segment_close(p->seg);
+		free(p);
+	}
+	managed_close(r);
+	mc_engine_close(r->eng);
+	free(r);
+}
+
+static struct mc_segment *find_peer(struct engine_ref *r, const char *name)
+{
+	struct open_peer *p = r->peers;
+
+	while (p && strcmp(p->name, name))
+		p = p->next;
+	return p ? p->seg : NULL;
+}
+
+int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns, struct mc_segment **out)
+{
+	struct mc_segment *seg;
+	struct open_peer *p;
+	int ret;
+
+	pthread_mutex_lock(&peers_lock);
+	*out = find_peer(r, name);
+	pthread_mutex_unlock(&peers_lock);
+	if (*out)
+		return 0;
+	ret = mc_segment_open(r->eng, name, deadline_ns, &seg);
+	if (ret)
+		return ret;
+	p = malloc(sizeof(*p) + strlen(name) + 1);
+	if (!p) {
+		mc_segment_close(seg);
+		return -ENOMEM;
+	}
+	strcpy(p->name, name);
+	p->seg = seg;
+	pthread_mutex_lock(&peers_lock);
+	*out = find_peer(r, name);
+	if (!*out) {
+		p->next = r->peers;
+		r->peers = p;
+		*out = seg;
+		p = NULL;
+	}
+	pthread_mutex_unlock(&peers_lock);
+	if (p) { /* another thread was faster */
+		mc_segment_close(seg);
+		free(p);
+	}
+	return 0;
+}
+
+struct mc_engine *engine_of(struct core_state *st, PyObject *o)
+{
+	struct engine_ref *r = NULL;
+
+	if (PyObject_TypeCheck(o, st->inner))
+		r = ((struct inner_obj *)o)->ref;
+	else if (PyObject_TypeCheck(o, st->engine))
+		r = ((struct engine_obj *)o)->ref;
+	if (!r) {
+		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: engine must be an initialized TransferEngine, or "
+						 "what its get_engine() returned");
+		return NULL;
+	}
+	return r->eng;
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------------- */
+
+static uint64_t transfer_timeout_ns(void)
+{
+	const char *text = getenv("MC_TRANSFER_TIMEOUT");
+	long s = text ? strtol(text, NULL, 10) : 30;
+
+	return (uint64_t)(s < 5 ? 5 : s) * 1000000000u;
+}
+
+static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+	struct core_state *st = core_state_of(type);
+	struct engine_obj *o;
+
+	if (!st)
+		return NULL;
+	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
+		PyErr_SetString(PyExc_TypeError, "TransferEngine() takes no arguments; call initialize()");
+		return NULL;
+	}
+	o = (struct engine_obj *)PyType_GenericAlloc(type, 0);
+	if (o) {
+		o->st = st;
+		o->next_id = 1;
+		o->timeout_ns = transfer_timeout_ns();
+	}
+	return (PyObject *)o;
+}
+
+static void detach(struct engine_obj *o)
+{
+	struct engine_ref *r = o->ref;
+
+	pending_drop_all(o);
+	o->ref = NULL;
+	if (!r)
+		return;
+	Py_BEGIN_ALLOW_THREADS
+	engine_put(r);
+	Py_END_ALLOW_THREADS
+}
+
+static void engine_dealloc(PyObject *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	detach((struct engine_obj *)self);
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+/* None where callers may leave something out. */
+static bool text_or_none(PyObject *o, const char *name, const char **out)
+{
+	*out = NULL;
+	return o == Py_None || arg_text(o, name, out);
+}
+
+static PyObject *run_initialize(PyObject *self, const char *host, const char *meta, const char *protocol, const char *devices)
+{
+	struct mc_engine_opts opts = { .size = sizeof(opts), .local_name = host, .metadata = meta, .devices = devices };
+	struct engine_obj *o = (struct engine_obj *)self;
+	struct engine_ref *r;
+	int ret;
+
+	if (!host || !*host || !meta || !*meta || (protocol && !strcmp(protocol, "xgmi")))
+		return PyLong_FromLong(-1);
+	opts.protocol = protocol && *protocol ? protocol : NULL;
+	if (getenv("MC_FORCE_TCP"))
+		opts.protocol = "tcp";
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return PyErr_NoMemory();
+	atomic_init(&r->refs, 1);
+	Py_BEGIN_ALLOW_THREADS
+	ret = mc_engine_open(&opts, &r->eng);
+	if (!ret && managed_open(r)) {
+		mc_engine_close(r->eng);
+		ret = -ENOMEM;
+	}
+	Py_END_ALLOW_THREADS
+	if (ret) {
+		free(r);
+		return PyLong_FromLong(-1);
+	}
+	detach(o); /* a second initialize() replaces the first */
+	o->ref = r;
+	return PyLong_FromLong(0);
+}
+
+METHOD(initialize)
+{
+	static const struct sig sig = { "initialize", { "local_hostname", "metadata_server", "protocol", "device_name", NULL }, 4, 4 };
+	const char *t[4];
+	PyObject *a[4];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a))
+		return NULL;
+	for (int i = 0; i < 4; i++)
+		if (!text_or_none(a[i], sig.params[i], &t[i]))
+			return NULL;
+	return run_initialize(self, t[0], t[1], t[2], t[3]);
+}
+
+/* "host:port" with a metadata type becomes "type://host:port". */
+METHOD(initialize_ext)
+{
+	static const struct sig sig = { "initialize_ext",
+					{ "local_hostname", "metadata_server", "protocol", "device_name", "metadata_type", NULL },
+					5,
+					5 };
+	PyObject *a[5], *url = NULL, *out = NULL;
+	const char *t[5];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a))
+		return NULL;
+	for (int i = 0; i < 5; i++)
+		if (!text_or_none(a[i], sig.params[i], &t[i]))
+			return NULL;
+	if (t[1] && t[4] && *t[4] && !strstr(t[1], "://") && strcmp(t[1], "P2PHANDSHAKE")) {
+		url = PyUnicode_FromFormat("%s://%s", t[4], t[1]);
+		if (!url || !arg_text(url, "metadata_server", &t[1]))
+			goto out;
+	}
+	out = run_initialize(self, t[0], t[1], t[2], t[3]);
+out:
+	Py_XDECREF(url);
+	return out;
+}
+
+static PyObject *get_rpc_port(PyObject *self, PyObject *unused)
+{
+	struct engine_ref *r = ((struct engine_obj *)self)->ref;
+
+	return PyLong_FromLong(r ? mc_engine_rpc_port(r->eng) : 0);
+}
+
+static PyObject *get_engine(PyObject *self, PyObject *unused)
+{
+	struct engine_obj *o = (struct engine_obj *)self;
+	struct inner_obj *i;
+
+	if (!o->ref)
+		Py_RETURN_NONE;
+	i = (struct inner_obj *)PyType_GenericAlloc(o->st->inner, 0);
+	if (i)
+		i->ref = engine_get(self);
+	return (PyObject *)i;
+}
+
+static PyObject *get_engine_ptr(PyObject *self, PyObject *unused)
+{
+	struct engine_ref *r = ((struct engine_obj *)self)->ref;
+
+	return PyLong_FromUnsignedLongLong(r ? (uintptr_t)r->eng : 0);
+}
+
+static void inner_dealloc(PyObject *self)
+{
+	struct engine_ref *r = ((struct inner_obj *)self)->ref;
+	PyTypeObject *type = Py_TYPE(self);
+
+	if (r) {
+		Py_BEGIN_ALLOW_THREADS
+		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------------- */
+
+static PyObject *code(int ret)
+{
+	return PyLong_FromLong(mc_engine_code(ret));
+}
+
+METHOD(register_memory)
+{
+	static const struct sig sig = { "register_memory", { "buffer_addr", "capacity", "location", NULL }, 2, 0 };
+	const char *location = NULL;
+	uint64_t addr, len;
+	struct engine_ref *r;
+	PyObject *a[3];
+	int ret;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr) || !arg_u64(a[1], "capacity", &len) ||
+	    (a[2] && !arg_text(a[2], "location", &location)))
+		return NULL;
+	r = engine_get(self);
+	if (!r)
+		return PyLong_FromLong(-1);
+	Py_BEGIN_ALLOW_THREADS
+	ret = mc_region_add(r->eng, (void *)(uintptr_t)addr, len, location && strcmp(location, "*") ? location : NULL, NULL);
+	engine_put(r);
+	Py_END_ALLOW_THREADS
+	return code(ret);
+}
+
+METHOD(unregister_memory)
+{
+	static const struct sig sig = { "unregister_memory", { "buffer_addr", NULL }, 1, 1 };
+	struct engine_ref *r;
+	PyObject *a[1];
+	uint64_t addr;
+	int ret;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr))
+		return NULL;
+	r = engine_get(self);
+	if (!r)
+		return PyLong_FromLong(-1);
+	Py_BEGIN_ALLOW_THREADS
+	ret = mc_region_del_addr(r->eng, (void *)(uintptr_t)addr);
+	engine_put(r);
+	Py_END_ALLOW_THREADS
+	return code(ret);
+}
+
+METHOD(batch_register_memory)
+{
+	static const struct sig sig = { "batch_register_memory", { "buffer_addresses", "capacities", "location", NULL }, 2, 0 };
+	PyObject *a[3], *t1 = NULL, *t2 = NULL;
+	uint64_t *addr = NULL, *len = NULL;
+	const char *location = NULL;
+	struct mc_range *ranges = NULL;
+	struct engine_ref *r = NULL;
+	Py_ssize_t nr = 0;
+	int ret = -EINVAL;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[2] && !arg_text(a[2], "location", &location)))
+		return NULL;
+	t1 = arg_u64s(a[0], "buffer_addresses", &addr);
+	t2 = t1 ? arg_u64s(a[1], "capacities", &len) : NULL;
+	if (!t2)
+		goto out;
+	nr = PyTuple_Size(t1);
+	ranges = PyMem_Calloc((size_t)nr + 1, sizeof(*ranges));
+	r = engine_get(self);
+	if (!ranges || !r || PyTuple_Size(t2) != nr)
+		goto out;
+	for (Py_ssize_t i = 0; i < nr; i++)
+		ranges[i] = (struct mc_range){ (void *)(uintptr_t)addr[i], len[i] };
+	Py_BEGIN_ALLOW_THREADS
+	ret = mc_region_add_many(r->eng, ranges, (unsigned)nr, location && strcmp(location, "*") ? location : NULL);
+	Py_END_ALLOW_THREADS
+out:
+	if (r)
+		engine_put(r);
+	PyMem_Free(ranges);
+	PyMem_Free(addr);
+	PyMem_Free(len);
+	Py_XDECREF(t1);
+	Py_XDECREF(t2);
+	return PyErr_Occurred() ? NULL : code(ret);
+}
+
+METHOD(batch_unregister_memory)
+{
+	static const struct sig sig = { "batch_unregister_memory", { "buffer_addresses", NULL }, 1, 1 };
+	uint64_t *addr = NULL;
+	struct engine_ref *r;
+	PyObject *a[1], *t;
+	int ret = -EINVAL;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a))
+		return NULL;
+	t = arg_u64s(a[0], "buffer_addresses", &addr);
+	if (!t)
+		return NULL;
+	r = engine_get(self);
+	if (r) {
+		unsigned nr = (unsigned)PyTuple_Size(t);
+
+		_Static_assert(sizeof(uint64_t) == sizeof(void *), "addresses are 64 bits");
+		Py_BEGIN_ALLOW_THREADS
+		ret = mc_region_del_many(r->eng, (void *const *)addr, nr);
+		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
+	PyMem_Free(addr);
+	Py_DECREF(t);
+	return code(ret);
+}
+
+METHOD(allocate_managed_buffer)
+{
+	static const struct sig sig = { "allocate_managed_buffer", { "length", NULL }, 1, 1 };
+	struct engine_ref *r;
+	PyObject *a[1];
+	void *p = NULL;
+	uint64_t len;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "length", &len))
+		return NULL;
+	r = engine_get(self);
+	if (r) {
+		Py_BEGIN_ALLOW_THREADS
+		p = managed_get(r, len);
+		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
+	return PyLong_FromUnsignedLongLong((uintptr_t)p);
+}
+
+METHOD(free_managed_buffer)
+{
+	static const struct sig sig = { "free_managed_buffer", { "buffer_addr", "length", NULL }, 2, 2 };
+	uint64_t addr, len;
+	struct engine_ref *r;
+	PyObject *a[2];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr) || !arg_u64(a[1], "length", &len))
+		return NULL;
+	r = engine_get(self);
+	if (r) {
+		Py_BEGIN_ALLOW_THREADS
+		managed_put(r, (void *)(uintptr_t)addr, len);
+		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
+	return PyLong_FromLong(0);
+}
+
+METHOD(write_bytes_to_buffer)
+{
+	static const struct sig sig = { "write_bytes_to_buffer", { "dest_address", "data", "length", NULL }, 3, 3 };
+	struct mc_key data;
+	uint64_t addr, len;
+	PyObject *a[3];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "dest_address", &addr) || !arg_key(a[1], "data", &data) ||
+	    !arg_u64(a[2], "length", &len))
+		return NULL;
+	if (len > data.len)
+		return PyErr_Format(PyExc_ValueError, "length %llu is more than the data's %zu bytes", (unsigned long long)len, data.len);
+	memcpy((void *)(uintptr_t)addr, data.data, len);
+	return PyLong_FromLong(0);
+}
+
+METHOD(read_bytes_from_buffer)
+{
+	static const struct sig sig = { "read_bytes_from_buffer", { "source_address", "length", NULL }, 2, 2 };
+	uint64_t addr, len;
+	PyObject *a[2];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "source_address", &addr) || !arg_u64(a[1], "length", &len))
+		return NULL;
+	if (len > PY_SSIZE_T_MAX)
+		return PyErr_NoMemory();
+	return PyBytes_FromStringAndSize((const char *)(uintptr_t)addr, (Py_ssize_t)len);
+}
+
+/* ---- peers ---------------------------------------------------------------------------------------------------------- */
+
+static uint64_t deadline_of(PyObject *self)
+{
+	return mc_deadline_ms(((struct engine_obj *)self)->timeout_ns / 1000000);
+}
+
+METHOD(get_first_buffer_address)
+{
+	static const struct sig sig = { "get_first_buffer_address", { "segment_name", NULL }, 1, 1 };
+	uint64_t addr = 0, len, deadline = deadline_of(self);
+	struct mc_segment *seg;
+	struct engine_ref *r;
+	const char *name;
+	PyObject *a[1];
+	int ret = -1;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "segment_name", &name))
+		return NULL;
+	r = engine_get(self);
+	if (r) {
+		Py_BEGIN_ALLOW_THREADS
+		ret = engine_peer(r, name, deadline, &seg);
+		/* It may have registered memory since it was opened. */
+		if (!ret && mc_segment_buffer(seg, 0, &addr, &len) && !mc_segment_refresh(seg, deadline))
+			ret = mc_segment_buffer(seg, 0, &addr, &len);
+		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
+	return PyLong_FromUnsignedLongLong(ret ? 0 : addr);
+}
+
+METHOD(send_probe)
+{
+	static const struct sig sig = { "send_probe", { "peer_server_name", NULL }, 1, 0 };
+	struct engine_ref *r;
+	const char *name;
+	PyObject *a[1];
+	int ret;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "peer_server_name", &name))
+		return NULL;
+	r = engine_get(self);
+	if (!r)
+		return PyLong_FromLong(-1);
+	Py_BEGIN_ALLOW_THREADS
+	ret = mc_probe(r->eng, name, mc_deadline_ms(5000));
+	engine_put(r);
+	Py_END_ALLOW_THREADS
+	return ret == -ENOENT ? PyLong_FromLong(-200) : code(ret);
+}
+
+static PyObject *get_notifies(PyObject *self, PyObject *unused)
+{
+	struct engine_obj *o = (struct engine_obj *)self;
+	PyObject *list = PyList_New(0), *type, *n;
+	struct mc_notify msg;
+
+	type = list && o->ref ? core_type(o->st, "TransferNotify") : NULL;
+	while (type && list && mc_notify_recv(o->ref->eng, &msg) == 1) {
+		n = PyObject_CallFunction(type, "ss", msg.name, msg.msg);
+		free(msg.name);
+		free(msg.msg);
+		if (!n || PyList_Append(list, n))
+			Py_CLEAR(list);
+		Py_XDECREF(n);
+	}
+	Py_XDECREF(type);
+	return list;
+}
+
+METHOD(get_local_topology)
+{
+	static const struct sig sig = { "get_local_topology", { "device_name", NULL }, 0, 0 };
+	const char *devices = NULL;
+	PyObject *a[1], *out;
+	char *json;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[0] && !text_or_none(a[0], "device_name", &devices)))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	json = mc_topology_json(devices);
+	Py_END_ALLOW_THREADS
+	if (!json)
+		return PyErr_NoMemory();
+	out = PyUnicode_FromString(json);
+	free(json);
+	return out;
+}
+
+METHOD(warmup_efa_segment)
+{
+	static const struct sig sig = { "warmup_efa_segment", { "segment_name", NULL }, 1, 1 };
+	PyObject *a[1];
+
+	return bind_args(&sig, args, nargs, kwnames, a) ? PyLong_FromLong(0) : NULL;
+}
+
+PyMethodDef engine_life[] = {
+	{ "initialize", CALL(initialize), FAST,
+	  "initialize(local_hostname, metadata_server, protocol, device_name, /) -> int\n\nStart the engine. metadata_server\n"
+	  "'P2PHANDSHAKE' or 'http://host:port/metadata'. Returns 0, or -1 (the log says why)." },
+	{ "initialize_ext", CALL(initialize_ext), FAST,
+	  "initialize_ext(local_hostname, metadata_server, protocol, device_name, metadata_type, /) -> int\n\nAs initialize(); a\n"
+	  "metadata_server without a scheme gets metadata_type as its scheme." },
+	{ "get_rpc_port", get_rpc_port, METH_NOARGS, "get_rpc_port() -> int\n\nThe handshake port; peers open 'host:port'." },
+	{ "get_engine", get_engine, METH_NOARGS, "get_engine() -> InnerTransferEngine or None\n\nFor store.setup(engine=...)." },
+	{ "get_engine_ptr", get_engine_ptr, METH_NOARGS, "get_engine_ptr() -> int\n\nAddress of the engine; 0 before initialize()." },
+	{ "register_memory", CALL(register_memory), FAST,
+	  "register_memory(buffer_addr, capacity, location='*') -> int\n\nLet peers read and write capacity bytes. Returns 0; -1 empty;\n"
+	  "-7 overlaps a registered range; -200 metadata." },
+	{ "unregister_memory", CALL(unregister_memory), FAST,
+	  "unregister_memory(buffer_addr, /) -> int\n\nReturns 0; -3 no range starts there." },
+	{ "batch_register_memory", CALL(batch_register_memory), FAST,
+	  "batch_register_memory(buffer_addresses, capacities, location='*') -> int\n\nAll or none. Returns 0 or a code." },
+	{ "batch_unregister_memory", CALL(batch_unregister_memory), FAST,
+	  "batch_unregister_memory(buffer_addresses, /) -> int\n\nReturns 0 or the first code." },
+	{ "allocate_managed_buffer", CALL(allocate_managed_buffer), FAST,
+	  "allocate_managed_buffer(length, /) -> int\n\nAddress of registered memory; 0 on failure." },
+	{ "free_managed_buffer", CALL(free_managed_buffer), FAST,
+	  "free_managed_buffer(buffer_addr, length, /) -> int\n\nThe same length as allocated. Returns 0." },
+	{ "write_bytes_to_buffer", CALL(write_bytes_to_buffer), FAST,
+	  "write_bytes_to_buffer(dest_address, data, length, /) -> int\n\nCopy length bytes of str or bytes. Returns 0." },
+	{ "read_bytes_from_buffer", CALL(read_bytes_from_buffer), FAST,
+	  "read_bytes_from_buffer(source_address, length, /) -> bytes" },
+	{ "get_first_buffer_address", CALL(get_first_buffer_address), FAST,
+	  "get_first_buffer_address(segment_name, /) -> int\n\nOf the peer's first registered range; 0 unknown or none." },
+	{ "send_probe", CALL(send_probe), FAST,
+	  "send_probe(peer_server_name) -> int\n\n0 reachable; -200 unknown to metadata; a socket code." },
+	{ "get_notifies", get_notifies, METH_NOARGS,
+	  "get_notifies() -> list[TransferNotify]\n\nWhat peers left since the last call, oldest first." },
+	{ "get_local_topology", CALL(get_local_topology), FAST,
+	  "get_local_topology(device_name=None) -> str\n\nLocations of this machine and their NICs, as JSON." },
+	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST, "warmup_efa_segment(segment_name, /) -> int\n\nNothing to do: 0." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyMethodDef all_methods[48];
+
+void engine_gather(void)
+{
+	PyMethodDef *const tables[] = { engine_life, engine_transfer };
+	size_t n = 0;
+
+	if (all_methods[0].ml_name)
+		return;
+	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+		for (PyMethodDef *m = tables[t]; m->ml_name; m++)
+			all_methods[n++] = *m;
+}
+
+static PyType_Slot engine_slots[] = {
+	{ Py_tp_doc, (void *)"Moves ranges between this process's memory and memory that peers registered. Any thread may call." },
+	{ Py_tp_new, engine_new },
+	{ Py_tp_dealloc, engine_dealloc },
+	{ Py_tp_methods, all_methods },
+	{ 0, NULL },
+};
+
+PyType_Spec engine_spec = {
+	.name = "mooncake.engine.TransferEngine",
+	.basicsize = sizeof(struct engine_obj),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.slots = engine_slots,
+};
+
+static PyType_Slot inner_slots[] = {
+	{ Py_tp_doc, (void *)"An initialized engine, for store.setup(engine=...)." },
+	{ Py_tp_dealloc, inner_dealloc },
+	{ 0, NULL },
+};
+
+PyType_Spec inner_spec = {
+	.name = "mooncake.engine.InnerTransferEngine",
+	.basicsize = sizeof(struct inner_obj),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = inner_slots,
+};

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TransferEngine: what its files share. */
+#ifndef MC_PY_ENGINE_H
+#define MC_PY_ENGINE_H
+
+#include "core.h"
+#include "gather.h"
+
+/* An open engine; TransferEngine, what get_engine() returned, and running calls hold references. */
+struct engine_ref {
+	struct mc_engine *eng;
+	_Atomic int refs;
+	struct managed *managed;
+	struct open_peer *peers; /* segments by name, opened once */
+};
+
+struct engine_obj {
+	PyObject_HEAD
+	struct core_state *st;
+	struct engine_ref *ref; /* NULL before initialize() */
+	struct pending *pending; /* asynchronous batches not collected yet */
+	uint64_t next_id;
+	uint64_t timeout_ns;
+};
+
+struct inner_obj {
+	PyObject_HEAD
+	struct engine_ref *ref;
+};
+
+struct engine_ref *engine_get(PyObject *self); /* a reference, or NULL without an exception */
+void engine_put(struct engine_ref *r);	       /* may close, so: without the interpreter lock when the last one could go */
+
+/* The peer called @name, open. Call without the interpreter lock. 0 or a negative errno. */
+int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns, struct mc_segment **out);
+
+/* managed.c: buffers in size classes, registered as long as the engine lives. */
+int managed_open(struct engine_ref *r);
+void managed_close(struct engine_ref *r);
+void *managed_get(struct engine_ref *r, uint64_t len); /* NULL: no memory */
+void managed_put(struct engine_ref *r, void *addr, uint64_t len);
+
+/* transfer.c */
+void pending_drop_all(struct engine_obj *o); /* cancels */
+extern PyMethodDef engine_life[], engine_transfer[];
+
+#define FAST (METH_FASTCALL | METH_KEYWORDS)
+#define METHOD(name) static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+#define CALL(f) ((PyCFunction)(void (*)(void))(f))
+
+#endif

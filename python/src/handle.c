@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* BufferHandle: an object's bytes in memory of the library, exported without a copy; and the limit on such memory. */
+#include "core.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct room {
+	uint64_t limit;
+	_Atomic uint64_t used;
+	_Atomic int refs;
+};
+
+struct room *room_new(uint64_t limit)
+{
+	struct room *r = calloc(1, sizeof(*r));
+
+	if (r) {
+		r->limit = limit;
+		atomic_init(&r->refs, 1);
+	}
+	return r;
+}
+
+void room_ref(struct room *r)
+{
+	atomic_fetch_add(&r->refs, 1);
+}
+
+void room_unref(struct room *r)
+{
+	if (r && atomic_fetch_sub(&r->refs, 1) == 1)
+		free(r);
+}
+
+uint64_t room_limit(const struct room *r)
+{
+	return r->limit;
+}
+
+bool room_take(struct room *r, uint64_t len)
+{
+	uint64_t used = atomic_load(&r->used);
+
+	do {
+		if (len > r->limit || used > r->limit - len)
+			return false;
+	} while (!atomic_compare_exchange_weak(&r->used, &used, used + len));
+	return true;
+}
+
+void room_give(struct room *r, uint64_t len)
+{
+	atomic_fetch_sub(&r->used, len);
+}
+
+struct handle {
+	PyObject_HEAD
+	void *mem;
+	size_t len;
+	struct room *room;
+};
+
+PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *room)
+{
+	struct handle *h = (struct handle *)PyType_GenericAlloc(st->handle, 0);
+
+	if (!h)
+		return NULL;
+	h->mem = mem;
+	h->len = len;
+	h->room = room;
+	room_ref(room);
+	return (PyObject *)h;
+}
+
+/* Exports keep the object alive, so nothing refers to the memory any more. */
+static void handle_dealloc(struct handle *h)
+{
+	PyTypeObject *type = Py_TYPE((PyObject *)h);
+
+	free(h->mem);
+	if (h->room) {
+		room_give(h->room, h->len);
+		room_unref(h->room);
+	}
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(h);
+	Py_DECREF(type);
+}
+
+static int handle_export(PyObject *self, Py_buffer *view, int flags)
+{
+	struct handle *h = (struct handle *)self;
+
+	return PyBuffer_FillInfo(view, self, h->mem, (Py_ssize_t)h->len, 0, flags);
+}
+
+static Py_ssize_t handle_len(PyObject *self)
+{
+	return (Py_ssize_t)((struct handle *)self)->len;
+}
+
+static PyObject *handle_ptr(PyObject *self, PyObject *unused)
+{
+	return PyLong_FromUnsignedLongLong((uintptr_t)((struct handle *)self)->mem);
+}
+
+static PyObject *handle_size(PyObject *self, PyObject *unused)
+{
+	return PyLong_FromSsize_t(handle_len(self));
+}
+
+static PyMethodDef handle_methods[] = {
+	{ "ptr", handle_ptr, METH_NOARGS, "ptr() -> int\n\nAddress of the first byte, valid while this object lives." },
+	{ "size", handle_size, METH_NOARGS, "size() -> int\n\nBytes." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyType_Slot handle_slots[] = {
+	{ Py_tp_doc, (void *)"Bytes of one object: a writable buffer of bytes. Made by get_buffer(); freed with the object.\n\n"
+		     "Counts against the store's local buffer while it lives." },
+	{ Py_tp_dealloc, handle_dealloc },
+	{ Py_bf_getbuffer, handle_export },
+	{ Py_sq_length, handle_len },
+	{ Py_tp_methods, handle_methods },
+	{ 0, NULL },
+};
+
+PyType_Spec handle_spec = {
+	.name = "mooncake.store.BufferHandle",
+	.basicsize = sizeof(struct handle),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = handle_slots,
+};

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The module: makes the types, nothing else. Importing it starts no thread and opens nothing. */
+#include "core.h"
+#include "gather.h"
+
+static struct PyModuleDef core_def;
+
+struct core_state *core_state_of(PyTypeObject *type)
+{
+	PyObject *module = NULL;
+
+	/* A Python subclass has no module of ours; its base has. */
+	while (type && !(module = PyType_GetModule(type))) {
+		PyErr_Clear();
+		type = PyType_GetSlot(type, Py_tp_base);
+	}
+	if (!module) {
+		PyErr_SetString(PyExc_TypeError, "not a type of this module");
+		return NULL;
+	}
+	return PyModule_GetState(module);
+}
+
+PyObject *core_type(struct core_state *st, const char *name)
+{
+	if (!st->types)
+		st->types = PyImport_ImportModule("mooncake._types");
+	return st->types ? PyObject_GetAttrString(st->types, name) : NULL;
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec, const char *name, PyTypeObject **out)
+{
+	PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+
+	*out = (PyTypeObject *)type;
+	return type ? PyModule_AddObjectRef(module, name, type) : -1;
+}
+
+static int core_exec(PyObject *module)
+{
+	struct core_state *st = PyModule_GetState(module);
+
+	store_gather();
+	engine_gather();
+	if (add_type(module, &store_spec, "MooncakeDistributedStore", &st->store) ||
+	    add_type(module, &config_spec, "ReplicateConfig", &st->config) ||
+	    add_type(module, &handle_spec, "BufferHandle", &st->handle) ||
+	    add_type(module, &engine_spec, "TransferEngine", &st->engine) ||
+	    add_type(module, &inner_spec, "InnerTransferEngine", &st->inner))
+		return -1;
+	return PyModule_AddStringConstant(module, "__version__", mc_version());
+}
+
+static int core_traverse(PyObject *module, visitproc visit, void *arg)
+{
+	struct core_state *st = PyModule_GetState(module);
+
+	Py_VISIT(st->store);
+	Py_VISIT(st->config);
+	Py_VISIT(st->handle);
+	Py_VISIT(st->engine);
+	Py_VISIT(st->inner);
+	Py_VISIT(st->types);
+	return 0;
+}
+
+static int core_clear(PyObject *module)
+{
+	struct core_state *st = PyModule_GetState(module);
+
+	Py_CLEAR(st->store);
+	Py_CLEAR(st->config);
+	Py_CLEAR(st->handle);
+	Py_CLEAR(st->engine);
+	Py_CLEAR(st->inner);
+	Py_CLEAR(st->types);
+	return 0;
+}
+
+static void core_free(void *module)
+{
+	core_clear(module);
+}
+
+static PyModuleDef_Slot core_slots[] = {
+	{ Py_mod_exec, core_exec },
+	{ 0, NULL },
+};
+
+static struct PyModuleDef core_def = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "mooncake._core",
+	.m_doc = "The C side of mooncake.store and mooncake.engine.",
+	.m_size = sizeof(struct core_state),
+	.m_slots = core_slots,
+	.m_traverse = core_traverse,
+	.m_clear = core_clear,
+	.m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+	return PyModuleDef_Init(&core_def);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MooncakeDistributedStore: what its files share. */
+#ifndef MC_PY_STORE_H
+#define MC_PY_STORE_H
+
+#include "core.h"
+#include "gather.h"
+
+/* An open store. Calls hold a reference while the interpreter lock is released; close() takes the object's away. */
+struct shared {
+	struct mc_store *s;
+	struct room *room; /* local_buffer_size */
+	_Atomic int refs;
+};
+
+struct store_obj {
+	PyObject_HEAD
+	struct core_state *st;
+	struct shared *sh; /* NULL: not set up, or closed */
+	PyObject *engine;  /* given to setup(); kept alive as long as the store is */
+};
+
+struct shared *store_get(PyObject *self); /* a reference, or NULL without an exception */
+void store_put(struct shared *sh);
+
+extern PyMethodDef store_life[], store_bytes[], store_zero[], store_query[]; /* each ends with a NULL name */
+
+#define FAST (METH_FASTCALL | METH_KEYWORDS)
+#define METHOD(name) static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+#define CALL(f) ((PyCFunction)(void (*)(void))(f))
+
+#define NOT_SET_UP (-600)
+
+#endif

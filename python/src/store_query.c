@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Existence, sizes, removal. */
+#include "store.h"
+
+#include <errno.h>
+
+static long long query_one(PyObject *self, PyObject *arg, bool size, bool *bad)
+{
+	struct mc_query q = { .result = 0 };
+	struct shared *sh;
+
+	*bad = !arg_key(arg, "key", &q.key);
+	if (*bad)
+		return 0;
+	sh = store_get(self);
+	if (!sh)
+		return NOT_SET_UP;
+	Py_BEGIN_ALLOW_THREADS
+	if (size)
+		mc_store_stat(sh->s, &q, 1, 0);
+	else
+		mc_store_exists(sh->s, &q, 1, 0);
+	Py_END_ALLOW_THREADS
+	store_put(sh);
+	if (size && q.result >= 0)
+		return q.result ? (long long)q.bytes : mc_store_code(-ENOENT);
+	return mc_store_code(q.result);
+}
+
+static PyObject *is_exist(PyObject *self, PyObject *key)
+{
+	bool bad;
+	long long ret = query_one(self, key, false, &bad);
+
+	return bad ? NULL : PyLong_FromLongLong(ret);
+}
+
+static PyObject *get_size(PyObject *self, PyObject *key)
+{
+	bool bad;
+	long long ret = query_one(self, key, true, &bad);
+
+	return bad ? NULL : PyLong_FromLongLong(ret);
+}
+
+METHOD(batch_is_exist)
+{
+	static const struct sig sig = { "batch_is_exist", { "keys", NULL }, 1, 0 };
+	PyObject *a[1], *keys, *out = NULL;
+	struct mc_query *q = NULL;
+	struct shared *sh = NULL;
+	Py_ssize_t nr;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a))
+		return NULL;
+	keys = arg_tuple(a[0], "keys");
+	if (!keys)
+		return NULL;
+	nr = PyTuple_Size(keys);
+	q = PyMem_Calloc((size_t)nr + 1, sizeof(*q));
+	if (!q) {
+		PyErr_NoMemory();
+		goto done;
+	}
+	for (Py_ssize_t i = 0; i < nr; i++)
+		if (!arg_key(PyTuple_GetItem(keys, i), "keys", &q[i].key))
+			goto done;
+	sh = store_get(self);
+	if (!sh) {
+		out = list_of_value(nr, NOT_SET_UP);
+		goto done;
+	}
+	Py_BEGIN_ALLOW_THREADS
+	mc_store_exists(sh->s, q, (unsigned)nr, 0);
+	Py_END_ALLOW_THREADS
+	out = PyList_New(nr);
+	for (Py_ssize_t i = 0; out && i < nr; i++) {
+		PyObject *x = PyLong_FromLongLong(mc_store_code(q[i].result));
+
+		if (!x || PyList_SetItem(out, i, x))
+			Py_CLEAR(out);
+	}
+done:
+	if (sh)
+		store_put(sh);
+	PyMem_Free(q);
+	Py_DECREF(keys);
+	return out;
+}
+
+/* ---- removal -------------------------------------------------------------------------------------------------------- */
+
+METHOD(remove_key)
+{
+	static const struct sig sig = { "remove", { "key", "force", NULL }, 1, 0 };
+	struct mc_remove r = { .result = 0 };
+	struct shared *sh;
+	bool force = false;
+	PyObject *a[2];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &r.key) ||
+	    (a[1] && !arg_bool(a[1], "force", &force)))
+		return NULL;
+	sh = store_get(self);
+	if (!sh)
+		return PyLong_FromLong(NOT_SET_UP);
+	Py_BEGIN_ALLOW_THREADS
+	mc_store_remove(sh->s, &r, 1, force ? MC_REMOVE_FORCE : 0, 0);
+	Py_END_ALLOW_THREADS
+	store_put(sh);
+	return PyLong_FromLongLong(mc_store_code(r.result));
+}
+
+METHOD(batch_remove)
+{
+	static const struct sig sig = { "batch_remove", { "keys", "force", NULL }, 1, 0 };
+	PyObject *a[2], *keys, *out = NULL;
+	struct mc_remove *r = NULL;
+	struct shared *sh = NULL;
+	int64_t *code = NULL;
+	bool force = false;
+	Py_ssize_t nr;
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[1] && !arg_bool(a[1], "force", &force)))
+		return NULL;
+	keys = arg_tuple(a[0], "keys");
+	if (!keys)
+		return NULL;
+	nr = PyTuple_Size(keys);
+	r = PyMem_Calloc((size_t)nr + 1, sizeof(*r));
+	code = PyMem_Calloc((size_t)nr + 1, sizeof(*code));
+	if (!r || !code) {
+		PyErr_NoMemory();
+		goto done;
+	}
+	for (Py_ssize_t i = 0; i < nr; i++)
+		if (!arg_key(PyTuple_GetItem(keys, i), "keys", &r[i].key))
+			goto done;
+	sh = store_get(self);
+	if (!sh) {
+		out = list_of_value(nr, NOT_SET_UP);
+		goto done;
+	}
+	Py_BEGIN_ALLOW_THREADS
+	mc_store_remove(sh->s, r, (unsigned)nr, force ? MC_REMOVE_FORCE : 0, 0);
+	Py_END_ALLOW_THREADS
+	for (Py_ssize_t i = 0; i < nr; i++)
+		code[i] = r[i].result;
+	out = list_of_codes(code, nr);
+done:
+	if (sh)
+		store_put(sh);
+	PyMem_Free(code);
+	PyMem_Free(r);
+	Py_DECREF(keys);
+	return out;
+}
+
+static PyObject *remove_matching(PyObject *self, const char *regex, bool force)
+{
+	struct shared *sh = store_get(self);
+	int64_t ret;
+
+	if (!sh)
+		return PyLong_FromLong(NOT_SET_UP);
+	Py_BEGIN_ALLOW_THREADS
+	ret = mc_store_remove_matching(sh->s, regex, force ? MC_REMOVE_FORCE : 0, 0);
+	Py_END_ALLOW_THREADS
+	store_put(sh);
+	return PyLong_FromLongLong(mc_store_code(ret));
+}
+
+METHOD(remove_by_regex)
+{
+	static const struct sig sig = { "remove_by_regex", { "regex_pattern", "force", NULL }, 1, 0 };
+	const char *regex;
+	bool force = false;
+	PyObject *a[2];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "regex_pattern", &regex) ||
+	    (a[1] && !arg_bool(a[1], "force", &force)))
+		return NULL;
+	return remove_matching(self, regex, force);
+}
+
+METHOD(remove_all)
+{
+	static const struct sig sig = { "remove_all", { "force", NULL }, 0, 0 };
+	bool force = false;
+	PyObject *a[1];
+
+	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[0] && !arg_bool(a[0], "force", &force)))
+		return NULL;
+	return remove_matching(self, NULL, force);
+}
+
+PyMethodDef store_query[] = {
+	{ "is_exist", is_exist, METH_O,
+	  "is_exist(key, /) -> int\n\n1 it can be read; 0 not; -900 the master does not answer. Grants a lease, so an unforced remove()\n"
+	  "right afterwards gives -706." },
+	{ "batch_is_exist", CALL(batch_is_exist), FAST, "batch_is_exist(keys) -> list[int]\n\nAs is_exist() for each key." },
+	{ "get_size", get_size, METH_O, "get_size(key, /) -> int\n\nBytes; -704 missing." },
+	{ "remove", CALL(remove_key), FAST,
+	  "remove(key, force=False) -> int\n\nReturns 0; -704 missing; -706 read lately and not forced." },
+	{ "batch_remove", CALL(batch_remove), FAST, "batch_remove(keys, force=False) -> list[int]\n\nAs remove() for each key." },
+	{ "remove_by_regex", CALL(remove_by_regex), FAST,
+	  "remove_by_regex(regex_pattern, force=False) -> int\n\nRemove all keys in which the expression is found (it is searched, not\n"
+	  "anchored). Returns how many went; -600 a bad expression. Keys read lately stay unless forced." },
+	{ "remove_all", CALL(remove_all), FAST,
+	  "remove_all(force=False) -> int\n\nRemove every key of this tenant. Returns how many went." },
+	{ NULL, NULL, 0, NULL },
+};
