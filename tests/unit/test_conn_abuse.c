@@ -2,6 +2,7 @@
 /* Conns whose handler asks for the impossible, and peers that play with descriptors, pauses and the end of the stream. */
 #include "net/net.h"
 
+#include <poll.h>
 #include <sys/mman.h>
 
 #include "mctest.h"
@@ -257,6 +258,49 @@ TEST(a_peer_that_vanishes_while_reading_is_paused)
 	EXPECT_TRUE(EVENTUALLY(atomic_load(&s.closed) == 1));
 	EXPECT_NE(atomic_load(&s.close_err), 0);
 	server_stop(&s);
+}
+
+/* It is there and reads nothing: what it asked for must not be held for ever. A slow one is another matter. */
+TEST(a_peer_that_takes_nothing)
+{
+	uint64_t start = clock_now_ns(), size;
+	struct net_frame f;
+	uint8_t wire[8];
+	struct server s;
+	int fd;
+
+	mc_log_set(log_count, NULL, MC_LOG_WARN);
+	for (int slow = 1; slow >= 0; slow--) {
+		server_start(&s);
+		s.lim.stall_ns = 100 * NSEC_PER_MSEC;
+		fd = server_connect(&s, slow);
+		fcntl(fd, F_SETFL, 0);
+		for (uint64_t i = 0; i < 16; i++) {
+			put_le64(wire, size = 2 * MiB);
+			ASSERT_TRUE(raw_head(fd, (struct net_frame){ .type = SRV_MAKE, .id = i, .body_len = 8 }));
+			ASSERT_TRUE(raw_write(fd, wire, 8));
+		}
+		for (int i = 0; slow && i < 16; i++) {
+			struct pollfd none = { .fd = -1 };
+
+			poll(&none, 1, 20); /* the peer's pace: 320 ms for all of it */
+			ASSERT_TRUE(raw_frame(fd, &f));
+			EXPECT_EQ(f.payload_len, size);
+		}
+		EXPECT_EQ(atomic_load(&s.closed), 0u);
+		start = clock_now_ns();
+		if (slow)
+			close(fd);
+		EXPECT_TRUE(EVENTUALLY(atomic_load(&s.closed) == 1));
+		EXPECT_EQ(atomic_load(&s.close_err), slow ? 0 : -ETIMEDOUT);
+		if (!slow) {
+			EXPECT_LT(clock_now_ns() - start, 1000 * NSEC_PER_MSEC);
+			EXPECT_TRUE(strstr(log_last, "takes none"));
+			close(fd);
+		}
+		server_stop(&s);
+	}
+	mc_log_set(NULL, NULL, MC_LOG_WARN);
 }
 
 /* One peer floods; another's small requests are answered meanwhile. */

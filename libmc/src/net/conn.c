@@ -10,6 +10,7 @@
 #define OUT_BYTES_MAX (64 * MiB)
 #define REQUESTS_MAX 1024
 #define LINGER_NS NSEC_PER_SEC
+#define STALL_NS (120 * NSEC_PER_SEC)
 
 struct call {
 	struct hnode node;
@@ -173,8 +174,10 @@ void conn_update(struct conn *c)
 		start_linger(c);
 	if (!paused)
 		events |= EPOLLIN;
-	if (!list_empty(&c->out))
+	if (!list_empty(&c->out)) {
 		events |= EPOLLOUT;
+		conn_watch_stall(c);
+	}
 	/* Frames left in the buffer by a pause bring no event. */
 	if (!paused && c->end - c->pos >= NET_FRAME_BYTES && c->state == RX_HEADER && !c->resume_posted) {
 		c->resume_posted = true;
@@ -211,6 +214,7 @@ static void finish(struct loop_work *w)
 	struct conn *c = container_of(w, struct conn, close_work);
 
 	loop_timer_del(c->loop, &c->linger);
+	loop_timer_del(c->loop, &c->stall);
 	conn_rx_fini(c);
 	conn_tx_fini(c);
 	htab_walk(&c->calls, call_lost, NULL);
@@ -264,6 +268,8 @@ int conn_open(struct loop *l, int fd, const struct conn_ops *ops, const struct c
 		c->lim.out_bytes_max = OUT_BYTES_MAX;
 	if (!c->lim.requests_max)
 		c->lim.requests_max = REQUESTS_MAX;
+	if (!c->lim.stall_ns)
+		c->lim.stall_ns = STALL_NS;
 	list_init(&c->out);
 	net_peer_text(fd, c->peer, sizeof(c->peer));
 	net_tune(fd);

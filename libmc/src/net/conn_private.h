@@ -41,6 +41,8 @@ struct conn {
 	struct list out;
 	uint64_t out_bytes;
 	bool tx_blocked; /* the socket is full: wait for EPOLLOUT */
+	struct loop_timer stall;
+	uint64_t took_ns; /* when the peer last took something, while the timer is set */
 	bool busy;	 /* inside receiving or flushing: replies only queue, one flush follows */
 
 	/* Receiving. In RX_BODY and later the buffer is empty: what it held was moved on. */
@@ -78,6 +80,7 @@ void request_free(struct request *q); /* drops its reference too */
 /* conn_tx.c */
 int conn_send(struct conn *c, const struct net_frame *f, const struct conn_reply *rep);
 void conn_flush(struct conn *c);
+void conn_watch_stall(struct conn *c); /* output is left behind */
 void conn_tx_fini(struct conn *c);
 
 #endif

@@ -154,6 +154,31 @@ static ssize_t send_some(struct conn *c, uint64_t *total)
 	return n < 0 ? -errno : n;
 }
 
+/* ---- a peer that takes nothing holds the memory of its replies ---- */
+
+static void stalled(struct loop_timer *t)
+{
+	struct conn *c = container_of(t, struct conn, stall);
+
+	if (list_empty(&c->out))
+		return;
+	if (clock_now_ns() - c->took_ns < c->lim.stall_ns) {
+		loop_timer_set(c->loop, t, c->took_ns + c->lim.stall_ns, stalled);
+		return;
+	}
+	log_warn_limited("%s takes none of its replies; closing the connection", c->peer);
+	conn_fail(c, -ETIMEDOUT);
+}
+
+void conn_watch_stall(struct conn *c)
+{
+	if (c->stall.slot)
+		return;
+	c->took_ns = clock_now_ns();
+	if (loop_timer_set(c->loop, &c->stall, c->took_ns + c->lim.stall_ns, stalled))
+		conn_fail(c, -ENOMEM);
+}
+
 void conn_flush(struct conn *c)
 {
 	uint64_t total, done = 0;
@@ -178,6 +203,8 @@ void conn_flush(struct conn *c)
 			break;
 		}
 		consume(c, (uint64_t)n);
+		if (c->stall.slot)
+			c->took_ns = clock_now_ns();
 		done += (uint64_t)n;
 		c->tx_blocked = (uint64_t)n < total;
 		if (c->tx_blocked)

@@ -52,8 +52,7 @@ int net_source_addr(const struct net_addr *peer, struct net_addr *out);
 int net_listen(const struct net_addr *a, int backlog, int *fd);
 int net_listen_range(const char *host, uint16_t min_port, uint16_t max_port, int *fd, uint16_t *port); /* a random free one */
 
-/* A connected, non-blocking socket, by @deadline_ns. TCP: no delay, keep-alive (10 s idle, 3 probes of 3 s), and the end after
- * 20 s in which the peer took nothing. */
+/* A connected, non-blocking socket with TCP_NODELAY and keep-alive (10 s idle, 3 probes of 3 s), by @deadline_ns. */
 int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *fd);
 void net_tune(int fd); /* the options just named, for sockets made by others */
 
@@ -127,10 +126,11 @@ struct conn_ops {
 	void (*closed)(struct conn *c, int err);
 };
 
-/* Back-pressure: over any of these, reading stops, also of replies to conn_call(). */
+/* Back-pressure: over one of the first two, reading stops, also of replies to conn_call(). */
 struct conn_limits {
 	size_t out_bytes_max;  /* queued output, and bodies of unanswered requests; 0: 64 MiB each */
 	uint32_t requests_max; /* unanswered requests; 0: 1024 */
+	uint64_t stall_ns;     /* queued output of which the peer takes nothing for so long ends the stream; 0: 2 minutes */
 };
 
 /* Takes over @fd. @user is for conn_user(). All conn_ functions: on the loop's thread. */

@@ -41,8 +41,6 @@ void net_tune(int fd)
 	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 3);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-	/* Keep-alive does not count while data is under way; without this a dead peer's replies stay for a quarter of an hour. */
-	set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 20000);
 }
 
 /* ---- listening ---- */
