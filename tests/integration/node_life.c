@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A node, a master and clients as processes: what is stored, what survives which death, and how a node ends. */
+#include <mooncake/engine.h>
+
 #include "integration/node_rig.h"
 
 /* Full key of the default tenant. */
@@ -313,6 +315,86 @@ TEST(objects_outlive_a_killed_node)
 	store_read(&st);
 	EXPECT_EQ(st.nr, 3u);
 	store_close(&st);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+/* What another node does: the master says where, the engine reads it from the node's memory. */
+TEST(others_read_through_the_engine)
+{
+	const struct mc_engine_opts eo = { .size = sizeof(eo), .flags = MC_ENGINE_CLIENT, .transports = "tcp" };
+	uint8_t full[FULL_KEY_MAX];
+	struct key key = named("far", full);
+	struct msg_pools pools;
+	struct located l;
+	struct mc_segment *seg;
+	struct mc_engine *eng;
+	char segment[NET_ADDR_TEXT], got[sizeof(struct extent_hdr) + 5];
+	struct extent_hdr h;
+	struct mc_vec vec;
+	struct mc_request req;
+	struct node_proc n;
+	struct client m;
+	struct tc c;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
+	ASSERT_EQ(client_open(&m, &r, false), 0);
+	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	EXPECT_EQ(put_when_joined(&c, "far", "bytes", 5), 0);
+	ASSERT_EQ(client_locate(&m, &key, true, &l, NULL), 0);
+	ASSERT_EQ(l.status, 0);
+	EXPECT_EQ(l.nr_replicas, 1);
+	ASSERT_EQ(client_pools(&m, &pools), 1);
+	EXPECT_EQ(pools.pools[0].index, l.replica[0].pool);
+	snprintf(segment, sizeof(segment), "%.*s", pools.pools[0].segment.len, (const char *)pools.pools[0].segment.data);
+	vec = (struct mc_vec){ got, pools.pools[0].region[l.replica[0].loc.region].addr + l.replica[0].loc.off, sizeof(got) };
+
+	ASSERT_EQ(mc_engine_open(&eo, &eng), 0);
+	ASSERT_EQ(mc_segment_open(eng, segment, soon(), &seg), 0);
+	req = (struct mc_request){ .op = MC_READ, .segment = seg, .vec = &vec, .nr_vec = 1 };
+	EXPECT_EQ(mc_transfer(eng, &req, 1, soon()), 0);
+	memcpy(&h, got, sizeof(h));
+	EXPECT_TRUE(h.gen == l.replica[0].loc.gen);
+	EXPECT_EQ(h.len, 5u);
+	EXPECT_MEMEQ(got + sizeof(h), "bytes", 5);
+	mc_segment_close(seg);
+	mc_engine_close(eng);
+	EXPECT_EQ(tc_return(&c), 0);
+	tc_close(&c);
+	client_close(&m);
+	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
+TEST(a_replaced_object_leaves_the_other_node)
+{
+	struct node_proc na, nb;
+	struct tc a, b;
+	struct found f;
+	struct rig r;
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	ASSERT_EQ(node_start(&na, NULL, r.port, NULL), 0);
+	ASSERT_EQ(node_start(&nb, NULL, r.port, NULL), 0);
+	ASSERT_EQ(tc_open(&a, na.unix_path), 0);
+	ASSERT_EQ(tc_open(&b, nb.unix_path), 0);
+	EXPECT_EQ(put_when_joined(&a, "k", "first", 5), 0);
+	EXPECT_EQ(put_when_joined(&b, "other", "x", 1), 0);
+	EXPECT_EQ(tc_put(&b, "k", "second", 6, 0), -EEXIST);
+	EXPECT_EQ(view_check(&a.v, "k", "first", 5), 0);
+	EXPECT_EQ(tc_put(&b, "k", "second", 6, OBJ_REPLACE), 0);
+	EXPECT_EQ(view_find(&a.v, "k", &f), -ENOENT); /* before the put returned */
+	EXPECT_EQ(view_check(&b.v, "k", "second", 6), 0);
+	EXPECT_EQ(tc_put(&a, "k", "third", 5, OBJ_REPLACE), 0);
+	EXPECT_EQ(view_find(&b.v, "k", &f), -ENOENT);
+	EXPECT_EQ(view_check(&a.v, "k", "third", 5), 0);
+	EXPECT_EQ(tc_return(&a), 0);
+	EXPECT_EQ(tc_return(&b), 0);
+	tc_close(&a);
+	tc_close(&b);
+	EXPECT_EQ(node_stop(&na, SIGTERM), 0);
+	EXPECT_EQ(node_stop(&nb, SIGTERM), 0);
 	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
 }
 
