@@ -133,6 +133,14 @@ int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_h
 	return 0;
 }
 
+struct page *mc_backing_page(struct file *mem, pgoff_t index)
+{
+	struct address_space *mapping = mem->f_mapping;
+
+	return shmem_read_mapping_page_gfp(mapping, index,
+					   mapping_gfp_mask(mapping) | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+}
+
 int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma)
 {
 	return READ_ONCE(mc_shmem_mmap)(mem, vma);

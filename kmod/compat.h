@@ -18,4 +18,11 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 }
 #endif
 
+/* How to pin for reading such that a later write by the owner is seen: before 6.2 only as a forced write. */
+#ifdef MC_HAVE_PIN_UNSHARES
+#define MC_PIN_FOR_READ	0
+#else
+#define MC_PIN_FOR_READ	(FOLL_WRITE | FOLL_FORCE)
+#endif
+
 #endif /* MC_COMPAT_H */

@@ -39,6 +39,9 @@ static u64 mc_revoke(struct mc_region *r)
 		if (!atomic_read(&r->nr_exports))
 			mc_backing_punch(r->mem, 0, r->length, true);
 		pinned = mc_backing_pinned(r->mem, 0, r->length);
+	} else if (r->pin) {
+		mc_pin_free(r->pin);
+		r->pin = NULL;
 	}
 	mutex_unlock(&r->gate_lock);
 	return pinned;
@@ -101,7 +104,7 @@ static int mc_seal(struct mc_region *r)
 {
 	lockdep_assert_held(&r->lock);
 	/* New writers are kept out by r->lock; a pin for writing outlives the mapping it was made through. */
-	if (atomic_read(&r->nr_wvmas) || atomic_read(&r->nr_exports) || mc_backing_pinned(r->mem, 0, r->length))
+	if (atomic_read(&r->nr_writers) || atomic_read(&r->nr_exports) || mc_backing_pinned(r->mem, 0, r->length))
 		return -EBUSY;
 	r->state |= MC_STATE_SEALED;
 	if (r->writer) {

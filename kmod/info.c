@@ -8,7 +8,6 @@
 
 #include "kmod.h"
 
-#define MC_MAX_BATCH		1024u
 #define MC_CQ_MAX_ENTRIES	65536u
 
 u64 mc_instance[2];
@@ -87,8 +86,13 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 	a->nr_vmas = atomic_read(&r->nr_vmas);
 	a->nr_attach = atomic_read(&r->nr_exports);
 	a->owner_pid = mc_creator_pid(r);
-	if (r->mem)
+	if (r->mem) {
 		mc_backing_stat(r->mem, &st);
+	} else {
+		mutex_lock(&r->gate_lock);
+		st.resident = st.pinned = r->pin ? r->length : 0;
+		mutex_unlock(&r->gate_lock);
+	}
 	a->resident = st.resident;
 	a->huge = st.huge;
 	a->pinned = st.pinned;

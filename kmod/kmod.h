@@ -28,6 +28,8 @@
 #define MC_ON_CTX	0x1u
 #define MC_ON_REGION	0x2u
 
+struct mc_pin;
+
 struct mc_call {
 	struct file *file;		/* the call was issued on */
 	unsigned int on;		/* MC_ON_*, what kind of file that is */
@@ -69,6 +71,8 @@ void mc_backing_exit(void);
 /* @node: NUMA_NO_NODE or one with memory. @huge: 2 MiB pages wherever they fit. Undone by fput(). */
 struct file *mc_backing_create(u64 length, int node, bool huge);
 int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge);
+/* The page at @index, there afterwards if it was not, with a reference. */
+struct page *mc_backing_page(struct file *mem, pgoff_t index);
 int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma);
 void mc_backing_stat(struct file *mem, struct mc_mem_stat *st);
 /* Bytes in [offset, offset + length) in pages that somebody pinned. */
@@ -89,13 +93,15 @@ struct mc_region {
 	u32 backing;			/* MC_BACKING_* */
 	u32 page_shift;
 	int node;
-	struct file *mem;
-	struct mc_user *user;		/* charged with length */
+	struct file *mem;		/* either this */
+	struct mc_pin *pin;		/* or this; given up by REVOKE, under gate_lock */
+	struct mc_user *user;
+	u64 charged;			/* bytes, to @user */
 	struct user_namespace *ns;	/* of the creator; names live in it */
 	struct pid *creator;
 	atomic_t nr_fds;
 	atomic_t nr_vmas;
-	atomic_t nr_wvmas;		/* of these, such that could be written through */
+	atomic_t nr_writers;		/* mappings that could be written through, and running copies */
 	atomic_t nr_exports;
 
 	/* guarded by mc_names_lock */
@@ -129,12 +135,19 @@ struct mc_handle {
 extern const struct file_operations mc_region_fops;
 
 int mc_region_create(struct mc_call *call);
+/* Owned by the opener of /dev/mooncake, whoever calls; @charge bytes count against his quota. Not yet to be found. */
+struct mc_region *mc_region_new(const struct cred *opener, u64 length, u32 flags, u64 charge);
+/* Let @r be found and give the caller a file of it. */
+int mc_region_show(struct mc_call *call, struct mc_region *r, u32 fd_flags, s32 *out_fd, u64 *out_id);
 void mc_region_get(struct mc_region *r);
 void mc_region_put(struct mc_region *r);
 struct mc_region *mc_region_by_id(u64 id);
 struct mc_region *mc_region_next(u64 id);
 /* The region a call names by @fd (C) or was issued on (R); a reference. -EINVAL, -EBADF. */
 struct mc_region *mc_region_of(struct mc_call *call, s32 fd);
+/* Count a writer, so that nobody seals: -EKEYREVOKED, -EACCES sealed. Undone by mc_writer_end(). */
+int mc_writer_begin(struct mc_region *r);
+void mc_writer_end(struct mc_region *r);
 /* A new handle and file; with @lease the region's writer, or -EBUSY. */
 struct file *mc_handle_file(struct mc_region *r, u32 fd_flags, bool lease);
 void mc_handle_get(struct mc_handle *h);
@@ -152,6 +165,19 @@ extern u64 mc_instance[2];
 
 /* map.c */
 int mc_region_mmap(struct file *file, struct vm_area_struct *vma);
+
+/* pin.c: REGION_PIN, memory of the process that asks. */
+
+int mc_region_pin(struct mc_call *call);
+/* Valid under RCU while the region's gate is not REVOKED. */
+struct page *mc_pin_page(struct mc_pin *pin, pgoff_t index);
+void mc_pin_free(struct mc_pin *pin);
+
+/* copy.c */
+
+#define MC_MAX_BATCH	1024u
+
+int mc_copy(struct mc_call *call);
 
 /* gate.c: REVOKE and MARK, the calls that take access away. */
 

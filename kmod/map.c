@@ -36,7 +36,7 @@ static void mc_vm_open(struct vm_area_struct *vma)
 	atomic_inc(&h->region->nr_vmas);
 	/* Never from 0 here: the mapping this one is copied from is counted. */
 	if (mc_vma_counts_as_writer(vma))
-		atomic_inc(&h->region->nr_wvmas);
+		atomic_inc(&h->region->nr_writers);
 }
 
 static void mc_vm_close(struct vm_area_struct *vma)
@@ -44,7 +44,7 @@ static void mc_vm_close(struct vm_area_struct *vma)
 	struct mc_handle *h = vma->vm_private_data;
 
 	if (mc_vma_counts_as_writer(vma))
-		atomic_dec(&h->region->nr_wvmas);
+		atomic_dec(&h->region->nr_writers);
 	atomic_dec(&h->region->nr_vmas);
 	mc_handle_put(h);
 }
@@ -121,7 +121,7 @@ static int mc_map_admit(struct mc_region *r, struct vm_area_struct *vma)
 			vm_flags_clear(vma, VM_MAYWRITE);
 	}
 	if (!ret && mc_vma_counts_as_writer(vma))
-		atomic_inc(&r->nr_wvmas);
+		atomic_inc(&r->nr_writers);
 	mutex_unlock(&r->lock);
 	return ret;
 }
@@ -149,7 +149,7 @@ int mc_region_mmap(struct file *file, struct vm_area_struct *vma)
 	ret = mc_backing_mmap(r->mem, vma);
 	if (ret) {
 		if (mc_vma_counts_as_writer(vma))
-			atomic_dec(&r->nr_wvmas);
+			atomic_dec(&r->nr_writers);
 		return ret;
 	}
 	mc_vm_ops_learn(vma->vm_ops);

@@ -30,7 +30,8 @@ static void mc_region_free(struct kref *ref)
 			mc_backing_wipe(r->mem);
 		fput(r->mem);
 	}
-	mc_user_uncharge(r->user, r->length);
+	mc_pin_free(r->pin);
+	mc_user_uncharge(r->user, r->charged);
 	put_user_ns(r->ns);
 	put_pid(r->creator);
 	mutex_destroy(&r->lock);
@@ -109,6 +110,26 @@ u32 mc_region_state(struct mc_region *r)
 		state |= MC_STATE_PUBLISHED;
 	mutex_unlock(&mc_names_lock);
 	return state;
+}
+
+int mc_writer_begin(struct mc_region *r)
+{
+	int ret = 0;
+
+	mutex_lock(&r->lock);
+	if (r->state & MC_STATE_REVOKED)
+		ret = -EKEYREVOKED;
+	else if (r->state & MC_STATE_SEALED)
+		ret = -EACCES;
+	else
+		atomic_inc(&r->nr_writers);
+	mutex_unlock(&r->lock);
+	return ret;
+}
+
+void mc_writer_end(struct mc_region *r)
+{
+	atomic_dec(&r->nr_writers);
 }
 
 unsigned int mc_region_count(void)
@@ -249,18 +270,17 @@ static bool mc_create_huge(const struct mc_ioc_region_create *a)
 	return a->backing == MC_BACKING_SHMEM_HUGE || a->page_shift == MC_HUGE_SHIFT || a->length >= MC_HUGE_SIZE;
 }
 
-/* Owned by the opener of /dev/mooncake, whoever calls. Not yet to be found by id. */
-static struct mc_region *mc_region_new(const struct cred *opener, u64 length, u32 flags)
+struct mc_region *mc_region_new(const struct cred *opener, u64 length, u32 flags, u64 charge)
 {
 	struct mc_region *r;
 	struct mc_user *user;
 
-	user = mc_user_charge(opener->fsuid, length, mc_may_exceed_quota());
+	user = mc_user_charge(opener->fsuid, charge, mc_may_exceed_quota());
 	if (IS_ERR(user))
 		return ERR_CAST(user);
 	r = kzalloc(sizeof(*r), GFP_KERNEL_ACCOUNT);
 	if (!r) {
-		mc_user_uncharge(user, length);
+		mc_user_uncharge(user, charge);
 		return ERR_PTR(-ENOMEM);
 	}
 	atomic_inc(&mc_nr_regions);
@@ -270,6 +290,7 @@ static struct mc_region *mc_region_new(const struct cred *opener, u64 length, u3
 	r->flags = flags;
 	r->node = NUMA_NO_NODE;
 	r->user = user;
+	r->charged = charge;
 	r->ns = get_user_ns(opener->user_ns);
 	r->creator = get_pid(task_tgid(current));
 	r->uid = opener->fsuid;
@@ -279,8 +300,7 @@ static struct mc_region *mc_region_new(const struct cred *opener, u64 length, u3
 	return r;
 }
 
-/* Let @r be found and give the caller a file of it. */
-static int mc_region_show(struct mc_call *call, struct mc_region *r, u32 fd_flags, s32 *out_fd, u64 *out_id)
+int mc_region_show(struct mc_call *call, struct mc_region *r, u32 fd_flags, s32 *out_fd, u64 *out_id)
 {
 	struct file *file;
 	int ret;
@@ -307,7 +327,7 @@ int mc_region_create(struct mc_call *call)
 	ret = mc_create_check(a);
 	if (ret)
 		return ret;
-	r = mc_region_new(call->file->f_cred, a->length, a->flags);
+	r = mc_region_new(call->file->f_cred, a->length, a->flags, a->length);
 	if (IS_ERR(r))
 		return PTR_ERR(r);
 

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* REGION_PIN: pages of the calling process, pinned for as long as the region lives and charged as locked memory. */
+
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+#include <linux/slab.h>
+
+#include "compat.h"
+#include "kmod.h"
+
+#define MC_PIN_CHUNK 512ul		/* pages pinned between two looks at signals and the scheduler */
+
+struct mc_pin {
+	struct page **pages;
+	unsigned long nr;		/* pinned so far */
+	unsigned long charged;
+	bool dirty;
+	struct user_struct *user;	/* charged in locked_vm */
+	struct mm_struct *mm;		/* shown in VmPin */
+};
+
+/* Locked memory is limited per user, as io_uring and AF_XDP have it; -ENOMEM, as they say it. */
+static int mc_pin_charge(struct user_struct *user, unsigned long nr)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long now = atomic_long_read(&user->locked_vm), sum;
+
+	do {
+		if (check_add_overflow(now, (long)nr, &sum))
+			return -ENOMEM;
+		if ((unsigned long)sum > limit && !capable(CAP_IPC_LOCK))
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &now, sum));
+	return 0;
+}
+
+void mc_pin_free(struct mc_pin *pin)
+{
+	unsigned long i, n;
+
+	if (!pin)
+		return;
+	for (i = 0; i < pin->nr; i += n) {
+		n = min(pin->nr - i, MC_PIN_CHUNK);
+		unpin_user_pages_dirty_lock(pin->pages + i, n, pin->dirty);
+		cond_resched();
+	}
+	atomic64_sub(pin->nr, &pin->mm->pinned_vm);
+	atomic_long_sub(pin->charged, &pin->user->locked_vm);
+	mmdrop(pin->mm);
+	free_uid(pin->user);
+	kvfree(pin->pages);
+	kfree(pin);
+}
+
+struct page *mc_pin_page(struct mc_pin *pin, pgoff_t index)
+{
+	return pin->pages[index];
+}
+
+static int mc_pin_pages(struct mc_pin *pin, unsigned long addr, unsigned long nr, unsigned int gup_flags)
+{
+	unsigned long n;
+	int ret;
+
+	while (pin->nr < nr) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		n = min(nr - pin->nr, MC_PIN_CHUNK);
+		ret = pin_user_pages_fast(addr + (pin->nr << PAGE_SHIFT), n, gup_flags, pin->pages + pin->nr);
+		if (ret <= 0)
+			return ret ? ret : -EFAULT;
+		pin->nr += ret;
+		atomic64_add(ret, &pin->mm->pinned_vm);
+		cond_resched();
+	}
+	return 0;
+}
+
+static struct mc_pin *mc_pin_new(unsigned long addr, unsigned long nr, bool rdonly)
+{
+	unsigned int gup_flags = FOLL_LONGTERM | (rdonly ? MC_PIN_FOR_READ : FOLL_WRITE);
+	struct mc_pin *pin;
+	int ret;
+
+	pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+	if (!pin)
+		return ERR_PTR(-ENOMEM);
+	pin->pages = kvcalloc(nr, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT);
+	if (!pin->pages) {
+		kfree(pin);
+		return ERR_PTR(-ENOMEM);
+	}
+	pin->dirty = !rdonly;
+	pin->user = get_uid(current_user());
+	pin->mm = current->mm;
+	mmgrab(pin->mm);
+
+	/* The whole charge first: the limit is there to keep the pages from being pinned, not to be told of it. */
+	ret = mc_pin_charge(pin->user, nr);
+	if (!ret) {
+		pin->charged = nr;
+		ret = mc_pin_pages(pin, addr, nr, gup_flags);
+	}
+	if (ret) {
+		mc_pin_free(pin);
+		return ERR_PTR(ret);
+	}
+	return pin;
+}
+
+int mc_region_pin(struct mc_call *call)
+{
+	struct mc_ioc_region_pin *a = call->arg;
+	bool rdonly = a->flags & MC_PIN_RDONLY;
+	struct mc_region *r;
+	u64 end;
+	int ret;
+
+	if (a->flags & ~MC_PIN_RDONLY || !mc_fd_flags_ok(a->fd_flags))
+		return -EINVAL;
+	if (!a->length || !PAGE_ALIGNED(a->addr) || !PAGE_ALIGNED(a->length) ||
+	    check_add_overflow(a->addr, a->length, &end))
+		return -EINVAL;
+	if (rdonly && (a->fd_flags & O_ACCMODE) != O_RDONLY)
+		return -EINVAL;
+	if (end > TASK_SIZE_MAX)
+		return -EFAULT;
+
+	r = mc_region_new(call->file->f_cred, a->length, 0, 0);
+	if (IS_ERR(r))
+		return PTR_ERR(r);
+	r->backing = MC_BACKING_PINNED;
+	r->pin = mc_pin_new(a->addr, a->length >> PAGE_SHIFT, rdonly);
+	if (IS_ERR(r->pin)) {
+		ret = PTR_ERR(r->pin);
+		r->pin = NULL;
+	} else {
+		ret = mc_region_show(call, r, a->fd_flags, &a->out_fd, &a->out_id);
+	}
+	mc_region_put(r);
+	return ret;
+}
