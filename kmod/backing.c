@@ -5,7 +5,9 @@
  * system's setting for shared memory (off, on most distributions) does not apply to it.
  */
 
+#include <linux/cred.h>
 #include <linux/highmem.h>
+#include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <linux/mount.h>
 #include <linux/nodemask.h>
@@ -106,6 +108,41 @@ struct file *mc_backing_create(u64 length, int node, bool huge)
 	return mem;
 }
 
+struct file *mc_backing_adopt(struct file *file, u64 end, bool writable)
+{
+	struct inode *inode = file_inode(file);
+	struct file *mem;
+
+	if (inode->i_sb->s_magic == HUGETLBFS_MAGIC)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (!shmem_mapping(file->f_mapping) || !S_ISREG(inode->i_mode) || file->f_op == &mc_mem_fops)
+		return ERR_PTR(-EINVAL);
+	if (!(READ_ONCE(SHMEM_I(inode)->seals) & F_SEAL_SHRINK) || end > i_size_read(inode))
+		return ERR_PTR(-EINVAL);
+	if (!(file->f_mode & FMODE_READ) || (writable && !(file->f_mode & FMODE_WRITE)))
+		return ERR_PTR(-EACCES);
+	if (writable && READ_ONCE(SHMEM_I(inode)->seals) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		return ERR_PTR(-EACCES);
+
+	mem = dentry_open(&file->f_path, (writable ? O_RDWR : O_RDONLY) | O_LARGEFILE, current_cred());
+	if (IS_ERR(mem))
+		return mem;
+	WRITE_ONCE(mc_shmem_mmap, mem->f_op->mmap);
+	__module_get(THIS_MODULE);
+	mem->f_op = &mc_mem_fops;
+	return mem;
+}
+
+int mc_backing_writer_begin(struct file *mem)
+{
+	return mapping_map_writable(mem->f_mapping);
+}
+
+void mc_backing_writer_end(struct file *mem)
+{
+	mapping_unmap_writable(mem->f_mapping);
+}
+
 int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge)
 {
 	struct address_space *mapping = mem->f_mapping;
@@ -174,10 +211,10 @@ static void mc_stat_one(struct file *mem, struct folio *folio, void *arg)
 		st->pinned += folio_size(folio);
 }
 
-void mc_backing_stat(struct file *mem, struct mc_mem_stat *st)
+void mc_backing_stat(struct file *mem, u64 offset, u64 length, struct mc_mem_stat *st)
 {
 	*st = (struct mc_mem_stat){};
-	mc_each_folio(mem, 0, i_size_read(file_inode(mem)), mc_stat_one, st);
+	mc_each_folio(mem, offset, length, mc_stat_one, st);
 }
 
 u64 mc_backing_pinned(struct file *mem, u64 offset, u64 length)

@@ -117,10 +117,13 @@ static int mc_elem_resolve(struct mc_elem *e, const struct mc_copy_vec *v)
 /* May sleep: have the page of @s at hand. */
 static int mc_side_ready(struct mc_side *s)
 {
-	pgoff_t index = s->addr >> PAGE_SHIFT;
+	pgoff_t index;
 	struct page *page;
 
-	if (!s->r || !s->r->mem || (s->page && s->index == index))
+	if (!s->r || !s->r->mem)
+		return 0;
+	index = (s->r->mem_offset + s->addr) >> PAGE_SHIFT;
+	if (s->page && s->index == index)
 		return 0;
 	mc_side_forget_page(s);
 	if (READ_ONCE(s->r->gate) & MC_GATE_REVOKED)

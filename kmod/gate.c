@@ -16,7 +16,7 @@ static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
 	synchronize_rcu();
 	smp_mb();
 	if (r->mem)
-		mc_backing_zap(r->mem, offset, length);
+		mc_backing_zap(r->mem, r->mem_offset + offset, length);
 }
 
 bool mc_may_own(const struct cred *cred, kuid_t uid)
@@ -36,9 +36,9 @@ static u64 mc_revoke(struct mc_region *r)
 	mc_gate_close(r, MC_GATE_REVOKED, 0, r->length);
 	if (r->mem) {
 		/* Nobody can pin any more; what is not pinned now nobody needs. */
-		if (!atomic_read(&r->nr_exports))
+		if (!r->adopted && !atomic_read(&r->nr_exports))
 			mc_backing_punch(r->mem, 0, r->length, true);
-		pinned = mc_backing_pinned(r->mem, 0, r->length);
+		pinned = mc_backing_pinned(r->mem, r->mem_offset, r->length);
 	} else if (r->pin) {
 		mc_pin_free(r->pin);
 		r->pin = NULL;
@@ -177,7 +177,7 @@ int mc_region_mark(struct mc_call *call)
 	}
 	if (!(call->file->f_mode & FMODE_WRITE))
 		return -EACCES;
-	if (!r->mem)
+	if ((a->op == MC_MARK_PUNCH || a->op == MC_MARK_SEAL_WRITE) && (!r->mem || r->adopted))
 		return -EOPNOTSUPP;
 
 	a->out_purged = 0;

@@ -87,7 +87,7 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 	a->nr_attach = atomic_read(&r->nr_exports);
 	a->owner_pid = mc_creator_pid(r);
 	if (r->mem) {
-		mc_backing_stat(r->mem, &st);
+		mc_backing_stat(r->mem, r->mem_offset, r->length, &st);
 	} else {
 		mutex_lock(&r->gate_lock);
 		st.resident = st.pinned = r->pin ? r->length : 0;

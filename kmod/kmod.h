@@ -74,7 +74,12 @@ int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_h
 /* The page at @index, there afterwards if it was not, with a reference. */
 struct page *mc_backing_page(struct file *mem, pgoff_t index);
 int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma);
-void mc_backing_stat(struct file *mem, struct mc_mem_stat *st);
+/* A file of ours on the memory of the memfd @file; it must keep its size. -EINVAL, -EACCES, -EOPNOTSUPP. */
+struct file *mc_backing_adopt(struct file *file, u64 end, bool writable);
+/* A memfd's owner may seal it: count as somebody who writes to it (-EPERM when sealed) as long as we do. */
+int mc_backing_writer_begin(struct file *mem);
+void mc_backing_writer_end(struct file *mem);
+void mc_backing_stat(struct file *mem, u64 offset, u64 length, struct mc_mem_stat *st);
 /* Bytes in [offset, offset + length) in pages that somebody pinned. */
 u64 mc_backing_pinned(struct file *mem, u64 offset, u64 length);
 /* Wait for page faults that hold a page of the range locked right now, then take the range out of every mapping. */
@@ -93,7 +98,9 @@ struct mc_region {
 	u32 backing;			/* MC_BACKING_* */
 	u32 page_shift;
 	int node;
-	struct file *mem;		/* either this */
+	struct file *mem;		/* either this, from mem_offset on */
+	u64 mem_offset;
+	bool adopted;			/* @mem is somebody's memfd, who may write and punch it as well */
 	struct mc_pin *pin;		/* or this; given up by REVOKE, under gate_lock */
 	struct mc_user *user;
 	u64 charged;			/* bytes, to @user */
@@ -147,6 +154,8 @@ struct mc_region *mc_region_next(u64 id);
 struct mc_region *mc_region_of(struct mc_call *call, s32 fd);
 /* Count a writer, so that nobody seals: -EKEYREVOKED, -EACCES sealed. Undone by mc_writer_end(). */
 int mc_writer_begin(struct mc_region *r);
+/* Another of a kind that is already counted, so it cannot fail. */
+void mc_writer_again(struct mc_region *r);
 void mc_writer_end(struct mc_region *r);
 /* A new handle and file; with @lease the region's writer, or -EBUSY. */
 struct file *mc_handle_file(struct mc_region *r, u32 fd_flags, bool lease);
@@ -172,6 +181,10 @@ int mc_region_pin(struct mc_call *call);
 /* Valid under RCU while the region's gate is not REVOKED. */
 struct page *mc_pin_page(struct mc_pin *pin, pgoff_t index);
 void mc_pin_free(struct mc_pin *pin);
+
+/* import.c: REGION_IMPORT, memory that somebody else made. */
+
+int mc_region_import(struct mc_call *call);
 
 /* copy.c */
 

@@ -36,7 +36,7 @@ static void mc_vm_open(struct vm_area_struct *vma)
 	atomic_inc(&h->region->nr_vmas);
 	/* Never from 0 here: the mapping this one is copied from is counted. */
 	if (mc_vma_counts_as_writer(vma))
-		atomic_inc(&h->region->nr_writers);
+		mc_writer_again(h->region);
 }
 
 static void mc_vm_close(struct vm_area_struct *vma)
@@ -44,7 +44,7 @@ static void mc_vm_close(struct vm_area_struct *vma)
 	struct mc_handle *h = vma->vm_private_data;
 
 	if (mc_vma_counts_as_writer(vma))
-		atomic_dec(&h->region->nr_writers);
+		mc_writer_end(h->region);
 	atomic_dec(&h->region->nr_vmas);
 	mc_handle_put(h);
 }
@@ -109,20 +109,18 @@ static void mc_vm_ops_learn(const struct vm_operations_struct *shmem)
 /* May the mapping be made, now and as what? Counted from here on, so that sealing sees it. */
 static int mc_map_admit(struct mc_region *r, struct vm_area_struct *vma)
 {
-	int ret = 0;
+	int ret;
 
-	mutex_lock(&r->lock);
-	if (r->state & MC_STATE_REVOKED) {
-		ret = -EKEYREVOKED;
-	} else if (r->state & MC_STATE_SEALED) {
-		if (vma->vm_flags & VM_WRITE)
-			ret = -EACCES;
-		else
-			vm_flags_clear(vma, VM_MAYWRITE);
+	if (READ_ONCE(r->state) & MC_STATE_REVOKED)
+		return -EKEYREVOKED;
+	if (!mc_vma_counts_as_writer(vma))
+		return 0;
+	ret = mc_writer_begin(r);
+	/* Not for a sealed memfd: before 6.7 any shared mapping would count as a writer there and undo the seal. */
+	if (ret == -EACCES && !(vma->vm_flags & VM_WRITE) && !r->adopted) {
+		vm_flags_clear(vma, VM_MAYWRITE);
+		ret = 0;
 	}
-	if (!ret && mc_vma_counts_as_writer(vma))
-		atomic_inc(&r->nr_writers);
-	mutex_unlock(&r->lock);
 	return ret;
 }
 
@@ -149,10 +147,11 @@ int mc_region_mmap(struct file *file, struct vm_area_struct *vma)
 	ret = mc_backing_mmap(r->mem, vma);
 	if (ret) {
 		if (mc_vma_counts_as_writer(vma))
-			atomic_dec(&r->nr_writers);
+			mc_writer_end(r);
 		return ret;
 	}
 	mc_vm_ops_learn(vma->vm_ops);
+	vma->vm_pgoff += r->mem_offset >> PAGE_SHIFT;
 	vma_set_file(vma, r->mem);
 	vma->vm_ops = &mc_vm_ops;
 	vm_flags_clear(vma, VM_MAYEXEC);

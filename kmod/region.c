@@ -121,14 +121,25 @@ int mc_writer_begin(struct mc_region *r)
 		ret = -EKEYREVOKED;
 	else if (r->state & MC_STATE_SEALED)
 		ret = -EACCES;
+	else if (r->adopted && mc_backing_writer_begin(r->mem))
+		ret = -EACCES;
 	else
 		atomic_inc(&r->nr_writers);
 	mutex_unlock(&r->lock);
 	return ret;
 }
 
+void mc_writer_again(struct mc_region *r)
+{
+	atomic_inc(&r->nr_writers);
+	if (r->adopted)
+		WARN_ON_ONCE(mc_backing_writer_begin(r->mem));
+}
+
 void mc_writer_end(struct mc_region *r)
 {
+	if (r->adopted)
+		mc_backing_writer_end(r->mem);
 	atomic_dec(&r->nr_writers);
 }
 

@@ -148,8 +148,11 @@ struct mc_ioc_region_pin {
 #define MC_IMPORT_DMABUF	2u
 
 /*
- * C: a region of somebody else's memory. A memfd carries F_SEAL_SHRINK and is open for what @fd_flags asks. @user_data
- * and @cq_fd (-1: none) say where to report that a dma-buf was invalidated.
+ * C: a region of somebody else's memory. A memfd carries F_SEAL_SHRINK and is open for what @fd_flags asks; who else
+ * has it open may write to it and punch it, so PUNCH and SEAL_WRITE are EOPNOTSUPP. @flags: MC_REGION_PERSIST_OK.
+ * @user_data and @cq_fd (-1: none) say where to report that a dma-buf was invalidated; 0 and -1 for a memfd.
+ * EINVAL, also: not sealed, or too short; EBADF; EACCES not open or sealed against writing; EDQUOT, ENOMEM; EOPNOTSUPP
+ * hugetlb, or a dma-buf without MC_FEAT_IMPORT_DMABUF.
  */
 struct mc_ioc_region_import {
 	__u32 size;
