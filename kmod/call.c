@@ -16,6 +16,7 @@ union mc_arg {
 	struct mc_ioc_region_info info;
 	struct mc_ioc_region_publish publish;
 	struct mc_ioc_region_revoke revoke;
+	struct mc_ioc_region_export export;
 	struct mc_ioc_region_mark mark;
 	struct mc_ioc_copy copy;
 };
@@ -43,6 +44,7 @@ static const struct mc_call_def mc_calls[] = {
 	CALL(REGION_PUBLISH, mc_ioc_region_publish, mc_region_publish, MC_ON_REGION),
 	CALL(REGION_UNPUBLISH, mc_ioc_region_publish, mc_region_unpublish, MC_ON_CTX | MC_ON_REGION),
 	CALL(REGION_REVOKE, mc_ioc_region_revoke, mc_region_revoke, MC_ON_CTX | MC_ON_REGION),
+	CALL(REGION_EXPORT, mc_ioc_region_export, mc_region_export, MC_ON_REGION),
 	CALL(REGION_MARK, mc_ioc_region_mark, mc_region_mark, MC_ON_REGION),
 	CALL(COPY, mc_ioc_copy, mc_copy, MC_ON_CTX),
 };
@@ -53,6 +55,7 @@ u64 mc_features(unsigned int word)
 		return 0;
 	return BIT_ULL(MC_FEAT_REGION) | BIT_ULL(MC_FEAT_PUBLISH) | BIT_ULL(MC_FEAT_REVOKE) | BIT_ULL(MC_FEAT_MARK) |
 	       BIT_ULL(MC_FEAT_PIN) | BIT_ULL(MC_FEAT_COPY) | BIT_ULL(MC_FEAT_IMPORT_MEMFD) |
+	       BIT_ULL(MC_FEAT_EXPORT) |
 	       (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? BIT_ULL(MC_FEAT_HUGE) : 0);
 }
 

@@ -25,4 +25,10 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 #define MC_PIN_FOR_READ	(FOLL_WRITE | FOLL_FORCE)
 #endif
 
+#ifdef MC_HAVE_NS_IS_NAME
+#define MC_IMPORT_NS_DMA_BUF MODULE_IMPORT_NS(DMA_BUF)
+#else
+#define MC_IMPORT_NS_DMA_BUF MODULE_IMPORT_NS("DMA_BUF")
+#endif
+
 #endif /* MC_COMPAT_H */

@@ -44,7 +44,7 @@ static u64 mc_revoke(struct mc_region *r)
 		r->pin = NULL;
 	}
 	mutex_unlock(&r->gate_lock);
-	return pinned;
+	return pinned + atomic64_read(&r->exported);
 }
 
 int mc_region_revoke(struct mc_call *call)

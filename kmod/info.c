@@ -95,7 +95,7 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 	}
 	a->resident = st.resident;
 	a->huge = st.huge;
-	a->pinned = st.pinned;
+	a->pinned = st.pinned + atomic64_read(&r->exported);
 	mutex_lock(&r->lock);
 	a->epoch = r->epoch;
 	a->gen = r->gen;

@@ -109,7 +109,8 @@ struct mc_region {
 	atomic_t nr_fds;
 	atomic_t nr_vmas;
 	atomic_t nr_writers;		/* mappings that could be written through, and running copies */
-	atomic_t nr_exports;
+	atomic_t nr_exports;		/* dma-bufs; raised under lock */
+	atomic64_t exported;		/* bytes in them */
 
 	/* guarded by mc_names_lock */
 	struct hlist_node by_name;
@@ -157,6 +158,7 @@ int mc_writer_begin(struct mc_region *r);
 /* Another of a kind that is already counted, so it cannot fail. */
 void mc_writer_again(struct mc_region *r);
 void mc_writer_end(struct mc_region *r);
+struct mc_handle *mc_handle_new(struct mc_region *r);
 /* A new handle and file; with @lease the region's writer, or -EBUSY. */
 struct file *mc_handle_file(struct mc_region *r, u32 fd_flags, bool lease);
 void mc_handle_get(struct mc_handle *h);
@@ -174,6 +176,12 @@ extern u64 mc_instance[2];
 
 /* map.c */
 int mc_region_mmap(struct file *file, struct vm_area_struct *vma);
+/* Map a window of the region, which @vma's offset counts from. */
+int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 length);
+
+/* export.c: regions as dma-bufs. */
+
+int mc_region_export(struct mc_call *call);
 
 /* pin.c: REGION_PIN, memory of the process that asks. */
 

@@ -124,11 +124,10 @@ static int mc_map_admit(struct mc_region *r, struct vm_area_struct *vma)
 	return ret;
 }
 
-int mc_region_mmap(struct file *file, struct vm_area_struct *vma)
+int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 length)
 {
-	struct mc_handle *h = file->private_data;
 	struct mc_region *r = h->region;
-	u64 pages = r->length >> PAGE_SHIFT;
+	u64 pages = length >> PAGE_SHIFT;
 	int ret;
 
 	/* VM_SHARED is gone from shared mappings of read-only files; VM_MAYSHARE stays. */
@@ -151,7 +150,7 @@ int mc_region_mmap(struct file *file, struct vm_area_struct *vma)
 		return ret;
 	}
 	mc_vm_ops_learn(vma->vm_ops);
-	vma->vm_pgoff += r->mem_offset >> PAGE_SHIFT;
+	vma->vm_pgoff += (r->mem_offset + offset) >> PAGE_SHIFT;
 	vma_set_file(vma, r->mem);
 	vma->vm_ops = &mc_vm_ops;
 	vm_flags_clear(vma, VM_MAYEXEC);
@@ -161,4 +160,11 @@ int mc_region_mmap(struct file *file, struct vm_area_struct *vma)
 	vma->vm_private_data = h;
 	atomic_inc(&r->nr_vmas);
 	return 0;
+}
+
+int mc_region_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct mc_handle *h = file->private_data;
+
+	return mc_map(h, vma, 0, h->region->length);
 }

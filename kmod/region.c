@@ -213,17 +213,26 @@ const struct file_operations mc_region_fops = {
 	.llseek = noop_llseek,
 };
 
-struct file *mc_handle_file(struct mc_region *r, u32 fd_flags, bool lease)
+struct mc_handle *mc_handle_new(struct mc_region *r)
 {
-	struct mc_handle *h;
-	struct file *file;
+	struct mc_handle *h = kzalloc(sizeof(*h), GFP_KERNEL_ACCOUNT);
 
-	h = kzalloc(sizeof(*h), GFP_KERNEL_ACCOUNT);
 	if (!h)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&h->ref);
 	mc_region_get(r);
 	h->region = r;
+	return h;
+}
+
+struct file *mc_handle_file(struct mc_region *r, u32 fd_flags, bool lease)
+{
+	struct mc_handle *h;
+	struct file *file;
+
+	h = mc_handle_new(r);
+	if (IS_ERR(h))
+		return ERR_CAST(h);
 	if (lease) {
 		mutex_lock(&r->lock);
 		if (!r->writer) {

@@ -34,6 +34,7 @@ if ! insmod ./mooncake.ko; then
 	echo "not ok - insmod mooncake.ko"
 	exit 1
 fi
+insmod ./mooncake_test.ko || { echo "not ok - insmod mooncake_test.ko"; bad=1; }
 [ -c /dev/mooncake ] || echo "not ok - no /dev/mooncake"
 # What udev does on a real machine.
 chgrp 1234 /dev/mooncake
@@ -43,7 +44,7 @@ for t in test_*; do
 	[ -x "$t" ] && try "$t" "./$t"
 done
 
-if rmmod mooncake; then
+if rmmod mooncake_test && rmmod mooncake; then
 	echo "ok - rmmod"
 else
 	echo "not ok - rmmod"

@@ -32,7 +32,7 @@ if [ -w /dev/kvm ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then acc
 build() {	# module and tests for kernel $1 in $2, into $3
 	rm -rf "$3"
 	mkdir -p "$3/payload" "$3/kmod" || return
-	cp -r kmod/. "$3/kmod" && make -s -C "$3/kmod" KDIR="$2/headers" modules >"$3/kmod.log" 2>&1 ||
+	cp -r kmod/. "$3/kmod" && make -s -C "$3/kmod" KDIR="$2/headers" MC_TEST=m modules >"$3/kmod.log" 2>&1 ||
 		{ cat "$3/kmod.log"; return 1; }
 	if grep -q 'warning:' "$3/kmod.log"; then cat "$3/kmod.log"; return 1; fi
 	cp "$3"/kmod/*.ko "$3/payload" || return

@@ -276,11 +276,13 @@ struct mc_ioc_region_revoke {
 	__aligned_u64 out_pinned;
 };
 
-#define MC_EXPORT_RDONLY	0x1u	/* the dma-buf is read-only for the CPU */
+#define MC_EXPORT_RDONLY	0x1u	/* devices and CPUs may only read; O_RDONLY in @fd_flags */
 
 /*
  * R: a dma-buf of [@offset, @offset + @length), both multiples of 4 KiB. The memory is populated and stays put until
- * the dma-buf goes. @fd_flags: O_RDONLY or O_RDWR, with O_CLOEXEC. EINVAL; EACCES; ENOMEM; EKEYREVOKED.
+ * the dma-buf goes: devices that mapped it before a REVOKE go on, new mappings are EKEYREVOKED. @fd_flags: O_RDONLY or
+ * O_RDWR, with O_CLOEXEC. Without RDONLY the region's fd is open for writing and the region not sealed (EACCES).
+ * EINVAL; EACCES; ENOMEM; EINTR; EKEYREVOKED.
  */
 struct mc_ioc_region_export {
 	__u32 size;
