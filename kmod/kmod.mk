@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The kernel module and its tests. KDIR: headers of a kernel; KERNEL: which kernels check-vm boots.
+# The kernel module, its tests and what makes its device usable. KDIR: headers of a kernel; KERNEL: what check-vm boots.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL ?= 6.1
+KMOD_DKMS := $(DESTDIR)/usr/src/mooncake-$(VERSION)
 
 #: make kmod        build mooncake.ko against KDIR (default: the running kernel)
 kmod:
@@ -12,4 +13,22 @@ kmod:
 check-vm:
 	$(Q)MC_VM_OUT=build/vm tests/vm/run.sh $(KERNEL)
 
-.PHONY: kmod check-vm
+#: make kselftest   build the tests of /dev/mooncake into build/kselftest
+kselftest:
+	$(Q)$(MAKE) -s -C tests/kselftest
+
+#: make install-dkms  the module's source, for `dkms install mooncake/VERSION`
+install-dkms:
+	install -d $(KMOD_DKMS)/uapi/linux
+	install -m 644 dkms.conf kmod/Kbuild kmod/Makefile $(filter-out %.mod.c,$(wildcard kmod/*.c)) kmod/*.h $(KMOD_DKMS)
+	install -m 644 kmod/uapi/linux/mooncake.h $(KMOD_DKMS)/uapi/linux
+	rm -f $(KMOD_DKMS)/mooncake_test.[ch]
+
+install: install-udev
+install-udev:
+	install -D -m 644 udev/70-mooncake.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/70-mooncake.rules
+	install -D -m 644 udev/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake.conf
+	install -D -m 644 udev/mooncake.modules-load $(DESTDIR)$(PREFIX)/lib/modules-load.d/mooncake.conf
+	install -D -m 644 kmod/uapi/linux/mooncake.h $(DESTDIR)$(PREFIX)/include/linux/mooncake.h
+
+.PHONY: kmod check-vm kselftest install-dkms install-udev
