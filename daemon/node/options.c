@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The node's flags. Those of upstream's mooncake_client keep their spelling; nothing listens beyond loopback until --host says so. */
+/* The node's flags. Upstream's keep their spelling; nothing listens beyond loopback until --host says so. */
 #include <grp.h>
 #include <stdio.h>
 

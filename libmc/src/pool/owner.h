@@ -41,8 +41,8 @@ struct owner_opts {
 };
 
 /*
- * Memory in which an owner notes who holds which granted space. Kept beside the pool's own descriptors, it lets the next owner leave
- * alone what processes that still live may be writing to.
+ * Memory in which an owner notes who holds which granted space. Kept beside the pool's own descriptors, it lets the next owner
+ * leave alone what processes that still live may be writing to.
  */
 int owner_ledger_create(int *fd);
 
@@ -53,8 +53,8 @@ int owner_ledger_create(int *fd);
 int owner_open(const struct owner_opts *o, struct owner **out);
 
 /*
- * Orderly end: no new work; what is under way is finished until the deadline; clients see view_dead() and the end of the stream, and
- * those with granted space have a second of it to return that; the master is told. Then everything is freed, the pool too.
+ * Orderly end: no new work; what is under way is finished until the deadline; clients see view_dead() and the end of the
+ * stream, and those with granted space have a second to return it; the master is told. Then everything is freed, the pool too.
  * Return: 0; -EBUSY: a process that still lives kept granted space: without a ledger the memory must not be adopted.
  */
 int owner_close(struct owner *ow, uint64_t deadline_ns);
