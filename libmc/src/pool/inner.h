@@ -31,6 +31,18 @@ static inline void fence_release(void)
 #define peek(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define poke(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
+/* For functions that read where somebody may be writing payload by now, and find out afterwards. */
+#if defined(__SANITIZE_THREAD__)
+#define racy_fn __attribute__((no_sanitize("thread"), noinline))
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define racy_fn __attribute__((no_sanitize("thread"), noinline))
+#endif
+#endif
+#ifndef racy_fn
+#define racy_fn
+#endif
+
 /* ---- memory shared with others (view.c, read.c) -------------------------------------------------------------------------- */
 
 #define NIL UINT32_MAX
@@ -58,6 +70,9 @@ static inline const struct dir_entry *view_entry(const struct pool_view *v, uint
 
 /* Takes over open regions (closing them on error) and checks the header against them. */
 int view_init(struct pool_view *v);
+
+/* Does what the header says lie inside the regions of @v? -EBADMSG. */
+int view_check_header(const struct pool_view *v, const struct dir_header *h);
 
 /* Touches carry the entry and enough of its generation that one meant for an earlier object is seen. */
 static inline uint64_t touch_pack(uint32_t entry, uint64_t gen)

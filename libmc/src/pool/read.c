@@ -13,14 +13,14 @@ struct extent {
 	uint64_t len, next, obj_len;
 };
 
-static bool extent_still(const struct extent *x, uint64_t gen)
+racy_fn static bool extent_still(const struct extent *x, uint64_t gen)
 {
 	fence_acquire();
 	return likely(atomic_load_explicit(&x->hdr->gen, memory_order_relaxed) == gen);
 }
 
 /* False: not (or no longer) an extent of the object @gen. */
-static bool extent_open(const struct pool_view *v, uint64_t place, uint64_t gen, struct extent *x)
+racy_fn static bool extent_open(const struct pool_view *v, uint64_t place, uint64_t gen, struct extent *x)
 {
 	x->hdr = place_at(v, place, sizeof(*x->hdr));
 	/* Pairs with the release in extents_seal(). */

@@ -9,7 +9,7 @@
 #define WALK_MAX 65536 /* entries of one chain: real chains have a few, a damaged one may be a ring */
 #define TRIES_MAX 1000 /* of a walk during which entries were taken out */
 
-static int header_check(const struct pool_view *v, const struct dir_header *h)
+int view_check_header(const struct pool_view *v, const struct dir_header *h)
 {
 	uint64_t size = v->dir_region.size, buckets, entries;
 
@@ -43,7 +43,7 @@ int view_init(struct pool_view *v)
 		ret = -EPROTO;
 		goto err_close;
 	}
-	ret = header_check(v, &h);
+	ret = view_check_header(v, &h);
 	if (ret)
 		goto err_close;
 	v->hash_key = h.hash_key;
