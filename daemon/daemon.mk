@@ -18,11 +18,15 @@ $(DAEMON_BIN): $(BUILD)/bin/mooncake-%: $$(call daemon_obj,%) $$(SVC_OBJ) $(LIBM
 	$(Q)$(if $(filter master,$*),ln -sf mooncake-master $(@D)/mooncake_master)
 	$(Q)$(if $(filter node,$*),ln -sf mooncake-node $(@D)/mooncake_client)
 
-# Tests of the master's state, which needs no sockets.
+# Tests of the master's state, which needs no sockets, and of what daemons share.
+$(BUILD)/obj/tests/unit/test_pattern.o: CPPFLAGS_ALL += -Idaemon
+$(BUILD)/obj/tests/unit/test_svc_http.o: CPPFLAGS_ALL += -Idaemon
 MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects table pools)
 TEST_EXTRA_test_objects := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pools_index := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pattern := $(BUILD)/obj/daemon/master/pattern.o
+TEST_EXTRA_test_svc_http := $(BUILD)/obj/daemon/http_server.o $(SVC_LIBS)
+$(BUILD)/tests/unit/test_svc_http: $(BUILD)/obj/daemon/http_server.o
 $(foreach t,objects pools_index pattern,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))
 
 # The master as a process, with clients and owners made of net and proto.
