@@ -335,11 +335,10 @@ int meta_server_open(const char *host, uint16_t port, const char *file, struct m
 			goto err;
 	}
 	ret = http_server_open(host, port, META_VALUE_MAX, routes, ARRAY_SIZE(routes), ms, &ms->http, bound);
-	if (ret) {
-		log_err("cannot serve metadata on %s port %u: %s%s", host, port, strerror(-ret),
-			ret == -EADDRINUSE ? "; is another metadata server running? choose another port" : "");
+	if (ret == -EADDRINUSE)
+		log_err("is another metadata server running?");
+	if (ret)
 		goto err;
-	}
 	*out = ms;
 	return 0;
 

@@ -111,13 +111,10 @@ int admin_open(struct master *m)
 
 	ret = http_server_open(m->set.metrics_host, (uint16_t)m->set.metrics_port, BODY_MAX, routes, ARRAY_SIZE(routes), m,
 			       &m->admin, &m->http_port);
-	if (ret) {
-		log_err("cannot listen for HTTP on %s port %d: %s%s", m->set.metrics_host, (int)m->set.metrics_port, strerror(-ret),
-			ret == -EADDRINUSE ? "; choose another with --metrics_port" : "");
+	if (ret == -EADDRINUSE)
+		log_err("--metrics_port chooses another port for HTTP");
+	if (ret || !m->set.metadata_on)
 		return ret;
-	}
-	if (!m->set.metadata_on)
-		return 0;
 	return meta_server_open(m->set.metadata_host, (uint16_t)m->set.metadata_port, NULL, &m->meta, &m->meta_port);
 }
 

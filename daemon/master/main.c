@@ -58,7 +58,7 @@ static void accepted(void *arg, int fd)
 	workers_adopt(arg, fd);
 }
 
-static int listen_on(struct master *m, const char *what, const char *text, uint16_t port, struct listener **out, uint16_t *bound)
+static int listen_on(struct master *m, const char *text, uint16_t port, struct listener **out, uint16_t *bound)
 {
 	struct net_addr a;
 	int fd, ret;
@@ -66,11 +66,10 @@ static int listen_on(struct master *m, const char *what, const char *text, uint1
 	ret = net_addr_parse(text, port, &a);
 	if (!ret)
 		ret = net_listen(&a, 1024, &fd);
-	if (ret) {
-		log_err("cannot listen on %s %s port %u: %s%s", what, text, port, strerror(-ret),
-			ret == -EADDRINUSE ? "; is another master running? choose another with --rpc_port" : "");
+	if (ret == -EADDRINUSE)
+		log_err("is another master running? --rpc_port chooses another port");
+	if (ret)
 		return ret;
-	}
 	a.len = sizeof(a.ss);
 	if (bound && !getsockname(fd, (struct sockaddr *)&a.ss, &a.len))
 		*bound = net_addr_port(&a);
@@ -96,7 +95,7 @@ static int listen_tcp(struct master *m)
 	ret = settings_rpc_host(&m->set, host, sizeof(host));
 	if (ret)
 		return ret;
-	ret = listen_on(m, "address", host, (uint16_t)settings_rpc_port(&m->set), &m->tcp, &m->port);
+	ret = listen_on(m, host, (uint16_t)settings_rpc_port(&m->set), &m->tcp, &m->port);
 	if (ret)
 		return ret;
 	if (!strcmp(host, "127.0.0.1"))
@@ -114,7 +113,7 @@ static int listen_local(struct master *m)
 		snprintf(path, sizeof(path), "unix:@mooncake-master-%u", m->port);
 	else
 		snprintf(path, sizeof(path), "%s%s", strncmp(m->set.unix_path, "unix:", 5) ? "unix:" : "", m->set.unix_path);
-	return listen_on(m, "Unix socket", path, 0, &m->local, NULL);
+	return listen_on(m, path, 0, &m->local, NULL);
 }
 
 /* ---- stopping ---- */

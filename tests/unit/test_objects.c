@@ -504,6 +504,7 @@ TEST(threads)
 #endif
 #endif
 
+#ifndef SANITIZED
 static uint64_t resident(void)
 {
 	unsigned long all = 0, res = 0;
@@ -515,6 +516,7 @@ static uint64_t resident(void)
 		fclose(f);
 	return res * (uint64_t)sysconf(_SC_PAGESIZE);
 }
+#endif
 
 TEST(a_million_objects_in_250_bytes_each)
 {
