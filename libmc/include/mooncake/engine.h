@@ -107,6 +107,8 @@ struct mc_vec {
 /**
  * struct mc_request - one transfer: its vectors (1 to 4096) are done in order and share one status. The segment stays open until
  * it has ended. A transfer that fails because the peer became another process under the same name starts once more.
+ * A write that ended with an error may have been done in part, and what was under way when it was given up (-ETIMEDOUT,
+ * -ECANCELED) may reach the peer a moment later.
  */
 struct mc_request {
 	enum mc_op op;

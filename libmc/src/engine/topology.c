@@ -17,7 +17,7 @@ char *mc_topology_json(const char *devices)
 		return NULL;
 	buf_printf(&b, "{");
 	for (int i = 0; i < t.nr_nodes; i++)
-		buf_printf(&b, "%s\n\t\"cpu:%d\" : [ [], [] ]", i ? "," : "", t.nodes[i].id);
+		buf_printf(&b, "%s\n\t\"cpu:%d\" : \n\t[\n\t\t[],\n\t\t[]\n\t]", i ? "," : "", t.nodes[i].id);
 	buf_printf(&b, "%s}\n", t.nr_nodes ? "\n" : "");
 	topo_free(&t);
 	buf_put_u8(&b, 0);

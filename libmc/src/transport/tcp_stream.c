@@ -43,6 +43,17 @@ void stream_get(struct tcp_stream *s)
 	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
 }
 
+/*
+ * What a broken stream's socket still holds of writes must not arrive later: by then the ranges may have been written anew
+ * over another stream. A reset throws it away.
+ */
+static void throw_away_unsent(struct mux *m)
+{
+	struct linger hard = { .l_onoff = 1 };
+
+	setsockopt(mux_fd(m), SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+}
+
 void stream_put(struct tcp_stream *s)
 {
 	/* Acquire and release: the last one sees what the others did with the mux. */
@@ -50,6 +61,8 @@ void stream_put(struct tcp_stream *s)
 		return;
 	if (s->mux) {
 		mux_cancel(s->mux, &s->hello);
+		if (mux_broken(s->mux))
+			throw_away_unsent(s->mux);
 		mux_close(s->mux);
 	} else {
 		close(s->fd);
