@@ -19,4 +19,4 @@ unit: $(if $(T),$(BUILD)/tests/unit/$(T),$(UNIT_BIN))
 
 .PHONY: unit
 
-include tests/bench/bench.mk tests/fuzz/fuzz.mk
+include tests/bench/bench.mk tests/fuzz/fuzz.mk tests/integration/engine.mk

@@ -17,6 +17,7 @@ struct peer_proc {
 	/* In: */
 	const char *local_name, *metadata, *transports;
 	size_t len;
+	void (*before)(void); /* runs first in the new process */
 	/* Out: */
 	pid_t pid;
 	int to, from;
@@ -96,6 +97,8 @@ static inline int peer_fork(struct peer_proc *p)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(to[1]);
 		close(from[0]);
+		if (p->before)
+			p->before();
 		_exit(peer_main(p, to[0], from[1]));
 	}
 	close(to[0]);

@@ -163,7 +163,7 @@ TEST(serves_those_who_stammer)
 	EXPECT_TRUE(send_all(fd, h + 10, 14));
 	EXPECT_TRUE(recv_is(fd, status_ok, 8) && recv_is(fd, mem, 100));
 	header(h, 1000, mem, 0x81);
-	EXPECT_TRUE(send_all(fd, h, 24) && send_all(fd, mem, 10));
+	EXPECT_TRUE(send_all(fd, h, 24) && send_all(fd, "ten bytes.", 10));
 	close(fd);
 	fd = dial(port);
 	EXPECT_TRUE(send_all(fd, "GET /", 5));

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# The engine between hosts (network namespaces: needs root), and against upstream's released engine.
+
+ENGINE_TESTS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(sort $(wildcard tests/integration/engine_*.c)))
+
+$(ENGINE_TESTS): $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(LIBMC_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(LIBMC_A) $(PKG_LIBS) -lm
+
+INTEGRATION_BIN += $(ENGINE_TESTS)
+
+check-engine: $(ENGINE_TESTS)
+	$(Q)tests/run.sh $^ tests/integration/interop_engine.py
+
+.PHONY: check-engine
