@@ -40,6 +40,17 @@ static int carve_one(struct spool *p, struct put_task *t)
 	return 0;
 }
 
+static int check_runs(const struct spool *p, const struct msg_grant_reply *m)
+{
+	for (uint32_t i = 0; i < m->nr; i++) {
+		const struct grant_run *r = &m->runs[i];
+
+		if (r->region >= p->nr_regions || !range_inside(r->off, r->len, p->view.region[r->region].size))
+			return -EBADMSG;
+	}
+	return 0;
+}
+
 static int take_runs(struct spool *p, const struct msg_grant_reply *m)
 {
 	int ret = 0;
@@ -48,14 +59,8 @@ static int take_runs(struct spool *p, const struct msg_grant_reply *m)
 	/* Unused generations of the last grant are forgotten: there are 2^63 of them. */
 	p->gen = m->gen;
 	p->gen_end = m->gen + 2 * (uint64_t)m->gen_count;
-	for (uint32_t i = 0; i < m->nr && !ret; i++) {
-		const struct grant_run *r = &m->runs[i];
-
-		if (r->region >= p->nr_regions || !range_inside(r->off, r->len, p->view.region[r->region].size))
-			ret = -EBADMSG;
-		else
-			ret = range_set_add(&p->runs[r->region], r->off, r->len);
-	}
+	for (uint32_t i = 0; i < m->nr && !ret; i++)
+		ret = range_set_add(&p->runs[m->runs[i].region], m->runs[i].off, m->runs[i].len);
 	pthread_mutex_unlock(&p->lock);
 	return ret;
 }
@@ -75,6 +80,10 @@ static int ask(struct spool *p, uint64_t bytes, uint64_t deadline_ns)
 	ret = body.err ? body.err : mux_call(p->owner, &r, deadline_ns);
 	if (!ret)
 		ret = msg_grant_reply_decode(r.reply.data, r.reply.len, &scratch, &reply);
+	if (!ret)
+		ret = check_runs(p, &reply);
+	for (uint32_t i = 0; !ret && i < reply.nr; i++)
+		prefault_run(p, &reply.runs[i]);
 	if (!ret)
 		ret = take_runs(p, &reply);
 	scratch_fini(&scratch);

@@ -111,11 +111,17 @@ static int watch(void *arg)
 {
 	struct watch_arg *w = arg;
 
+	int ret;
+
 	if (!w->add) {
 		loop_fd_del(w->p->store->loop, &w->p->hup);
+		prefault_stop(w->p);
 		return 0;
 	}
-	return loop_fd_add(w->p->store->loop, &w->p->hup, mux_fd(w->p->owner), EPOLLRDHUP, owner_gone);
+	ret = loop_fd_add(w->p->store->loop, &w->p->hup, mux_fd(w->p->owner), EPOLLRDHUP, owner_gone);
+	if (!ret)
+		prefault_start(w->p);
+	return ret;
 }
 
 static int ask_attach(struct mc_store *s, struct spool *p, uint64_t deadline_ns)

@@ -164,7 +164,7 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 {
 	char listen[NET_ADDR_TEXT];
 	struct owner_opts oo = {
-		.pool_opts = { .name = "mooncake-pool", .bytes = o->pool_bytes },
+		.pool_opts = { .name = "mooncake-pool", .bytes = o->pool_bytes, .region_flags = REGION_POPULATE | REGION_HUGE },
 		.master = s->master.addr,
 		.listen = listen,
 	};

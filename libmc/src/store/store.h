@@ -9,6 +9,7 @@
  *	cache.c		where remote objects were last seen
  *	get.c remote.c	reading: from this node, from others
  *	put.c grant.c	writing: place.c chooses where
+ *	prefault.c	page tables of mapped pools, ahead of use
  *	query.c		existence, removal, listing
  *	embedded.c	one process with a pool of its own and no master
  */
@@ -91,6 +92,8 @@ struct spool {
 	struct pool_view view;
 	struct mux *owner; /* attached: the stream that carries grants and commits; NULL: a borrowed view */
 	struct loop_fd hup; /* watched by the housekeeping loop */
+	struct loop_timer prefault; /* on it, until page tables are filled */
+	_Atomic uint64_t prefaulted; /* bytes from the first region's start on */
 	struct mc_store *store;
 
 	struct link remote; /* not attached: to the owner's TCP service */
@@ -126,6 +129,11 @@ int pools_attach(struct mc_store *s, const char *unix_path, struct spool **out, 
 int pools_borrow(struct mc_store *s, const struct pool_view *v, const struct pool_ring *ring);
 
 int spool_segment(struct spool *p, uint64_t deadline_ns, struct mc_segment **out); /* the pool keeps it open */
+
+/* prefault.c. Start and stop: on the housekeeping loop. Run: any thread, before it writes granted space. */
+void prefault_start(struct spool *p);
+void prefault_stop(struct spool *p);
+void prefault_run(struct spool *p, const struct grant_run *run);
 
 /* ---- cache.c -------------------------------------------------------------------------------------------------------- */
 
