@@ -19,6 +19,9 @@ union mc_arg {
 	struct mc_ioc_region_export export;
 	struct mc_ioc_region_mark mark;
 	struct mc_ioc_copy copy;
+	struct mc_ioc_cq_create cq_create;
+	struct mc_ioc_cq_wait cq_wait;
+	struct mc_ioc_cq_post cq_post;
 };
 
 struct mc_call_def {
@@ -47,6 +50,9 @@ static const struct mc_call_def mc_calls[] = {
 	CALL(REGION_EXPORT, mc_ioc_region_export, mc_region_export, MC_ON_REGION),
 	CALL(REGION_MARK, mc_ioc_region_mark, mc_region_mark, MC_ON_REGION),
 	CALL(COPY, mc_ioc_copy, mc_copy, MC_ON_CTX),
+	CALL(CQ_CREATE, mc_ioc_cq_create, mc_cq_create, MC_ON_CTX),
+	CALL(CQ_WAIT, mc_ioc_cq_wait, mc_cq_wait, MC_ON_CQ),
+	CALL(CQ_POST, mc_ioc_cq_post, mc_cq_post, MC_ON_POST),
 };
 
 u64 mc_features(unsigned int word)
@@ -55,7 +61,7 @@ u64 mc_features(unsigned int word)
 		return 0;
 	return BIT_ULL(MC_FEAT_REGION) | BIT_ULL(MC_FEAT_PUBLISH) | BIT_ULL(MC_FEAT_REVOKE) | BIT_ULL(MC_FEAT_MARK) |
 	       BIT_ULL(MC_FEAT_PIN) | BIT_ULL(MC_FEAT_COPY) | BIT_ULL(MC_FEAT_IMPORT_MEMFD) |
-	       BIT_ULL(MC_FEAT_EXPORT) |
+	       BIT_ULL(MC_FEAT_EXPORT) | BIT_ULL(MC_FEAT_CQ) |
 	       (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? BIT_ULL(MC_FEAT_HUGE) : 0);
 }
 
@@ -74,18 +80,18 @@ int mc_call_new_file(struct mc_call *call, struct file *file, u32 fd_flags, s32 
 		fput(file);
 		return fd;
 	}
-	call->new_file = file;
-	call->new_fd = fd;
+	call->new_file[call->nr_new] = file;
+	call->new_fd[call->nr_new++] = fd;
 	*out_fd = fd;
 	return 0;
 }
 
 static void mc_call_undo(struct mc_call *call)
 {
-	if (!call->new_file)
-		return;
-	put_unused_fd(call->new_fd);
-	fput(call->new_file);
+	while (call->nr_new) {
+		put_unused_fd(call->new_fd[--call->nr_new]);
+		fput(call->new_file[call->nr_new]);
+	}
 }
 
 long mc_call(struct file *file, unsigned int on, unsigned int cmd, unsigned long arg)
@@ -96,6 +102,7 @@ long mc_call(struct file *file, unsigned int on, unsigned int cmd, unsigned long
 	void __user *uarg = (void __user *)arg;
 	unsigned int nr = _IOC_NR(cmd);
 	u32 size;
+	unsigned int i;
 	int ret;
 
 	if (cmd != _IO(MC_IOC_MAGIC, nr) || nr >= ARRAY_SIZE(mc_calls))
@@ -124,7 +131,7 @@ long mc_call(struct file *file, unsigned int on, unsigned int cmd, unsigned long
 	}
 	if (call.commit)
 		call.commit(&call);
-	if (call.new_file)
-		fd_install(call.new_fd, call.new_file);
+	for (i = 0; i < call.nr_new; i++)
+		fd_install(call.new_fd[i], call.new_file[i]);
 	return 0;
 }

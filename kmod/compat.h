@@ -3,6 +3,7 @@
 #ifndef MC_COMPAT_H
 #define MC_COMPAT_H
 
+#include <linux/eventfd.h>
 #include <linux/mm.h>
 
 /* Since 6.3 vm_flags is read-only and changes go through helpers that assert the lock. */
@@ -30,5 +31,14 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 #else
 #define MC_IMPORT_NS_DMA_BUF MODULE_IMPORT_NS("DMA_BUF")
 #endif
+
+static inline void mc_eventfd_signal(struct eventfd_ctx *ctx)
+{
+#ifdef MC_HAVE_EVENTFD_SIGNAL_ONCE
+	eventfd_signal(ctx);
+#else
+	eventfd_signal(ctx, 1);
+#endif
+}
 
 #endif /* MC_COMPAT_H */

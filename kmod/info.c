@@ -8,8 +8,6 @@
 
 #include "kmod.h"
 
-#define MC_CQ_MAX_ENTRIES	65536u
-
 u64 mc_instance[2];
 
 static u64 mc_page_sizes(void)

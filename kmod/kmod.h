@@ -16,6 +16,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pid.h>
+#include <linux/poll.h>
 #include <linux/seq_file.h>
 #include <linux/user_namespace.h>
 #include <linux/mooncake.h>
@@ -27,6 +28,8 @@
 
 #define MC_ON_CTX	0x1u
 #define MC_ON_REGION	0x2u
+#define MC_ON_CQ	0x4u
+#define MC_ON_POST	0x8u
 
 struct mc_pin;
 
@@ -34,9 +37,10 @@ struct mc_call {
 	struct file *file;		/* the call was issued on */
 	unsigned int on;		/* MC_ON_*, what kind of file that is */
 	void *arg;			/* kernel copy, as long as this kernel's structure */
-	/* A new file becomes visible only when the call can no longer fail. */
-	struct file *new_file;
-	int new_fd;
+	/* New files become visible only when the call can no longer fail. */
+	struct file *new_file[2];
+	int new_fd[2];
+	unsigned int nr_new;
 	void (*commit)(struct mc_call *call);
 };
 
@@ -196,9 +200,29 @@ int mc_region_import(struct mc_call *call);
 
 /* copy.c */
 
-#define MC_MAX_BATCH	1024u
+#define MC_MAX_BATCH	1024u		/* also of CQ_POST */
 
 int mc_copy(struct mc_call *call);
+
+/* cq.c: completion queues, their rings and who waits for them. */
+
+#define MC_CQ_MAX_ENTRIES	65536u
+
+struct mc_cq;
+
+int mc_cq_create(struct mc_call *call);
+int mc_cq_wait(struct mc_call *call);
+/* Append up to @nr entries; how many were taken, -EAGAIN none, -EPIPE nobody will ever read them. Any context but irq. */
+int mc_cq_push(struct mc_cq *cq, const struct mc_cqe *cqe, u32 nr);
+__poll_t mc_cq_poll_post(struct mc_cq *cq, struct file *file, poll_table *wait);
+/* A poster holds the queue; when the last one goes, the consumer is told. */
+void mc_cq_poster_add(struct mc_cq *cq);
+void mc_cq_poster_del(struct mc_cq *cq);
+
+/* post.c: files to post through. */
+
+struct file *mc_post_file(struct mc_cq *cq);
+int mc_cq_post(struct mc_call *call);
 
 /* gate.c: REVOKE and MARK, the calls that take access away. */
 

@@ -241,7 +241,7 @@ static struct mc_region *mc_open_find(struct mc_call *call, const struct mc_ioc_
 /* The call succeeded: from here on, going without MC_MARK_CLEAN means something. */
 static void mc_open_commit(struct mc_call *call)
 {
-	struct mc_handle *h = call->new_file->private_data;
+	struct mc_handle *h = call->new_file[0]->private_data;
 
 	mutex_lock(&h->region->lock);
 	h->armed = true;

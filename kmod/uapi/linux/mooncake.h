@@ -394,7 +394,9 @@ struct mc_ioc_copy {
 
 /*
  * C: a completion queue of @entries (rounded up to a power of two, at most cq_max_entries), to be mapped from its fd at
- * offset 0 with exactly @out_ring_size bytes. @eventfd is -1 without EVENTFD. EINVAL, EBADF; ENOMEM.
+ * offset 0 with exactly @out_ring_size bytes. @eventfd is -1 without EVENTFD. @fd_flags: O_RDWR, with O_CLOEXEC, for
+ * both files. Both can be polled: IN and HUP on the queue, OUT and ERR on the post file, where a ring that was full and
+ * is emptied wakes nobody. The ring counts against the quota. EINVAL, EBADF; EDQUOT, ENOMEM; EOPNOTSUPP SPSC.
  */
 struct mc_ioc_cq_create {
 	__u32 size;
@@ -412,8 +414,9 @@ struct mc_ioc_cq_create {
 
 /*
  * Q: spin up to @spin_us (at most 1000), then sleep until @min entries are there or @timeout_ns has passed
- * (CLOCK_MONOTONIC, absolute; 0: do not wait, ~0: no limit). @sigmask is 0, or a pointer as in ppoll(2) with its
- * @sigsetsize. EAGAIN would wait; ETIME; EINTR; EPIPE every poster went and nothing is left.
+ * (CLOCK_MONOTONIC, absolute; 0: do not wait, ~0: no limit). Fewer than @min are success when every poster went.
+ * @sigmask and @sigsetsize are 0: modules cannot set a mask atomically (a mask is EOPNOTSUPP); poll the fd instead.
+ * EAGAIN would wait; ETIME; EINTR, restarted where SA_RESTART says so; EPIPE nothing is there and none will come.
  */
 struct mc_ioc_cq_wait {
 	__u32 size;
@@ -428,7 +431,11 @@ struct mc_ioc_cq_wait {
 	__u32 rsv;
 };
 
-/* P: append up to @nr entries; ts_ns is filled in by the module. EAGAIN: the ring is full and nothing was posted. */
+/*
+ * P: append up to @nr entries of type NOTIFY, with flags 0 or MORE; ts_ns is filled in by the module. With RESERVE fewer
+ * than @nr may be taken. EINVAL; E2BIG over max_batch; EFAULT; EAGAIN the ring is full and nothing was posted; EPIPE the
+ * consumer is gone.
+ */
 struct mc_ioc_cq_post {
 	__u32 size;
 	__u32 flags;
@@ -474,10 +481,11 @@ struct mc_cqe {
 };
 
 #define MC_CQ_MAGIC		0x514d434bu
-#define MC_CQ_K_DEAD		0x2u	/* head was set to nonsense, or no poster is left */
-#define MC_CQ_K_OVERFLOWED	0x4u
-#define MC_CQ_U_NO_EVENTFD	0x1u
-#define MC_CQ_U_ARMED		0x2u	/* "about to sleep": set, full barrier, look at tail again, wait */
+#define MC_CQ_K_DEAD		0x2u	/* head was set to nonsense; nothing will be posted any more */
+#define MC_CQ_K_OVERFLOWED	0x4u	/* entries were lost, see dropped */
+#define MC_CQ_K_HUP		0x8u	/* there were posters, now there is none */
+#define MC_CQ_U_NO_EVENTFD	0x1u	/* do not signal the eventfd for now */
+#define MC_CQ_U_ARMED		0x2u	/* reserved for posters in user space; the module sees who sleeps */
 
 /*
  * The start of a mapped queue: three blocks of 128 bytes, each with one writer. The consumer loads tail (acquire),
