@@ -133,7 +133,7 @@ static void on_completed(void *arg, struct MHD_Connection *c, void **state, enum
 	*state = NULL;
 }
 
-static void on_log(void *arg, const char *fmt, va_list ap)
+static mc_printf(2, 0) void on_log(void *arg, const char *fmt, va_list ap)
 {
 	char text[256];
 

@@ -7,7 +7,7 @@
 #include "master.h"
 
 #define TICK_NS (NSEC_PER_SEC / 4)
-#define PURGE_NS (20 * NSEC_PER_MSEC) /* between looks for something to forget */
+#define PURGE_NS (NSEC_PER_SEC / 4)   /* between looks for something to forget */
 #define PURGE_SLICE 500		      /* replicas forgotten before others get their turn */
 #define REPORT_NS (10 * NSEC_PER_SEC)
 #define STOP_NS (700 * NSEC_PER_MSEC) /* answers under way have this long to leave */

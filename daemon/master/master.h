@@ -13,7 +13,7 @@
  *	pattern.c	regular expressions from strangers
  *	status.c	JSON for people and tools
  *	admin*.c	HTTP
- *	objects.c table.c pools.c	the state
+ *	objects*.c table.c pools.c	the state
  */
 #ifndef MC_MASTER_H
 #define MC_MASTER_H

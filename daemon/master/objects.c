@@ -1,52 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The index: sharded table of objects, their replicas, and the chains that tie replicas to slots. */
-#include "objects.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "base/log.h"
-#include "table.h"
+/* The index: slots, objects and their replicas, and what owners say about them. */
+#include "objects_private.h"
 
 #define SHARDS 1024
 
 /* Owners restamp what they refill; only these describe the object. */
 #define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
-
-struct slot {
-	uint32_t pool;
-	bool used;
-	_Atomic uint64_t replicas, objects, tenanted; /* struct slot_stat */
-	unsigned purge_at; /* the shard where purging goes on */
-	struct rep **heads; /* one chain per shard, under that shard's lock */
-};
-
-struct objects {
-	struct hash_key hash_key;
-	uint64_t lease_ns;
-	unsigned nr_shards, shard_bits;
-	struct shard *shards;
-	atomic_uchar live[SLOTS_MAX];
-
-	pthread_mutex_t lock; /* opening and closing of slots */
-	struct slot slots[SLOTS_MAX];
-	unsigned next_slot;
-};
-
-static bool is_live(struct objects *ix, const struct rep *r)
-{
-	return atomic_load_explicit(&ix->live[r->slot], memory_order_relaxed);
-}
-
-static uint64_t hash_of(const struct objects *ix, const struct key *k)
-{
-	return siphash64(&ix->hash_key, k->data, k->len);
-}
-
-static struct shard *shard_of(const struct objects *ix, uint64_t hash)
-{
-	return &ix->shards[hash >> (64 - ix->shard_bits)];
-}
 
 int objects_open(const struct objects_opts *o, struct objects **out)
 {
@@ -133,14 +92,14 @@ int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot)
 	atomic_store(&ix->slots[i].objects, 0);
 	atomic_store(&ix->slots[i].tenanted, 0);
 	pthread_mutex_unlock(&ix->lock);
-	atomic_store(&ix->live[i], true);
+	objects_slot_set(ix, (uint16_t)i, SLOT_LIVE);
 	*slot = (uint16_t)i;
 	return 0;
 }
 
-void objects_slot_live(struct objects *ix, uint16_t slot, bool live)
+void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state)
 {
-	atomic_store(&ix->live[slot], live);
+	atomic_store(&ix->state[slot], (unsigned char)state);
 }
 
 void objects_slot_stat(struct objects *ix, uint16_t slot, struct slot_stat *out)
@@ -164,15 +123,6 @@ void objects_slot_close(struct objects *ix, uint16_t slot)
 }
 
 /* ---- replicas of an object; all under its shard's lock ---- */
-
-static struct rep *rep_next(struct object *o, struct rep *r)
-{
-	struct rep_more *m = r == &o->rep ? o->more : container_of(r, struct rep_more, rep)->next;
-
-	return m ? &m->rep : NULL;
-}
-
-#define for_each_rep(o, r) for (r = (o)->nr ? &(o)->rep : NULL; r; r = rep_next(o, r))
 
 static void slot_count(struct objects *ix, const struct object *o, const struct rep *r, uint64_t by)
 {
@@ -239,11 +189,6 @@ static void set_loc(struct rep *r, const struct loc *l)
 	r->nr_extents = l->nr_extents;
 }
 
-static struct loc loc_of(const struct rep *r)
-{
-	return (struct loc){ .region = r->region, .nr_extents = r->nr_extents, .off = r->off, .gen = r->gen };
-}
-
 static int rep_add(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct loc *l)
 {
 	struct rep *r = &o->rep;
@@ -264,17 +209,18 @@ static int rep_add(struct objects *ix, struct shard *s, struct object *o, uint16
 	return 0;
 }
 
-static bool visible(struct objects *ix, struct object *o)
+/* Is there a replica in this state? */
+bool object_has(struct objects *ix, struct object *o, enum slot_state state)
 {
 	struct rep *r;
 
 	for_each_rep(o, r)
-		if (is_live(ix, r))
+		if (rep_state(ix, r) == state)
 			return true;
 	return false;
 }
 
-static void object_del(struct objects *ix, struct shard *s, struct object *o)
+void object_del(struct objects *ix, struct shard *s, struct object *o)
 {
 	while (o->nr)
 		rep_del(ix, o, &o->rep);
@@ -283,13 +229,12 @@ static void object_del(struct objects *ix, struct shard *s, struct object *o)
 	free(o);
 }
 
-/* Of replicas in slots that are gone. */
-static void reap(struct objects *ix, struct object *o)
+void object_reap(struct objects *ix, struct object *o)
 {
 	struct rep *r, *next;
 
 	for (r = &o->rep; r && o->nr;) {
-		if (is_live(ix, r)) {
+		if (rep_state(ix, r) != SLOT_GONE) {
 			r = rep_next(o, r);
 			continue;
 		}
@@ -358,7 +303,7 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 	struct rep *r;
 
 	for_each_rep(o, r)
-		if (is_live(ix, r))
+		if (rep_state(ix, r) != SLOT_GONE)
 			old[(*nr_old)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
 	while (o->nr)
 		rep_del(ix, o, &o->rep);
@@ -383,7 +328,7 @@ static int publish_more(struct objects *ix, struct shard *s, struct object *o, u
 			return 0;
 		}
 	if (o->nr >= REPLICAS_MAX)
-		reap(ix, o);
+		object_reap(ix, o);
 	if (o->nr >= REPLICAS_MAX)
 		return -ENOSPC;
 	return rep_add(ix, s, o, slot, &it->loc);
@@ -404,7 +349,7 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 		ret = publish_new(ix, s, hash, slot, it);
 	else if (o->put_id == it->put_id)
 		ret = publish_more(ix, s, o, slot, it);
-	else if ((it->flags & OBJ_REPLACE) || !visible(ix, o))
+	else if ((it->flags & OBJ_REPLACE) || (!object_has(ix, o, SLOT_LIVE) && !object_has(ix, o, SLOT_HIDDEN)))
 		ret = publish_over(ix, s, o, slot, it, old, nr_old);
 	else
 		ret = -EEXIST;
@@ -437,190 +382,4 @@ bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, 
 out:
 	pthread_mutex_unlock(&s->lock);
 	return o;
-}
-
-/* ---- clients ---- */
-
-static void grant(struct objects *ix, struct shard *s, struct object *o, uint64_t now)
-{
-	o->lease_ns = now + ix->lease_ns;
-	if (o->lease_ns > s->lease_ns)
-		s->lease_ns = o->lease_ns;
-}
-
-/* The index fits no cache: what a batch will touch is asked for before the first of it is needed. */
-static void prefetch(struct objects *ix, const uint64_t *hash, uint32_t nr)
-{
-	for (uint32_t i = 0; i < nr; i++)
-		shard_prefetch(shard_of(ix, hash[i]), hash[i]);
-	for (uint32_t i = 0; i < nr; i++) {
-		struct shard *s = shard_of(ix, hash[i]);
-
-		pthread_mutex_lock(&s->lock);
-		shard_prefetch_object(s, hash[i]);
-		pthread_mutex_unlock(&s->lock);
-	}
-}
-
-void objects_prefetch(struct objects *ix, const struct key *first, size_t stride, uint32_t nr)
-{
-	uint64_t hash[OBJECTS_BATCH];
-
-	for (uint32_t i = 0; i < nr; i++) {
-		hash[i] = hash_of(ix, (const struct key *)(const void *)((const char *)first + i * stride));
-		__builtin_prefetch(shard_of(ix, hash[i]), 1);
-	}
-	prefetch(ix, hash, nr);
-}
-
-static bool exists(struct objects *ix, uint64_t hash, const struct key *key, bool touch, uint64_t now)
-{
-	struct shard *s = shard_of(ix, hash);
-	struct object *o;
-
-	pthread_mutex_lock(&s->lock);
-	o = shard_find(s, hash, key);
-	if (o && !visible(ix, o))
-		o = NULL;
-	if (o && touch)
-		grant(ix, s, o, now);
-	pthread_mutex_unlock(&s->lock);
-	return o;
-}
-
-uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found)
-{
-	uint64_t hash[OBJECTS_BATCH];
-	uint32_t n, count = 0;
-
-	for (uint32_t at = 0; at < nr; at += n) {
-		n = MIN(nr - at, (uint32_t)OBJECTS_BATCH);
-		for (uint32_t i = 0; i < n; i++) {
-			hash[i] = hash_of(ix, &keys[at + i]);
-			__builtin_prefetch(shard_of(ix, hash[i]), 1);
-		}
-		if (n > 1)
-			prefetch(ix, hash, n);
-		for (uint32_t i = 0; i < n; i++) {
-			found[at + i] = exists(ix, hash[i], &keys[at + i], touch, now);
-			count += found[at + i];
-		}
-	}
-	return count;
-}
-
-void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out)
-{
-	uint64_t hash = hash_of(ix, key);
-	struct shard *s = shard_of(ix, hash);
-	struct object *o;
-	struct rep *r;
-
-	out->status = -ENOENT;
-	out->nr_replicas = 0;
-	pthread_mutex_lock(&s->lock);
-	o = shard_find(s, hash, key);
-	if (!o)
-		goto out;
-	for_each_rep(o, r)
-		if (is_live(ix, r))
-			out->replica[out->nr_replicas++] =
-				(struct replica){ .pool = ix->slots[r->slot].pool, .loc = loc_of(r) };
-	if (!out->nr_replicas)
-		goto out;
-	out->status = 0;
-	out->size = o->size;
-	out->put_id = o->put_id;
-	out->flags = o->flags;
-	if (touch)
-		grant(ix, s, o, now);
-out:
-	pthread_mutex_unlock(&s->lock);
-}
-
-int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],
-		    unsigned *nr)
-{
-	uint64_t hash = hash_of(ix, key);
-	struct shard *s = shard_of(ix, hash);
-	struct object *o;
-	struct rep *r;
-	int ret = -ENOENT;
-
-	*nr = 0;
-	pthread_mutex_lock(&s->lock);
-	o = shard_find(s, hash, key);
-	if (!o)
-		goto out;
-	if (!visible(ix, o)) {
-		object_del(ix, s, o);
-		goto out;
-	}
-	ret = -EBUSY;
-	if (!force && o->lease_ns > now)
-		goto out;
-	ret = 0;
-	reap(ix, o);
-	for_each_rep(o, r)
-		out[(*nr)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
-out:
-	pthread_mutex_unlock(&s->lock);
-	return ret;
-}
-
-bool objects_leased(struct objects *ix, uint64_t now)
-{
-	bool leased = false;
-
-	for (unsigned i = 0; i < ix->nr_shards && !leased; i++) {
-		struct shard *s = &ix->shards[i];
-
-		pthread_mutex_lock(&s->lock);
-		leased = s->lease_ns > now && s->count;
-		pthread_mutex_unlock(&s->lock);
-	}
-	return leased;
-}
-
-/* ---- walking ---- */
-
-struct walk {
-	struct objects *ix;
-	uint64_t now;
-	bool (*fn)(void *arg, const struct object_view *o);
-	void *arg;
-};
-
-static bool show(void *arg, struct object *o)
-{
-	struct walk *w = arg;
-	struct object_view v = {
-		.key = { .data = o->key, .len = o->key_len },
-		.size = o->size,
-		.flags = o->flags,
-		.leased = o->lease_ns > w->now,
-	};
-	struct rep *r;
-
-	for_each_rep(o, r)
-		v.nr_replicas += is_live(w->ix, r);
-	return !v.nr_replicas || w->fn(w->arg, &v);
-}
-
-uint64_t objects_walk(struct objects *ix, uint64_t cursor, unsigned steps, uint64_t now,
-		      bool (*fn)(void *arg, const struct object_view *o), void *arg)
-{
-	struct walk w = { .ix = ix, .now = now, .fn = fn, .arg = arg };
-	bool more = true;
-
-	while (steps && more) {
-		struct shard *s = shard_of(ix, cursor);
-
-		pthread_mutex_lock(&s->lock);
-		cursor = shard_walk(s, cursor, &steps, &more, show, &w);
-		pthread_mutex_unlock(&s->lock);
-		if (!cursor)
-			return 0;
-	}
-	return cursor;
 }

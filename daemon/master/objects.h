@@ -4,8 +4,8 @@
  *
  * Keys are spread over shards by a keyed hash; a shard is a table of pointers in the order of the hash, under a lock that one
  * operation holds for a moment. A *slot* is one life of a pool as seen from here: from joining until it is lost, leaves, joins
- * anew or is emptied. Replicas of a slot that is not live are invisible and give way to any put; they are freed in steps, along
- * the slot's chain in each shard, so a lost pool costs what it held and nothing else.
+ * anew or is emptied. What is in a hidden slot is not shown, but it counts: its pool may answer again. What is in a slot that is
+ * gone gives way to any put, and is freed in steps along the slot's chain in each shard: a lost pool costs what it held.
  *
  * Every function is thread-safe unless it says otherwise. Lock order: a caller's lock, then one shard.
  */
@@ -45,9 +45,11 @@ void objects_stat(struct objects *ix, struct objects_stat *out);
 
 /* ---- slots (the caller serialises calls for one slot) ------------------------------------------------------------ */
 
+enum slot_state { SLOT_GONE, SLOT_LIVE, SLOT_HIDDEN };
+
 /* A live slot of the pool that others know as @pool. -ENOSPC, -ENOMEM. */
 int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot);
-void objects_slot_live(struct objects *ix, uint16_t slot, bool live);
+void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state);
 
 struct slot_stat {
 	uint64_t replicas;
@@ -56,9 +58,9 @@ struct slot_stat {
 };
 void objects_slot_stat(struct objects *ix, uint16_t slot, struct slot_stat *out);
 
-/* Forgets up to @max replicas of a slot that is not live. Return: how many. */
+/* Forgets up to @max replicas of a slot that is gone. Return: how many. */
 unsigned objects_slot_purge(struct objects *ix, uint16_t slot, unsigned max);
-void objects_slot_close(struct objects *ix, uint16_t slot); /* empty and not live: the number may be used again */
+void objects_slot_close(struct objects *ix, uint16_t slot); /* empty: the number may be used again */
 
 /* ---- owners ------------------------------------------------------------------------------------------------------ */
 
@@ -86,7 +88,7 @@ void objects_prefetch(struct objects *ix, const struct key *first, size_t stride
 void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out);
 
 /*
- * May the object go, and who has to be told? Replicas that are not live are forgotten on the spot.
+ * May the object go, and who has to be told? Replicas whose slot is gone are forgotten on the spot.
  * Return: 0 and its holders; -EBUSY leased, and not @force; -ENOENT.
  */
 int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],

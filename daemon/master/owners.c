@@ -166,6 +166,13 @@ static int collect(struct peer *p, struct takeover **t, struct drops **d, const 
 	return ret;
 }
 
+static bool item_ok(const struct publish_item *it)
+{
+	struct key tenant, key;
+
+	return it->put_id && !key_split(&it->key, &tenant, &key);
+}
+
 int on_publish(struct peer *p, struct conn_req *r)
 {
 	struct worker *w = p->w;
@@ -185,8 +192,7 @@ int on_publish(struct peer *p, struct conn_req *r)
 
 		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
 			objects_prefetch(w->m->ix, &it->key, sizeof(*it), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
-		ret = it->put_id ?
-			      objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
+		ret = item_ok(it) ? objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
 		if (nr_old && collect(p, &t, &d, old, nr_old, &it->key, i))
 			log_err_limited("no memory to have %u replaced replicas dropped: their space is lost until evicted", nr_old);
 		if (ret)

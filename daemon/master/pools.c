@@ -76,12 +76,17 @@ static void view_changed(struct pools *ps)
 	atomic_fetch_add(&ps->view, 1);
 }
 
+static enum slot_state slot_state(enum pool_state state)
+{
+	return state == POOL_ONLINE ? SLOT_LIVE : state == POOL_SUSPECT ? SLOT_HIDDEN : SLOT_GONE;
+}
+
 static void set_state(struct pools *ps, struct pool *p, enum pool_state state)
 {
 	if (p->state == state)
 		return;
 	p->state = state;
-	objects_slot_live(ps->ix, p->slot, state == POOL_ONLINE);
+	objects_slot_set(ps->ix, p->slot, slot_state(state));
 	view_changed(ps);
 }
 
@@ -103,7 +108,7 @@ static void retire(struct pools *ps, uint16_t slot, uint64_t due_ns)
 {
 	struct retired *r = malloc(sizeof(*r));
 
-	objects_slot_live(ps->ix, slot, false);
+	objects_slot_set(ps->ix, slot, SLOT_GONE);
 	if (!r) {
 		log_err("no memory to forget the replicas of slot %u: they stay, invisible", slot);
 		return;
@@ -201,7 +206,7 @@ static int join(struct pools *ps, struct pool *p, uint64_t now, struct pool_life
 	ret = 0;
 	if (known) {
 		if (known->state != POOL_LOST) {
-			objects_slot_live(ps->ix, known->slot, false);
+			objects_slot_set(ps->ix, known->slot, SLOT_GONE);
 			*old = (struct pool_life){ index, known->slot, known->worker };
 			ret = 1;
 		}
@@ -295,7 +300,7 @@ int pools_emptied(struct pools *ps, struct pool_life *l, uint64_t now)
 		return ret;
 	pthread_mutex_lock(&ps->lock);
 	p = of_life(ps, l);
-	objects_slot_live(ps->ix, slot, p && p->state == POOL_ONLINE);
+	objects_slot_set(ps->ix, slot, p ? slot_state(p->state) : SLOT_GONE);
 	if (p)
 		p->slot = slot;
 	retire(ps, l->slot, now);

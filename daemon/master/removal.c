@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "master.h"
 
-#define SLICE_KEYS 1024
-#define SLICE_STEPS 4096
-#define TEXT_BYTES (256 * KiB) /* of keys in one slice: more than one key takes */
+#define SLICE_KEYS 4096
+#define SLICE_STEPS 8192
+#define TEXT_BYTES (512 * KiB) /* of keys in one slice: more than one key takes */
 #define SLICE_NS (NSEC_PER_MSEC / 2)
 
 struct removal {
@@ -121,6 +121,8 @@ static int drop_kept(struct removal *rm)
 		struct holder h[REPLICAS_MAX];
 		unsigned nr;
 
+		if (i % OBJECTS_BATCH == 0)
+			objects_prefetch(rm->w->m->ix, &rm->keys[i], sizeof(*rm->keys), MIN(rm->kept - i, (uint32_t)OBJECTS_BATCH));
 		if (objects_holders(rm->w->m->ix, &rm->keys[i], rm->o.force, now, h, &nr))
 			rm->keys[i].len = 0; /* leased or gone meanwhile */
 		for (unsigned k = 0; k < nr && !ret; k++)

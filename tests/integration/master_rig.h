@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,6 +85,7 @@ static inline int rig_start(struct rig *r, const char *const argv[])
 		return -1;
 	r->pid = fork();
 	if (!r->pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing stays behind */
 		dup2(p[1], 2);
 		execv(path, (char *const *)(uintptr_t)argv);
 		_exit(127);

@@ -106,7 +106,7 @@ TEST(upsert_names_the_old_holders)
 
 	EXPECT_EQ(put(ix, a, it.key, 1, 0, 10, NULL), 0);
 	EXPECT_EQ(put(ix, b, it.key, 1, 0, 20, NULL), 0);
-	objects_slot_live(ix, b, false); /* gone: nobody to tell */
+	objects_slot_set(ix, b, SLOT_GONE); /* gone: nobody to tell */
 	EXPECT_EQ(objects_publish(ix, c, &it, old, &nr), 0);
 	ASSERT_EQ(nr, 1);
 	EXPECT_EQ(old[0].slot, a);
@@ -145,7 +145,7 @@ TEST(what_is_not_live_gives_way)
 	struct located l;
 
 	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
-	objects_slot_live(ix, a, false);
+	objects_slot_set(ix, a, SLOT_GONE);
 	EXPECT_TRUE(!exists(ix, k));
 	objects_locate(ix, &k, true, 0, &l);
 	EXPECT_EQ(l.status, -ENOENT);
@@ -155,11 +155,37 @@ TEST(what_is_not_live_gives_way)
 	/* Its pool comes back with the old one. */
 	again = slot_new(ix, 1);
 	EXPECT_EQ(put(ix, again, k, 1, 0, 10, NULL), -EEXIST);
-	objects_slot_live(ix, b, false);
+	objects_slot_set(ix, b, SLOT_GONE);
 	EXPECT_EQ(put(ix, again, k, 1, 0, 10, NULL), 0);
 	objects_locate(ix, &k, false, 0, &l);
 	EXPECT_EQ(l.nr_replicas, 1);
 	EXPECT_EQ(l.put_id, 1);
+	objects_close(ix);
+}
+
+TEST(what_is_hidden_counts)
+{
+	struct objects *ix = index_new(2);
+	uint16_t a = slot_new(ix, 1), b = slot_new(ix, 2);
+	struct key k = key_of(0);
+	struct holder h[REPLICAS_MAX];
+	struct located l;
+	unsigned nr = 0;
+
+	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
+	objects_slot_set(ix, a, SLOT_HIDDEN);
+	EXPECT_TRUE(!exists(ix, k));
+	objects_locate(ix, &k, true, 0, &l);
+	EXPECT_EQ(l.status, -ENOENT);
+	EXPECT_EQ(put(ix, b, k, 2, 0, 20, NULL), -EEXIST); /* its pool may answer again */
+	EXPECT_EQ(objects_holders(ix, &k, false, 0, h, &nr), 0);
+	EXPECT_EQ(nr, 1);
+	EXPECT_EQ(put(ix, b, k, 2, OBJ_REPLACE, 20, &nr), 0);
+	EXPECT_EQ(nr, 1); /* and has to drop it then */
+	objects_slot_set(ix, a, SLOT_LIVE);
+	objects_locate(ix, &k, false, 0, &l);
+	EXPECT_EQ(l.nr_replicas, 1);
+	EXPECT_EQ(l.put_id, 2);
 	objects_close(ix);
 }
 
@@ -178,8 +204,8 @@ TEST(replicas_have_a_limit)
 		EXPECT_EQ(put(ix, s[i], k, 1, 0, i + 1, NULL), 0);
 	EXPECT_EQ(put(ix, s[REPLICAS_MAX], k, 1, 0, 99, NULL), -ENOSPC);
 	EXPECT_EQ(objects_publish(ix, s[3], &other, old, &nr), -EINVAL); /* another size */
-	objects_slot_live(ix, s[0], false);
-	objects_slot_live(ix, s[5], false);
+	objects_slot_set(ix, s[0], SLOT_GONE);
+	objects_slot_set(ix, s[5], SLOT_GONE);
 	EXPECT_EQ(put(ix, s[REPLICAS_MAX], k, 1, 0, 99, NULL), 0);
 	EXPECT_EQ(objects_holders(ix, &k, true, 0, old, &nr), 0);
 	EXPECT_EQ(nr, REPLICAS_MAX - 1);
@@ -232,7 +258,7 @@ TEST(purge_goes_in_steps)
 	EXPECT_EQ(st.objects, 1000);
 	EXPECT_EQ(st.bytes, 101000);
 	EXPECT_EQ(st.soft_pinned, 1000);
-	objects_slot_live(ix, a, false);
+	objects_slot_set(ix, a, SLOT_GONE);
 	while (objects_slot_purge(ix, a, 64) == 64)
 		steps++;
 	EXPECT_EQ(steps, 1000 / 64);
@@ -303,7 +329,7 @@ TEST(walk_shows_each_once_while_others_come_and_go)
 		if (seen.times[i] > 1)
 			MCTEST_FAIL("key %u was shown %u times", i, seen.times[i]);
 	}
-	objects_slot_live(ix, a, false);
+	objects_slot_set(ix, a, SLOT_GONE);
 	seen.left = 1;
 	EXPECT_EQ(objects_walk(ix, 0, 1 << 30, 0, note, &seen), 0);
 	EXPECT_EQ(seen.left, 1); /* nothing visible */
@@ -394,7 +420,7 @@ TEST(agrees_with_a_model)
 			EXPECT_EQ(exists(ix, key), model_visible(m, live));
 		} else if (live[s]) {
 			live[s] = false;
-			objects_slot_live(ix, slot[s], false);
+			objects_slot_set(ix, slot[s], SLOT_GONE);
 		} else {
 			while (objects_slot_purge(ix, slot[s], 10) == 10)
 				;
@@ -480,7 +506,7 @@ TEST(threads)
 	pthread_join(t[0], NULL);
 	pthread_join(t[1], NULL);
 	for (unsigned i = 0; i < 2; i++) {
-		objects_slot_live(ix, c[i].slot, false);
+		objects_slot_set(ix, c[i].slot, SLOT_GONE);
 		while (objects_slot_purge(ix, c[i].slot, 100) == 100)
 			;
 		objects_slot_close(ix, c[i].slot);
@@ -538,7 +564,7 @@ TEST(a_million_objects_in_250_bytes_each)
 	used = resident() - before;
 	printf("# %.1f bytes per object, %.2f million published per second\n", (double)used / nr, nr * 1e3 / (double)(t1 - t0));
 	EXPECT_LE(used / nr, 250);
-	objects_slot_live(ix, a, false);
+	objects_slot_set(ix, a, SLOT_GONE);
 	while (objects_slot_purge(ix, a, 500) == 500)
 		;
 	t2 = clock_now_ns();

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The index as clients see it: existence, locations, leases, who has to let go, and walks. */
+#include "objects_private.h"
+
+static struct loc loc_of(const struct rep *r)
+{
+	return (struct loc){ .region = r->region, .nr_extents = r->nr_extents, .off = r->off, .gen = r->gen };
+}
+
+static void grant(struct objects *ix, struct shard *s, struct object *o, uint64_t now)
+{
+	o->lease_ns = now + ix->lease_ns;
+	if (o->lease_ns > s->lease_ns)
+		s->lease_ns = o->lease_ns;
+}
+
+/* The index fits no cache: what a batch will touch is asked for before the first of it is needed. */
+static void prefetch(struct objects *ix, const uint64_t *hash, uint32_t nr)
+{
+	for (uint32_t i = 0; i < nr; i++)
+		shard_prefetch(shard_of(ix, hash[i]), hash[i]);
+	for (uint32_t i = 0; i < nr; i++) {
+		struct shard *s = shard_of(ix, hash[i]);
+
+		pthread_mutex_lock(&s->lock);
+		shard_prefetch_object(s, hash[i]);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+void objects_prefetch(struct objects *ix, const struct key *first, size_t stride, uint32_t nr)
+{
+	uint64_t hash[OBJECTS_BATCH];
+
+	for (uint32_t i = 0; i < nr; i++) {
+		hash[i] = hash_of(ix, (const struct key *)(const void *)((const char *)first + i * stride));
+		__builtin_prefetch(shard_of(ix, hash[i]), 1);
+	}
+	prefetch(ix, hash, nr);
+}
+
+static bool exists(struct objects *ix, uint64_t hash, const struct key *key, bool touch, uint64_t now)
+{
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (o && !object_has(ix, o, SLOT_LIVE))
+		o = NULL;
+	if (o && touch)
+		grant(ix, s, o, now);
+	pthread_mutex_unlock(&s->lock);
+	return o;
+}
+
+uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found)
+{
+	uint64_t hash[OBJECTS_BATCH];
+	uint32_t n, count = 0;
+
+	for (uint32_t at = 0; at < nr; at += n) {
+		n = MIN(nr - at, (uint32_t)OBJECTS_BATCH);
+		for (uint32_t i = 0; i < n; i++) {
+			hash[i] = hash_of(ix, &keys[at + i]);
+			__builtin_prefetch(shard_of(ix, hash[i]), 1);
+		}
+		if (n > 1)
+			prefetch(ix, hash, n);
+		for (uint32_t i = 0; i < n; i++) {
+			found[at + i] = exists(ix, hash[i], &keys[at + i], touch, now);
+			count += found[at + i];
+		}
+	}
+	return count;
+}
+
+void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+
+	out->status = -ENOENT;
+	out->nr_replicas = 0;
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (!o)
+		goto out;
+	for_each_rep(o, r)
+		if (rep_state(ix, r) == SLOT_LIVE)
+			out->replica[out->nr_replicas++] =
+				(struct replica){ .pool = ix->slots[r->slot].pool, .loc = loc_of(r) };
+	if (!out->nr_replicas)
+		goto out;
+	out->status = 0;
+	out->size = o->size;
+	out->put_id = o->put_id;
+	out->flags = o->flags;
+	if (touch)
+		grant(ix, s, o, now);
+out:
+	pthread_mutex_unlock(&s->lock);
+}
+
+int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],
+		    unsigned *nr)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+	int ret = -ENOENT;
+
+	*nr = 0;
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	if (!o)
+		goto out;
+	object_reap(ix, o);
+	if (!o->nr) {
+		object_del(ix, s, o);
+		goto out;
+	}
+	ret = -EBUSY;
+	if (!force && o->lease_ns > now)
+		goto out;
+	ret = 0;
+	for_each_rep(o, r)
+		out[(*nr)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
+out:
+	pthread_mutex_unlock(&s->lock);
+	return ret;
+}
+
+bool objects_leased(struct objects *ix, uint64_t now)
+{
+	bool leased = false;
+
+	for (unsigned i = 0; i < ix->nr_shards && !leased; i++) {
+		struct shard *s = &ix->shards[i];
+
+		pthread_mutex_lock(&s->lock);
+		leased = s->lease_ns > now && s->count;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return leased;
+}
+
+/* ---- walking ---- */
+
+struct walk {
+	struct objects *ix;
+	uint64_t now;
+	bool (*fn)(void *arg, const struct object_view *o);
+	void *arg;
+};
+
+static bool show(void *arg, struct object *o)
+{
+	struct walk *w = arg;
+	struct object_view v = {
+		.key = { .data = o->key, .len = o->key_len },
+		.size = o->size,
+		.flags = o->flags,
+		.leased = o->lease_ns > w->now,
+	};
+	struct rep *r;
+
+	for_each_rep(o, r)
+		v.nr_replicas += rep_state(w->ix, r) == SLOT_LIVE;
+	return !v.nr_replicas || w->fn(w->arg, &v);
+}
+
+uint64_t objects_walk(struct objects *ix, uint64_t cursor, unsigned steps, uint64_t now,
+		      bool (*fn)(void *arg, const struct object_view *o), void *arg)
+{
+	struct walk w = { .ix = ix, .now = now, .fn = fn, .arg = arg };
+	bool more = true;
+
+	while (steps && more) {
+		struct shard *s = shard_of(ix, cursor);
+
+		pthread_mutex_lock(&s->lock);
+		cursor = shard_walk(s, cursor, &steps, &more, show, &w);
+		pthread_mutex_unlock(&s->lock);
+		if (!cursor)
+			return 0;
+	}
+	return cursor;
+}
