@@ -172,7 +172,7 @@ static void cconn_ready(struct loop_fd *f, uint32_t ready)
 	}
 	if (c->state == C_HEADER && !c->done)
 		return; /* between requests a peer may be silent for as long as it likes */
-	loop_timer_set(c->tcp->loop, &c->stall, deadline_after_ns(TCP_STALL_NS), stalled);
+	loop_timer_set(c->tcp->loop, &c->stall, deadline_after_ns(c->tcp->stall_ns), stalled);
 }
 
 int classic_serve(struct tcp *t, int fd)

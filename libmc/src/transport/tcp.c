@@ -169,6 +169,7 @@ static int tcp_open(const struct transport_env *env, struct transport **out)
 	if (!t)
 		return -ENOMEM;
 	*t = (struct tcp){ .base.ops = &transport_tcp, .loop = env->loop, .reach = env->reach };
+	t->stall_ns = TCP_STALL_NS;
 	random_bytes(t->id, sizeof(t->id));
 	node_id(t->node);
 	list_init(&t->fresh);

@@ -21,7 +21,7 @@
 #include "transport/turn.h"
 
 #define TCP_COST_NS_PER_MIB 400000
-#define TCP_STALL_NS (10 * NSEC_PER_SEC) /* a transfer being served that moves no byte for so long is dropped */
+#define TCP_STALL_NS (10 * NSEC_PER_SEC)
 
 struct tcp {
 	struct transport base;
@@ -33,6 +33,7 @@ struct tcp {
 	struct listener *listener;
 	uint16_t port;
 	struct scratch scratch;
+	uint64_t stall_ns; /* a transfer that moves no byte for so long is dropped */
 	struct list fresh, streams, classics;
 	pthread_mutex_t lock; /* guards @serving */
 	pthread_cond_t quiet;

@@ -66,7 +66,7 @@ static void stall_look(struct loop_timer *timer)
 
 static void watch(struct sstream *s)
 {
-	loop_timer_set(s->tcp->loop, &s->timer, deadline_after_ns(TCP_STALL_NS / STALL_LOOKS), stall_look);
+	loop_timer_set(s->tcp->loop, &s->timer, deadline_after_ns(s->tcp->stall_ns / STALL_LOOKS), stall_look);
 }
 
 static void sstream_free(struct sstream *s)
