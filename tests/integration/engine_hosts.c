@@ -11,9 +11,6 @@
 
 #include <sched.h>
 
-#include "base/base.h"
-#include "base/clock.h"
-
 static int ready[2], go[2];
 
 static bool sh(const char *command)
@@ -75,20 +72,6 @@ static void end(struct peer_proc *p)
 	}
 }
 
-static uint64_t soon(void)
-{
-	return deadline_after_ms(5000);
-}
-
-static int move_one(struct mc_engine *eng, struct mc_segment *seg, enum mc_op op, void *local, const void *remote,
-		    uint64_t len, uint64_t deadline_ns)
-{
-	const struct mc_vec v = { local, (uintptr_t)remote, len };
-	const struct mc_request r = { .op = op, .segment = seg, .vec = &v, .nr_vec = 1 };
-
-	return mc_transfer(eng, &r, 1, deadline_ns);
-}
-
 static void talk(const char *name_theirs, const char *name_ours, const char *begins)
 {
 	struct mc_engine_opts o = { .size = sizeof(o), .local_name = name_ours };
@@ -105,7 +88,7 @@ static void talk(const char *name_theirs, const char *name_ours, const char *beg
 	ASSERT_EQ(mc_engine_open(&o, &eng), 0);
 	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
 	memset(p.mem, 'a', MiB);
-	EXPECT_EQ(move_one(eng, seg, MC_READ, mine, p.mem, MiB, soon()), 0);
+	EXPECT_EQ(move_one(eng, seg, MC_READ, mine, p.mem, MiB, NULL, soon()), 0);
 	EXPECT_EQ(memcmp(mine, p.mem, MiB), 0);
 	mc_segment_close(seg);
 	mc_engine_close(eng);
@@ -162,11 +145,11 @@ TEST(a_cable_is_pulled_and_put_back)
 	ASSERT_EQ(start(&p, "10.77.0.2"), 0);
 	ASSERT_EQ(mc_engine_open(NULL, &eng), 0);
 	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
-	EXPECT_EQ(move_one(eng, seg, MC_READ, mine, p.mem, 4096, soon()), 0);
+	EXPECT_EQ(move_one(eng, seg, MC_READ, mine, p.mem, 4096, NULL, soon()), 0);
 	EXPECT_TRUE(sh("ip link set mc0 down"));
 	for (int op = MC_READ; op <= MC_WRITE; op++) {
 		began = clock_now_ns();
-		ret = move_one(eng, seg, (enum mc_op)op, mine, p.mem, p.len, deadline_after_ms(300));
+		ret = move_one(eng, seg, (enum mc_op)op, mine, p.mem, p.len, NULL, deadline_after_ms(300));
 		took = (clock_now_ns() - began) / NSEC_PER_MSEC;
 		EXPECT_TRUE(ret == -ETIMEDOUT || ret == -EHOSTUNREACH || ret == -ENETUNREACH || ret == -ECONNRESET);
 		EXPECT_LE(took, 400);
@@ -175,7 +158,7 @@ TEST(a_cable_is_pulled_and_put_back)
 	memset(p.mem, 'b', p.len);
 	/* A stream that lost packets may wait for its next try; a new one is there at once. */
 	for (ret = -1, began = clock_now_ns(); ret && clock_now_ns() - began < 10 * NSEC_PER_SEC;)
-		ret = move_one(eng, seg, MC_READ, mine, p.mem, p.len, deadline_after_ms(1000));
+		ret = move_one(eng, seg, MC_READ, mine, p.mem, p.len, NULL, deadline_after_ms(1000));
 	EXPECT_EQ(ret, 0);
 	EXPECT_EQ(memcmp(mine, p.mem, p.len), 0);
 	mc_segment_close(seg);

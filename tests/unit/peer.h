@@ -13,6 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/base.h"
+#include "base/clock.h"
+
 struct peer_proc {
 	/* In: */
 	const char *local_name, *metadata, *transports;
@@ -150,6 +153,36 @@ static inline int peer_stop(struct peer_proc *p, int sig)
 static inline void peer_free(struct peer_proc *p)
 {
 	munmap(p->mem, p->len);
+}
+
+/* ---- what the tests of the engine share --------------------------------------------------------------------------------- */
+
+static inline struct mc_engine *engine_new(const char *transports)
+{
+	struct mc_engine_opts o = { .size = sizeof(o), .transports = transports };
+	struct mc_engine *eng = NULL;
+
+	return mc_engine_open(&o, &eng) ? NULL : eng;
+}
+
+static inline uint64_t soon(void)
+{
+	return deadline_after_ms(10000);
+}
+
+static inline int move_one(struct mc_engine *eng, struct mc_segment *seg, enum mc_op op, void *local, const void *remote,
+		    uint64_t len, const char *transport, uint64_t deadline_ns)
+{
+	const struct mc_vec v = { local, (uintptr_t)remote, len };
+	const struct mc_request r = { .op = op, .segment = seg, .vec = &v, .nr_vec = 1, .transport = transport };
+
+	return mc_transfer(eng, &r, 1, deadline_ns);
+}
+
+static inline void pattern(uint8_t *p, size_t len, uint64_t seed)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)((i + seed) * 0x9e3779b97f4a7c15u >> 56);
 }
 
 #endif

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Peers that stop in the middle of a transfer: memory they were reading or writing can be unregistered soon all the same. */
+#include "mctest.h"
+
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "net/net.h"
+#include "transport/tcp.h"
+
+#define LEN (64 * MiB) /* more than socket buffers take */
+
+static struct mc_engine *eng;
+static uint8_t *mem;
+
+/* The engine serves here; patience is shorter than usual. */
+static int start(void)
+{
+	struct mc_engine_opts o = { .size = sizeof(o), .transports = "tcp" };
+	struct net_addr a;
+	struct tcp *t;
+	int fd = -1;
+
+	EXPECT_EQ(mc_engine_open(&o, &eng), 0);
+	t = container_of(eng->transport[0], struct tcp, base);
+	t->stall_ns = 200 * NSEC_PER_MSEC;
+	mem = calloc(1, LEN);
+	EXPECT_EQ(mc_region_add(eng, mem, LEN, NULL, NULL), 0);
+	EXPECT_EQ(net_addr_parse("127.0.0.1", t->port, &a), 0);
+	EXPECT_EQ(net_connect(&a, deadline_after_ms(5000), &fd), 0);
+	return fd;
+}
+
+static void stop(int fd)
+{
+	uint64_t began = clock_now_ns();
+
+	EXPECT_EQ(mc_region_del_addr(eng, mem), 0);
+	EXPECT_LE(clock_now_ns() - began, 2 * NSEC_PER_SEC);
+	mc_engine_close(eng);
+	free(mem);
+	close(fd);
+}
+
+/* Until the server holds the range. */
+static void wait_for_service(int fd)
+{
+	char byte;
+
+	while (recv(fd, &byte, 1, MSG_PEEK) != 1)
+		sched_yield();
+}
+
+static void send_frame(int fd, uint16_t type, uint64_t id, const struct buf *body, uint64_t payload_len)
+{
+	struct net_frame f = { .type = type, .id = id, .body_len = (uint32_t)body->len, .payload_len = payload_len };
+	uint8_t head[NET_FRAME_BYTES];
+
+	net_frame_encode(&f, head);
+	EXPECT_EQ(send(fd, head, sizeof(head), MSG_NOSIGNAL), (ssize_t)sizeof(head));
+	EXPECT_EQ(send(fd, body->data, body->len, MSG_NOSIGNAL), (ssize_t)body->len);
+}
+
+static void say_hello(int fd)
+{
+	struct msg_hello m = { .version_min = 1, .version_max = 1, .role = ROLE_ENGINE };
+	struct buf b = BUF_INIT;
+	uint8_t reply[256];
+	size_t got = 0;
+	ssize_t n;
+
+	msg_hello_encode(&m, &b);
+	send_frame(fd, MSG_HELLO, 1, &b, 0);
+	/* All of the reply, so that what comes next is the next answer. */
+	while (got < NET_FRAME_BYTES || got < NET_FRAME_BYTES + get_le32(reply + 12)) {
+		n = recv(fd, reply + got, sizeof(reply) - got, 0);
+		got += n > 0 ? (size_t)n : 0;
+	}
+	buf_fini(&b);
+}
+
+static void ask(int fd, uint16_t type, uint64_t payload_len)
+{
+	struct data_vec v = { (uintptr_t)mem, LEN };
+	struct msg_data m = { 1, &v };
+	struct buf b = BUF_INIT;
+
+	msg_data_encode(&m, &b);
+	send_frame(fd, type, 2, &b, payload_len);
+	buf_fini(&b);
+}
+
+TEST(a_reader_of_ours_that_stops_is_dropped)
+{
+	int fd = start();
+
+	say_hello(fd);
+	ask(fd, MSG_READ, 0);
+	wait_for_service(fd);
+	stop(fd);
+}
+
+TEST(a_writer_of_ours_that_stops_is_dropped)
+{
+	int fd = start();
+
+	say_hello(fd);
+	ask(fd, MSG_WRITE, LEN);
+	EXPECT_EQ(send(fd, "abc", 3, MSG_NOSIGNAL), 3);
+	while (!__atomic_load_n(&mem[2], __ATOMIC_RELAXED))
+		sched_yield();
+	stop(fd);
+}
+
+static void classic(int fd, bool write)
+{
+	struct classic_header h = { LEN, (uintptr_t)mem, write, true };
+	uint8_t wire[CLASSIC_HEADER_BYTES];
+
+	classic_header_encode(&h, wire);
+	EXPECT_EQ(send(fd, wire, sizeof(wire), MSG_NOSIGNAL), (ssize_t)sizeof(wire));
+}
+
+TEST(a_reader_of_upstreams_that_stops_is_dropped)
+{
+	int fd = start();
+
+	classic(fd, false);
+	wait_for_service(fd);
+	stop(fd);
+}
+
+TEST(a_writer_of_upstreams_that_stops_is_dropped)
+{
+	int fd = start();
+
+	classic(fd, true);
+	EXPECT_EQ(send(fd, "abc", 3, MSG_NOSIGNAL), 3);
+	while (!__atomic_load_n(&mem[2], __ATOMIC_RELAXED))
+		sched_yield();
+	stop(fd);
+}
+
+/* One that reads slowly is not one that stopped. */
+TEST(a_slow_reader_is_served)
+{
+	int fd = start(), left = 20;
+	static char part[65536];
+	uint64_t got = 0;
+
+	classic(fd, false);
+	while (left--) {
+		struct timespec nap = { .tv_nsec = 20 * NSEC_PER_MSEC };
+		ssize_t n;
+
+		nanosleep(&nap, NULL);
+		for (int i = 0; i < 8; i++) {
+			n = recv(fd, part, sizeof(part), 0);
+			got += n > 0 ? (uint64_t)n : 0;
+		}
+	}
+	while (got < LEN + CLASSIC_STATUS_BYTES) {
+		ssize_t n = recv(fd, part, sizeof(part), 0);
+
+		if (!n || (n < 0 && errno != EAGAIN))
+			break;
+		got += n > 0 ? (uint64_t)n : 0;
+	}
+	EXPECT_EQ(got, LEN + CLASSIC_STATUS_BYTES);
+	stop(fd);
+}
