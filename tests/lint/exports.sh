@@ -7,7 +7,7 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 bad=0
 
-cat libmc/include/mooncake/*.h | tr '\n' ' ' | grep -oE 'MC_API [^;]*;' | sed -E 's/\(.*//; s/.*[ *]//' | sort -u >"$tmp/declared"
+grep -hv '^#' libmc/include/mooncake/*.h | tr '\n' ' ' | grep -oE 'MC_API [^;]*;' | sed -E 's/\(.*//; s/.*[ *]//' | sort -u >"$tmp/declared"
 sed -n 's/^\t\(mc_[a-z0-9_]*\);$/\1/p' libmc/libmc.map | sort -u >"$tmp/mapped"
 diff "$tmp/declared" "$tmp/mapped" >"$tmp/diff" || { echo 'headers (<) and libmc.map (>) differ:'; cat "$tmp/diff"; bad=1; }
 if [ -f "$so" ]; then
