@@ -181,9 +181,13 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	snprintf(s->name, sizeof(s->name), "%s", mc_engine_name(s->engine));
 	snprintf(listen, sizeof(listen), strchr(s->host, ':') ? "[%s]:0" : "%s:0", s->host);
 	oo.segment = s->name;
+	/* Populating a large pool takes its time, which is not the master's: unless the caller set a deadline, it starts anew. */
 	ret = owner_open(&oo, &s->owner);
-	if (ret)
+	if (ret) {
+		log_err("no pool of %llu bytes: %s", (unsigned long long)o->pool_bytes, strerror(-ret));
 		return ret;
+	}
+	deadline_ns = o->deadline_ns ? o->deadline_ns : store_deadline(s, 0);
 	v = owner_view(s->owner);
 	for (uint32_t i = 0; i < v->nr_regions; i++)
 		ranges[i] = (struct mc_range){ v->region[i].base, v->region[i].size };
@@ -191,8 +195,10 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	if (ret)
 		return ret;
 	ret = owner_joined(s->owner, deadline_ns);
-	if (ret)
+	if (ret) {
+		log_err("the master at %s does not take the pool in: %s", s->master.addr, strerror(-ret));
 		return ret;
+	}
 	return s->map_ok ? pools_attach(s, owner_unix_path(s->owner), &p, deadline_ns) : 0;
 }
 
