@@ -2,6 +2,8 @@
 /* Owners killed at any moment: the next one finds every object that was published, byte for byte, and all the space. */
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,8 +28,9 @@ struct journal {
 
 static struct journal *j;
 static struct {
-	int dir, region[2];
+	int dir, region[2], nr;
 } fds;
+static uint64_t size_max; /* 0: all sizes */
 
 static uint64_t rng;
 
@@ -49,6 +52,8 @@ static uint64_t size_of(unsigned key, uint32_t version)
 {
 	uint64_t x = seed_of(key, version) * 0x9e3779b97f4a7c15u >> 32;
 
+	if (size_max)
+		return 1 + x % size_max;
 	return 1 + x % (x & 1 ? 3000 : x & 2 ? 40000 : x & 60 ? 90000 : 700000);
 }
 
@@ -68,10 +73,10 @@ static void on_evict(void *arg, const struct key *key, uint64_t gen)
 
 static struct pool *adopt(uint64_t *kept, uint64_t *lost)
 {
-	int region[2] = { dup(fds.region[0]), dup(fds.region[1]) };
+	int region[2] = { dup(fds.region[0]), fds.nr == 2 ? dup(fds.region[1]) : -1 };
 	struct pool *p = NULL;
 
-	if (pool_adopt(dup(fds.dir), region, 2, NULL, &p, kept, lost))
+	if (pool_adopt(dup(fds.dir), region, (unsigned)fds.nr, NULL, &p, kept, lost))
 		abort();
 	return p;
 }
@@ -104,9 +109,13 @@ static void one_put(struct pool *p, struct rig_client *c, unsigned nr, bool gran
 	if (!granted) {
 		ret = rig_put(p, &k.key, data, size, OBJ_REPLACE);
 	} else {
-		ret = extents_carve(c->runs, 2, size, k.key.len, c->gen, &x);
-		if (ret && !rig_grant(p, c, 256 * KiB))
-			ret = extents_carve(c->runs, 2, size, k.key.len, c->gen, &x);
+		ret = extents_carve(c->runs, (unsigned)fds.nr, size, k.key.len, c->gen, &x);
+		if (ret) {
+			rig_client_fini(p, c); /* what is left is of no use */
+			*c = (struct rig_client){ 0 };
+		}
+		if (ret && !rig_grant(p, c, size_max ? size_max + 300 : 256 * KiB))
+			ret = extents_carve(c->runs, (unsigned)fds.nr, size, k.key.len, c->gen, &x);
 		if (!ret) {
 			x.put_id = c->gen;
 			c->gen += 2;
@@ -151,6 +160,21 @@ static void one_touch(struct pool *p, unsigned nr)
 		view_touch(pool_view(p), &f);
 }
 
+static void one_call(struct pool *p, struct rig_client *c, unsigned keys)
+{
+	unsigned nr = (unsigned)rnd(keys), what = (unsigned)rnd(16);
+
+	if (what < 5)
+		one_put(p, c, nr, false);
+	else if (what < 10)
+		one_put(p, c, nr, true);
+	else if (what < 12)
+		one_drop(p, nr);
+	else
+		one_touch(p, nr);
+	j->calls++;
+}
+
 static void child(uint64_t after_ns)
 {
 	struct itimerspec at = { .it_value.tv_nsec = (long)after_ns + 1 };
@@ -164,19 +188,8 @@ static void child(uint64_t after_ns)
 	timer_settime(timer, 0, &at, NULL);
 	p = adopt(&kept, &lost);
 	pool_on_evict(p, on_evict, NULL);
-	for (;;) {
-		unsigned nr = (unsigned)rnd(KEYS), what = (unsigned)rnd(16);
-
-		if (what < 5)
-			one_put(p, &c, nr, false);
-		else if (what < 10)
-			one_put(p, &c, nr, true);
-		else if (what < 12)
-			one_drop(p, nr);
-		else
-			one_touch(p, nr);
-		j->calls++;
-	}
+	for (;;)
+		one_call(p, &c, KEYS);
 }
 
 /* Return: is version @v of the key there? -1: something else is. */
@@ -254,6 +267,7 @@ TEST(killed_owners)
 	fds.dir = dup(pool_view(p)->dir_region.fd);
 	fds.region[0] = dup(region[0]);
 	fds.region[1] = dup(region[1]);
+	fds.nr = 2;
 	pool_close(p);
 	for (unsigned i = 0; i < rounds && !mctest_failed; i++) {
 		uint64_t after_ns = rnd(i % 4 ? 4000000 : 400000);
@@ -284,6 +298,163 @@ TEST(killed_owners)
 	close(fds.region[0]);
 	close(fds.region[1]);
 	munmap(j, sizeof(*j));
+}
+
+/* ---- every instruction: the owner is stepped, and whenever the pool's memory changed, a copy of it is adopted ---- */
+
+#define STEP_KEYS 12
+#define STEP_ROOM (20 * KiB) /* what an object that fills the rest leaves to them */
+
+#ifdef __SANITIZE_ADDRESS__
+#define STEP_CALLS 4 /* of six times as many instructions */
+#else
+#define STEP_CALLS 12
+#endif
+
+struct memory {
+	struct region dir, data;
+};
+
+/* Bytes of the directory up to the last entry that was ever used, and some. */
+static uint64_t dir_used(const struct memory *m)
+{
+	const struct dir_header *h = m->dir.base;
+
+	return h->entries_off + 64 * sizeof(struct dir_entry);
+}
+
+static void memory_of(struct memory *m)
+{
+	struct stat st[2];
+
+	if (fstat(fds.dir, &st[0]) || fstat(fds.region[0], &st[1]) || region_map(dup(fds.dir), (uint64_t)st[0].st_size, true, &m->dir) ||
+	    region_map(dup(fds.region[0]), (uint64_t)st[1].st_size, true, &m->data))
+		abort();
+}
+
+/* The child's calls; after each, and before the first, it stops. */
+static void stepped(unsigned calls)
+{
+	struct rig_client c = { 0 };
+	uint64_t kept, lost;
+	struct pool *p;
+
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		_exit(77);
+	p = adopt(&kept, &lost);
+	pool_on_evict(p, on_evict, NULL);
+	for (unsigned i = 0; i < 30; i++)
+		one_call(p, &c, STEP_KEYS); /* until it is full */
+	raise(SIGSTOP);
+	for (unsigned i = 0; i < calls; i++) {
+		if (i % 4 == 3)
+			one_drop(p, (i + 1) % STEP_KEYS);
+		else
+			one_put(p, &c, i % STEP_KEYS, i & 1);
+	}
+	_exit(0);
+}
+
+struct step_counts {
+	uint64_t steps, changes, present, half, lost;
+};
+
+/* What a new owner would find, if the old one ended here. */
+static void adopt_copy(const struct memory *from, const struct memory *to, struct step_counts *n)
+{
+	struct journal *real = j, snapshot = *j;
+	uint64_t kept, lost, used = dir_used(from);
+	struct pool *p;
+
+	memcpy(to->dir.base, from->dir.base, used);
+	memcpy(to->data.base, from->data.base, from->data.size);
+	j = &snapshot;
+	p = adopt(&kept, &lost);
+	check_all(p, &n->present, &n->half);
+	n->lost += lost;
+	pool_close(p);
+	j = real;
+}
+
+static void step_through(pid_t pid, const struct memory *m, struct step_counts *n)
+{
+	struct memory copy;
+	uint64_t used = dir_used(m), room = STEP_ROOM + 4096;
+	uint8_t *last = malloc(used + room);
+	int keep[2] = { fds.dir, fds.region[0] }, status;
+
+	if (region_create("mc-copy", m->dir.size, 0, -1, &copy.dir) || region_create("mc-copy", m->data.size, 0, -1, &copy.data))
+		abort();
+	fds.dir = copy.dir.fd;
+	fds.region[0] = copy.data.fd;
+	while (!ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL)) {
+		waitpid(pid, &status, 0);
+		if (!WIFSTOPPED(status) || mctest_failed)
+			break;
+		n->steps++;
+		if (!memcmp(last, m->dir.base, used) && !memcmp(last + used, m->data.base, room))
+			continue;
+		memcpy(last, m->dir.base, used);
+		memcpy(last + used, m->data.base, room);
+		n->changes++;
+		adopt_copy(m, &copy, n);
+	}
+	free(last);
+	region_close(&copy.dir);
+	region_close(&copy.data);
+	fds.dir = keep[0];
+	fds.region[0] = keep[1];
+}
+
+TEST(every_instruction)
+{
+	struct pool_opts o = { .bytes = MiB, .entries = 1024 };
+	const char *calls_text = getenv("RECOVER_CALLS");
+	unsigned calls = calls_text ? (unsigned)atoi(calls_text) : STEP_CALLS;
+	struct msg_attach_reply info;
+	int region[POOL_REGIONS_MAX], dir, status;
+	struct step_counts n = { 0 };
+	static uint8_t filler[MiB];
+	struct memory m;
+	struct rig_key k;
+	struct pool *p;
+	pid_t pid;
+
+	rng = 0x853c49e6748fea9bu;
+	size_max = 2500;
+	j = mmap(NULL, sizeof(*j), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_TRUE(j != MAP_FAILED);
+	ASSERT_EQ(pool_create(&o, &p), 0);
+	ASSERT_EQ(rig_put(p, rig_key(&k, KEYS), filler, MiB - STEP_ROOM, OBJ_HARD_PIN), 0);
+	pool_fds(p, &dir, region, &info);
+	fds.dir = dup(pool_view(p)->dir_region.fd);
+	fds.region[0] = dup(region[0]);
+	fds.nr = 1;
+	pool_close(p);
+	memory_of(&m);
+	fflush(stdout);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		stepped(calls);
+	waitpid(pid, &status, 0);
+	if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP)
+		step_through(pid, &m, &n);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	region_close(&m.dir);
+	region_close(&m.data);
+	close(fds.dir);
+	close(fds.region[0]);
+	munmap(j, sizeof(*j));
+	size_max = 0;
+	if (!n.steps)
+		SKIP("no tracing here");
+	printf("# %llu instructions, %llu of them changed the pool: %llu objects checked, %llu half done, %llu entries dropped\n",
+	       (unsigned long long)n.steps, (unsigned long long)n.changes, (unsigned long long)n.present, (unsigned long long)n.half,
+	       (unsigned long long)n.lost);
+	EXPECT_GT(n.changes, 50);
+	EXPECT_LE(n.lost, n.half);
 }
 
 TEST(order_and_generations_survive)

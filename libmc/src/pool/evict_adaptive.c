@@ -2,7 +2,7 @@
 /*
  * Two queues whose weight follows the load. Small models of the cache run beside it, one per weight, on a sample of the keys; the
  * weight whose model has had the most hits lately is the one in force. How much protection what came back deserves differs by a
- * factor of thirty between small and large pools on the same trace, so no fixed weight is right (docs/performance.md).
+ * factor of thirty between small and large pools on the same trace, so no fixed weight is right (evict.h has the figures).
  */
 #include "pool/evict_twoq.h"
 

@@ -249,7 +249,7 @@ void pool_holder_fini(struct pool *p, struct pool_holder *h);
 
 /*
  * Evicts as needed, so that GRANT_RUNS_MAX runs hold @bytes: who asks for at most that many times its smallest object never causes
- * eviction for want of longer runs. Fills m->runs (from @s), longest first. -ENOSPC when nothing at all can be had; -ENOMEM.
+ * eviction for want of longer runs. Fills m->runs (from @s). -ENOSPC when nothing at all can be had; -ENOMEM.
  */
 int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scratch *s, struct msg_grant_reply *m);
 int pool_return(struct pool *p, struct pool_holder *h, const struct msg_return *m); /* -EINVAL: not held */
