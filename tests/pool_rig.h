@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tests of the pool share: putting an object in the two ways an owner knows, and contents that can be checked. */
+/*
+ * What tests of the pool share: putting an object in the two ways an owner knows, and contents
+ * that can be checked.
+ */
 #ifndef POOL_RIG_H
 #define POOL_RIG_H
 
@@ -54,15 +57,19 @@ static inline bool rig_check(const void *data, uint64_t len, uint64_t seed)
 	return true;
 }
 
-static inline struct publish_item rig_item(const struct extents *x, const struct key *key, uint32_t flags)
+static inline struct publish_item rig_item(const struct extents *x, const struct key *key,
+					   uint32_t flags)
 {
-	return (struct publish_item){
-		.key = *key, .put_id = x->put_id, .size = x->size, .flags = flags, .loc = extents_loc(x)
-	};
+	return (struct publish_item){ .key = *key,
+				      .put_id = x->put_id,
+				      .size = x->size,
+				      .flags = flags,
+				      .loc = extents_loc(x) };
 }
 
 /* As an owner that receives the bytes. */
-static inline int rig_put(struct pool *p, const struct key *key, const void *data, uint64_t size, uint32_t flags)
+static inline int rig_put(struct pool *p, const struct key *key, const void *data, uint64_t size,
+			  uint32_t flags)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, size };
 	struct publish_item it;
@@ -115,7 +122,8 @@ static inline void rig_client_fini(struct pool *p, struct rig_client *c)
 	scratch_fini(&c->scratch);
 }
 
-static inline int rig_get(const struct pool_view *v, const struct key *key, void *out, uint64_t max, uint64_t *size)
+static inline int rig_get(const struct pool_view *v, const struct key *key, void *out, uint64_t max,
+			  uint64_t *size)
 {
 	struct found f;
 	int ret;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Layer pool: look-ups and reads beside memcpy, the owner's calls, and what a pool of a million objects costs. */
+/*
+ * Layer pool: look-ups and reads beside memcpy, the owner's calls, and what a pool of a million
+ * objects costs.
+ */
 #include "bench.h"
 #include "pool_rig.h"
 
@@ -30,7 +33,9 @@ static void *memory(size_t len)
 
 static struct pool *pool_of(uint64_t bytes, uint64_t entries, unsigned flags)
 {
-	struct pool_opts o = { .name = "bench", .bytes = bytes, .entries = entries, .region_flags = flags };
+	struct pool_opts o = {
+		.name = "bench", .bytes = bytes, .entries = entries, .region_flags = flags
+	};
 	struct pool *p;
 
 	if (pool_create(&o, &p))
@@ -62,7 +67,8 @@ static void do_get(void *arg, uint64_t n)
 	for (; n; n--) {
 		const struct key *k = &g->keys[rnd() % g->nr].key;
 
-		if (view_lookup(g->v, k->data, k->len, &f) || view_read(g->v, &f.loc, f.size, 0, g->out, f.size))
+		if (view_lookup(g->v, k->data, k->len, &f) ||
+		    view_read(g->v, &f.loc, f.size, 0, g->out, f.size))
 			abort();
 		view_touch(g->v, &f);
 	}
@@ -150,7 +156,8 @@ static void reads(uint64_t size, const char *label, uint64_t nr)
 	for (uint64_t i = 0; i < nr; i++) {
 		struct key *k = rig_key(&g.keys[i], i);
 
-		if (rig_put(p, k, g.plain + i * size, size, 0) || view_lookup(g.v, k->data, k->len, &g.found[i]))
+		if (rig_put(p, k, g.plain + i * size, size, 0) ||
+		    view_lookup(g.v, k->data, k->len, &g.found[i]))
 			abort();
 	}
 	bench_case(name, size >= MiB ? size : 0, do_read, &g, "memcpy", do_memcpy, &g);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Eviction policies on real traces, without sockets or pools. A request looks up the longest stored prefix of its blocks, touches those,
- * and writes the rest; blocks are of one size. Traces are JSON lines with "hash_ids", named in BENCH_TRACES (colons between); the
- * public ones are in the artefact of "Mooncake" (FAST '25). REPLAY_ORDER: two letters, order of touching and of inserting a request's
- * blocks, (f)orward or (r)everse; default rr, as the store does.
+ * Eviction policies on real traces, without sockets or pools. A request looks up the longest
+ * stored prefix of its blocks, touches those, and writes the rest; blocks are of one size. Traces
+ * are JSON lines with "hash_ids", named in BENCH_TRACES (colons between); the public ones are in
+ * the artefact of "Mooncake" (FAST '25). REPLAY_ORDER: two letters, order of touching and of
+ * inserting a request's blocks, (f)orward or (r)everse; default rr, as the store does.
  */
 #include "bench.h"
 
@@ -102,7 +103,8 @@ static uint64_t hash_of(uint32_t block)
 	return x ^ x >> 31;
 }
 
-static void cache_open(struct cache *c, const struct evict_ops *ops, uint32_t entries, uint32_t max_block)
+static void cache_open(struct cache *c, const struct evict_ops *ops, uint32_t entries,
+		       uint32_t max_block)
 {
 	*c = (struct cache){ .ops = ops };
 	c->entry_of = malloc(((size_t)max_block + 1) * sizeof(*c->entry_of));
@@ -143,7 +145,8 @@ static void cache_insert(struct cache *c, uint32_t block)
 }
 
 /* Return: hits. */
-static uint64_t request(struct cache *c, const uint32_t *ids, uint64_t nr, bool touch_reverse, bool insert_reverse)
+static uint64_t request(struct cache *c, const uint32_t *ids, uint64_t nr, bool touch_reverse,
+			bool insert_reverse)
 {
 	uint64_t hits = 0;
 
@@ -157,7 +160,8 @@ static uint64_t request(struct cache *c, const uint32_t *ids, uint64_t nr, bool 
 	return hits;
 }
 
-static void replay(const char *name, const struct trace *t, const struct evict_ops *ops, unsigned percent, const char *order)
+static void replay(const char *name, const struct trace *t, const struct evict_ops *ops,
+		   unsigned percent, const char *order)
 {
 	uint64_t entries = t->unique * percent / 100, hits = 0;
 	struct cache c;
@@ -166,9 +170,11 @@ static void replay(const char *name, const struct trace *t, const struct evict_o
 	cache_open(&c, ops, (uint32_t)(entries ? entries : 1), t->max_id);
 	start = bench_now();
 	for (uint64_t r = 0; r < t->nr_requests; r++)
-		hits += request(&c, t->ids + t->start[r], t->start[r + 1] - t->start[r], order[0] == 'r', order[1] == 'r');
+		hits += request(&c, t->ids + t->start[r], t->start[r + 1] - t->start[r],
+				order[0] == 'r', order[1] == 'r');
 	ns = (bench_now() - start) * 1e9 / (double)c.calls;
-	printf("{\"case\": \"replay %s %s %u%%\", \"value\": %.2f, \"unit\": \"%% hits\", \"limit\": %.2f, "
+	printf("{\"case\": \"replay %s %s %u%%\", \"value\": %.2f, \"unit\": \"%% hits\", "
+	       "\"limit\": %.2f, "
 	       "\"limit_name\": \"no eviction\", \"ns_per_call\": %.0f}\n",
 	       name, ops->name, percent, 100.0 * (double)hits / (double)t->nr_ids,
 	       100.0 * (double)(t->nr_ids - t->unique) / (double)t->nr_ids, ns);

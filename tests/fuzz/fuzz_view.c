@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Readers and the next owner in front of memory that others wrote. A sound pool is patched as the input says, in its directory and in
- * its data: looking up, reading and mapping must stay inside both. When only data was patched, a new owner must manage to adopt it and
- * to empty it. A patch is 11 bytes: where (1), which place (2), and eight bytes for there.
+ * Readers and the next owner in front of memory that others wrote. A sound pool is patched as the
+ * input says, in its directory and in its data: looking up, reading and mapping must stay inside
+ * both. When only data was patched, a new owner must manage to adopt it and to empty it. A patch
+ * is 11 bytes: where (1), which place (2), and eight bytes for there.
  */
 #include <sanitizer/lsan_interface.h>
 #include <unistd.h>
@@ -13,12 +14,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-#define OBJECTS 12
-#define PATCH 11
+#define OBJECTS	 12
+#define PATCH	 11
 #define READ_MAX (2 * MiB)
 
 static struct pool_view sound; /* the real memory, patched for adoption */
-static struct pool_view copy;  /* exactly as long, on the heap, where the sanitizer sees every step beyond */
+static struct pool_view
+	copy; /* exactly as long, on the heap, where the sanitizer sees every step beyond */
 static uint8_t *dir_image, *data_image;
 static uint64_t extents[64]; /* offsets of headers */
 static unsigned nr_extents;
@@ -51,7 +53,9 @@ static void note_extents(const struct pool_view *v)
 		place = place_pack(f.loc.region, f.loc.off);
 		while (place && nr_extents < ARRAY_SIZE(extents)) {
 			extents[nr_extents++] = place_off(place);
-			place = ((struct extent_hdr *)((char *)v->region[0].base + place_off(place)))->next;
+			place = ((struct extent_hdr *)((char *)v->region[0].base +
+						       place_off(place)))
+					->next;
 		}
 	}
 }
@@ -135,7 +139,8 @@ static void read_all(const struct pool_view *v, const struct loc *loc, uint64_t 
 
 	for (int i = 0; i < nr; i++)
 		if (iov[i].iov_len)
-			sum ^= *(uint8_t *)iov[i].iov_base ^ ((uint8_t *)iov[i].iov_base)[iov[i].iov_len - 1];
+			sum ^= *(uint8_t *)iov[i].iov_base ^
+			       ((uint8_t *)iov[i].iov_base)[iov[i].iov_len - 1];
 	view_valid(v, loc);
 	if (size > READ_MAX)
 		return;
@@ -173,7 +178,10 @@ static void use(struct pool_view *v, const uint8_t *data, size_t len)
 	}
 	/* A location from anywhere. */
 	if (len >= 24) {
-		loc = (struct loc){ .region = data[0] % 3, .nr_extents = get_le16(data + 1), .off = get_le64(data + 3), .gen = get_le64(data + 11) };
+		loc = (struct loc){ .region = data[0] % 3,
+				    .nr_extents = get_le16(data + 1),
+				    .off = get_le64(data + 3),
+				    .gen = get_le64(data + 11) };
 		read_all(v, &loc, get_le32(data + 19));
 		loc.off = extents[data[3] % nr_extents];
 		loc.gen = ((struct extent_hdr *)((char *)v->region[0].base + loc.off))->gen;
@@ -208,7 +216,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct pool_view v;
 
 	if (!dir_image) {
-		__lsan_disable(); /* some of the pool's memory is known only to memory that the sanitizer does not search */
+		/* Some of the pool's memory is known only to mappings, which it does not search. */
+		__lsan_disable();
 		setup();
 		__lsan_enable();
 		memcpy(copy.dir_region.base, dir_image, sound.dir_region.size);

@@ -167,8 +167,10 @@ static uint32_t next_drift(unsigned n)
 
 TEST(adaptive_follows_the_load)
 {
-	unsigned scan = hits_of(&evict_adaptive, 1000, next_scan), lru_scan = hits_of(&evict_lru, 1000, next_scan);
-	unsigned drift = hits_of(&evict_adaptive, 1000, next_drift), lru_drift = hits_of(&evict_lru, 1000, next_drift);
+	unsigned scan = hits_of(&evict_adaptive, 1000, next_scan),
+		 lru_scan = hits_of(&evict_lru, 1000, next_scan);
+	unsigned drift = hits_of(&evict_adaptive, 1000, next_drift),
+		 lru_drift = hits_of(&evict_lru, 1000, next_drift);
 
 	printf("# scan: %u%%, lru %u%%; drift: %u%%, lru %u%%\n", scan, lru_scan, drift, lru_drift);
 	EXPECT_LT(lru_scan, 5u);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* An owner's pool: putting, finding, reading, replacing, dropping, evicting, pins, leases, staging against hostile clients. */
+/*
+ * An owner's pool: putting, finding, reading, replacing, dropping, evicting, pins, leases, staging
+ * against hostile clients.
+ */
 #include "mctest.h"
 #include "pool_rig.h"
 
@@ -21,7 +24,8 @@ static bool reads(struct pool *p, const struct key *key, uint64_t size, uint64_t
 	uint64_t got = 0;
 	bool ok;
 
-	ok = !rig_get(pool_view(p), key, out, size, &got) && got == size && rig_check(out, size, seed);
+	ok = !rig_get(pool_view(p), key, out, size, &got) && got == size &&
+	     rig_check(out, size, seed);
 	free(out);
 	return ok;
 }
@@ -310,8 +314,8 @@ TEST(entries_run_out)
 /* ---- clients with grants ---- */
 
 /* Carves and fills; the caller stages. */
-static int fill(struct pool *p, struct rig_client *c, struct extents *x, unsigned long nr, uint64_t size, uint16_t flags,
-		struct publish_item *it, struct rig_key *k)
+static int fill(struct pool *p, struct rig_client *c, struct extents *x, unsigned long nr,
+		uint64_t size, uint16_t flags, struct publish_item *it, struct rig_key *k)
 {
 	uint8_t *data = malloc(size);
 	struct iovec iov = { data, size };
@@ -377,8 +381,9 @@ TEST(grant_and_commit)
 
 static struct extent_hdr *hdr_of(struct pool *p, const struct extents *x, unsigned i)
 {
-	return (struct extent_hdr *)((char *)pool_view(p)->region[place_region(x->piece[i].place)].base +
-				     place_off(x->piece[i].place));
+	return (struct extent_hdr
+			*)((char *)pool_view(p)->region[place_region(x->piece[i].place)].base +
+			   place_off(x->piece[i].place));
 }
 
 TEST(hostile_commits)
@@ -398,11 +403,12 @@ TEST(hostile_commits)
 	pool_stat(p, &st);
 	h = hdr_of(p, &x, 0);
 
-	EXPECT_EQ(pool_stage(p, &other.holder, &it, &s), -EINVAL); /* neither generation nor space */
-#define WRONG(field, value, code)                                      \
-	do {                                                           \
-		bad = it;                                              \
-		bad.field = value;                                     \
+	EXPECT_EQ(pool_stage(p, &other.holder, &it, &s),
+		  -EINVAL); /* neither generation nor space */
+#define WRONG(field, value, code)                                    \
+	do {                                                         \
+		bad = it;                                            \
+		bad.field = value;                                   \
 		EXPECT_EQ(pool_stage(p, &c.holder, &bad, &s), code); \
 	} while (0)
 	WRONG(loc.gen, it.loc.gen + 2, -EBADMSG);
@@ -426,12 +432,12 @@ TEST(hostile_commits)
 	WRONG(key.len, 0, -EINVAL);
 	WRONG(key.len, FULL_KEY_MAX + 1, -EINVAL);
 	WRONG(key.data, "\0other-key", -EBADMSG);
-#define WRONG_HDR(field, value, code)                                 \
-	do {                                                          \
-		struct extent_hdr was = *h;                           \
-		h->field = value;                                     \
+#define WRONG_HDR(field, value, code)                               \
+	do {                                                        \
+		struct extent_hdr was = *h;                         \
+		h->field = value;                                   \
 		EXPECT_EQ(pool_stage(p, &c.holder, &it, &s), code); \
-		*h = was;                                             \
+		*h = was;                                           \
 	} while (0)
 	WRONG_HDR(gen, it.loc.gen | 1, -EBADMSG);
 	WRONG_HDR(len, 50001, -EBADMSG);
@@ -456,7 +462,10 @@ TEST(hostile_commits)
 	pool_stat(p, &st2);
 	EXPECT_MEMEQ(&st, &st2, sizeof(st));
 
-	/* After all that, the honest commit. Whatever is scribbled over it later, the owner gets its space back. */
+	/*
+	 * After all that, the honest commit. Whatever is scribbled over it later, the owner gets
+	 * its space back.
+	 */
 	ASSERT_EQ(pool_stage(p, &c.holder, &it, &s), 0);
 	h->len = UINT64_MAX;
 	pool_publish(p, s);
@@ -506,7 +515,8 @@ TEST(grants_evict_what_they_need)
 	EXPECT_EQ(st.granted, 3 * MiB);
 	EXPECT_LE(st.capacity - st.used - st.granted, st.capacity / 128 + 8192);
 	back = (struct msg_return){ .nr = 1,
-				    .runs = &(struct grant_run){ .off = c.runs[0].r[0].off, .len = c.runs[0].r[0].len } };
+				    .runs = &(struct grant_run){ .off = c.runs[0].r[0].off,
+								 .len = c.runs[0].r[0].len } };
 	EXPECT_EQ(pool_return(p, &c.holder, &back), 0);
 	EXPECT_EQ(pool_return(p, &c.holder, &back), -EINVAL);
 	back.runs[0].region = 7;

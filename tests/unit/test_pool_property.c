@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A pool under fire. An owner, writers with grants and readers, each a process, on one pool that is far too small:
+ * A pool under fire. An owner, writers with grants and readers, each a process, on one pool that
+ * is far too small:
  *
- *	writers ── seqpacket ──→ owner        put, overwrite, drop; killed at random, as the owner is, and replaced
- *	readers ── memory ─────→ pool         look up, read, check every byte; never killed, so they see each owner's end
+ *	writers ── seqpacket ──→ owner        put, overwrite, drop; killed at random, as the owner is
+ *	readers ── memory ─────→ pool         look up, read, check; never killed: they see each owner end
  *
- * Values tell their key and version. Checked: no wrong byte; a key that is always there is never missed, and never goes back to an
- * earlier version; what a writer dropped is gone. PROPERTY_SECONDS (3), PROPERTY_SEED.
+ * Values tell their key and version. Checked: no wrong byte; a key that is always there is never
+ * missed, and never goes back to an earlier version; what a writer dropped is gone.
+ * PROPERTY_SECONDS (3), PROPERTY_SEED.
  */
 #include <poll.h>
 #include <sched.h>
@@ -20,16 +22,17 @@
 #include "mctest.h"
 #include "pool_rig.h"
 
-#define WRITERS 3
-#define READERS 2
-#define KEYS 600   /* each belongs to the writer key % WRITERS */
-#define ALWAYS 9   /* the first ones: pinned, overwritten, never dropped */
-#define VALUE_MAX (300 * KiB)
-#define REGIONS 2
+#define WRITERS	   3
+#define READERS	   2
+#define KEYS	   600 /* each belongs to the writer key % WRITERS */
+#define ALWAYS	   9   /* the first ones: pinned, overwritten, never dropped */
+#define VALUE_MAX  (300 * KiB)
+#define REGIONS	   2
 #define POOL_BYTES (3 * MiB)
 
 struct counts {
-	_Atomic uint64_t gets, bytes, misses, stale, puts, bytes_put, refused, drops, evicted, adopted, lost, returned;
+	_Atomic uint64_t gets, bytes, misses, stale, puts, bytes_put, refused, drops, evicted,
+		adopted, lost, returned;
 	_Atomic uint64_t wrong, missed_always, went_back, undropped, broken; /* all 0 in the end */
 	_Atomic uint32_t version[KEYS];
 	_Atomic uint32_t stop;
@@ -169,7 +172,8 @@ static struct reply call(int fd, struct request *q)
 {
 	struct reply a;
 
-	if (send(fd, q, sizeof(*q), MSG_NOSIGNAL) != sizeof(*q) || recv(fd, &a, sizeof(a), 0) != sizeof(a))
+	if (send(fd, q, sizeof(*q), MSG_NOSIGNAL) != sizeof(*q) ||
+	    recv(fd, &a, sizeof(a), 0) != sizeof(a))
 		_exit(1); /* the owner is gone: nothing may be written any more */
 	return a;
 }
@@ -190,8 +194,9 @@ static bool more(struct writer *w, uint64_t bytes)
 	/* What is left is too short: it goes back first. */
 	for (unsigned r = 0; r < REGIONS; r++) {
 		for (size_t i = 0; i < w->runs[r].count && q.nr_runs < GRANT_RUNS_MAX; i++)
-			q.run[q.nr_runs++] =
-				(struct grant_run){ .region = (uint16_t)r, .off = w->runs[r].r[i].off, .len = w->runs[r].r[i].len };
+			q.run[q.nr_runs++] = (struct grant_run){ .region = (uint16_t)r,
+								 .off = w->runs[r].r[i].off,
+								 .len = w->runs[r].r[i].len };
 		range_set_fini(&w->runs[r]);
 	}
 	a = call(w->fd, &q);
@@ -214,7 +219,8 @@ static int put(struct writer *w, uint32_t key, uint32_t version)
 {
 	static uint8_t value[VALUE_MAX];
 	uint64_t size = size_of(key, version);
-	uint16_t flags = (uint16_t)(OBJ_REPLACE | (rnd(2) ? OBJ_CRC : 0) | (key < ALWAYS ? OBJ_HARD_PIN : 0));
+	uint16_t flags = (uint16_t)(OBJ_REPLACE | (rnd(2) ? OBJ_CRC : 0) |
+				    (key < ALWAYS ? OBJ_HARD_PIN : 0));
 	struct iovec iov[2] = { { value, 7 }, { value + 7, size - 7 } };
 	struct request q = { .ask = COMMIT };
 	struct extents x;
@@ -225,11 +231,14 @@ static int put(struct writer *w, uint32_t key, uint32_t version)
 	rig_key(&k, key);
 	value_fill(value, key, version);
 	for (int tries = 0;; tries++) {
-		ret = w->gens ? extents_carve(w->runs, REGIONS, size, k.key.len, w->gen, &x) : -ENOSPC;
+		ret = w->gens ? extents_carve(w->runs, REGIONS, size, k.key.len, w->gen, &x) :
+				-ENOSPC;
 		if (!ret)
 			break;
 		/* The second time with a header for every piece there can be. */
-		if (tries == 2 || !more(w, tries ? extent_bytes(size, k.key.len) + EXTENTS_MAX * 64 : MAX(extent_bytes(size, k.key.len), 64 * KiB)))
+		if (tries == 2 ||
+		    !more(w, tries ? extent_bytes(size, k.key.len) + EXTENTS_MAX * 64 :
+				     MAX(extent_bytes(size, k.key.len), 64 * KiB)))
 			return -ENOSPC;
 	}
 	w->gen += 2;
@@ -252,7 +261,10 @@ static void writer(unsigned id, int fd)
 	struct writer w = { .fd = fd, .v = view(true) };
 
 	while (!n->stop) {
-		uint32_t key = (uint32_t)(rnd(4) ? rnd(KEYS / WRITERS) : rnd(ALWAYS / WRITERS)) * WRITERS + id, version, there;
+		uint32_t key = (uint32_t)(rnd(4) ? rnd(KEYS / WRITERS) : rnd(ALWAYS / WRITERS)) *
+				       WRITERS +
+			       id,
+			 version, there;
 
 		if (key >= ALWAYS && !rnd(5)) {
 			struct request q = { .ask = DROP, .key = key };
@@ -280,7 +292,8 @@ static void on_evict(void *arg, const struct key *key, uint64_t gen)
 	n->evicted++;
 }
 
-static int answer(struct pool *p, struct pool_holder *h, struct request *q, struct scratch *s, struct reply *a)
+static int answer(struct pool *p, struct pool_holder *h, struct request *q, struct scratch *s,
+		  struct reply *a)
 {
 	struct msg_return back = { .nr = q->nr_runs, .runs = q->run };
 	struct staged *staged;
@@ -338,7 +351,10 @@ static void owner(const int *fds)
 				a.ret = answer(p, &holder[i], &q, &s, &a);
 				send(fds[i], &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT);
 			} else if (pfd[i].revents & POLLHUP) {
-				/* It is dead; what it held is free. Its successor has a new owner: see run(). */
+				/*
+				 * It is dead; what it held is free. Its successor has a new owner:
+				 * see run().
+				 */
 				for (int r = 0; r < REGIONS; r++)
 					n->returned += holder[i].held[r].bytes;
 				pool_holder_fini(p, &holder[i]);
@@ -351,7 +367,8 @@ static void owner(const int *fds)
 
 /* ---- who lives ---- */
 
-static pid_t spawn(void (*fn)(unsigned id, int fd), unsigned id, int fd, const int *close_fds, int nr)
+static pid_t spawn(void (*fn)(unsigned id, int fd), unsigned id, int fd, const int *close_fds,
+		   int nr)
 {
 	uint64_t seed = rnd(UINT64_MAX) | 1;
 	pid_t pid;
@@ -441,7 +458,9 @@ static uint64_t life(uint64_t until_ns)
 
 static void pool_memory(void)
 {
-	struct pool_opts o = { .bytes = POOL_BYTES, .region_max = POOL_BYTES / REGIONS, .entries = 1024 };
+	struct pool_opts o = { .bytes = POOL_BYTES,
+			       .region_max = POOL_BYTES / REGIONS,
+			       .entries = 1024 };
 	static uint8_t value[VALUE_MAX];
 	int fds[POOL_REGIONS_MAX], dir;
 	struct rig_key k;
@@ -483,12 +502,18 @@ TEST(under_fire)
 	n->stop = 1;
 	for (unsigned i = 0; i < READERS; i++)
 		end(&pids[1 + WRITERS + i], 0);
-	printf("# %llu gets (%llu MB checked, %llu misses, %llu stale), %llu puts (%llu MB, %llu refused), %llu drops, %llu evictions\n",
-	       (unsigned long long)n->gets, (unsigned long long)n->bytes / 1000000, (unsigned long long)n->misses,
-	       (unsigned long long)n->stale, (unsigned long long)n->puts, (unsigned long long)n->bytes_put / 1000000,
-	       (unsigned long long)n->refused, (unsigned long long)n->drops, (unsigned long long)n->evicted);
-	printf("# killed: %llu owners, %llu writers before them, who left %llu MB; %llu objects adopted, %llu half done dropped\n",
-	       (unsigned long long)owners, (unsigned long long)writers, (unsigned long long)n->returned / 1000000, (unsigned long long)n->adopted, (unsigned long long)n->lost);
+	printf("# %llu gets (%llu MB checked, %llu misses, %llu stale), %llu puts (%llu MB, %llu "
+	       "refused), %llu drops, %llu evictions\n",
+	       (unsigned long long)n->gets, (unsigned long long)n->bytes / 1000000,
+	       (unsigned long long)n->misses, (unsigned long long)n->stale,
+	       (unsigned long long)n->puts, (unsigned long long)n->bytes_put / 1000000,
+	       (unsigned long long)n->refused, (unsigned long long)n->drops,
+	       (unsigned long long)n->evicted);
+	printf("# killed: %llu owners, %llu writers before them, who left %llu MB; %llu objects "
+	       "adopted, %llu half done dropped\n",
+	       (unsigned long long)owners, (unsigned long long)writers,
+	       (unsigned long long)n->returned / 1000000, (unsigned long long)n->adopted,
+	       (unsigned long long)n->lost);
 	EXPECT_EQ(n->wrong, 0);
 	EXPECT_EQ(n->missed_always, 0);
 	EXPECT_EQ(n->went_back, 0);

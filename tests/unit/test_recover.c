@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Owners killed at any moment: the next one finds every object that was published, byte for byte, and all the space. */
+/*
+ * Owners killed at any moment: the next one finds every object that was published, byte for byte,
+ * and all the space.
+ */
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -11,18 +14,22 @@
 #include "mctest.h"
 #include "pool_rig.h"
 
-#define KEYS 300
+#define KEYS	   300
 #define POOL_BYTES (4 * MiB)
 
 enum state { ABSENT, PRESENT, MAYBE };
 
-/* What the child did, in memory that outlives it. MAYBE: a call that concerns the key has not returned. */
+/*
+ * What the child did, in memory that outlives it. MAYBE: a call that concerns the key has not
+ * returned.
+ */
 struct journal {
 	struct {
 		enum state state;
 		uint32_t version, next; /* stored; being stored (0: none) */
 	} key[KEYS];
-	uint32_t touched[KEYS + 1], nr_touched; /* keys that go from MAYBE to ABSENT when the call returns: evicted ones */
+	/* Keys that go from MAYBE to ABSENT when the call returns: evicted ones. */
+	uint32_t touched[KEYS + 1], nr_touched;
 	uint64_t calls, evicted;
 };
 
@@ -211,7 +218,8 @@ static void check_all(struct pool *p, uint64_t *present, uint64_t *half)
 {
 	for (unsigned nr = 0; nr < KEYS; nr++) {
 		uint32_t was = j->key[nr].version;
-		int old = there(p, nr, was), new = j->key[nr].next ? there(p, nr, j->key[nr].next) : old;
+		int old = there(p, nr, was),
+		    new = j->key[nr].next ? there(p, nr, j->key[nr].next) : old;
 
 		if (j->key[nr].state == PRESENT)
 			EXPECT_EQ(old, 1);
@@ -258,7 +266,8 @@ TEST(killed_owners)
 	int region[POOL_REGIONS_MAX], dir;
 	struct pool *p;
 
-	rng = seed_text ? strtoull(seed_text, NULL, 0) : (uint64_t)time(NULL) * 0x9e3779b97f4a7c15u | 1;
+	rng = seed_text ? strtoull(seed_text, NULL, 0) :
+			  (uint64_t)time(NULL) * 0x9e3779b97f4a7c15u | 1;
 	printf("# seed 0x%llx\n", (unsigned long long)rng);
 	j = mmap(NULL, sizeof(*j), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_TRUE(j != MAP_FAILED);
@@ -289,9 +298,10 @@ TEST(killed_owners)
 			check_space(p);
 		pool_close(p);
 	}
-	printf("# %u owners killed in %llu calls with %llu evictions; %llu objects checked, %llu half done, %llu entries dropped\n", rounds,
-	       (unsigned long long)j->calls, (unsigned long long)j->evicted, (unsigned long long)present, (unsigned long long)half,
-	       (unsigned long long)all_lost);
+	printf("# %u owners killed in %llu calls with %llu evictions; %llu objects checked, %llu "
+	       "half done, %llu entries dropped\n",
+	       rounds, (unsigned long long)j->calls, (unsigned long long)j->evicted,
+	       (unsigned long long)present, (unsigned long long)half, (unsigned long long)all_lost);
 	EXPECT_LE(all_lost, half);
 	EXPECT_GT(j->calls, rounds);
 	close(fds.dir);
@@ -300,7 +310,10 @@ TEST(killed_owners)
 	munmap(j, sizeof(*j));
 }
 
-/* ---- every instruction: the owner is stepped, and whenever the pool's memory changed, a copy of it is adopted ---- */
+/*
+ * ---- every instruction ---- The owner is stepped, and whenever the pool's memory changed, a copy
+ * of it is adopted.
+ */
 
 #define STEP_KEYS 12
 #define STEP_ROOM (20 * KiB) /* what an object that fills the rest leaves to them */
@@ -327,7 +340,8 @@ static void memory_of(struct memory *m)
 {
 	struct stat st[2];
 
-	if (fstat(fds.dir, &st[0]) || fstat(fds.region[0], &st[1]) || region_map(dup(fds.dir), (uint64_t)st[0].st_size, true, &m->dir) ||
+	if (fstat(fds.dir, &st[0]) || fstat(fds.region[0], &st[1]) ||
+	    region_map(dup(fds.dir), (uint64_t)st[0].st_size, true, &m->dir) ||
 	    region_map(dup(fds.region[0]), (uint64_t)st[1].st_size, true, &m->data))
 		abort();
 }
@@ -383,7 +397,8 @@ static void step_through(pid_t pid, const struct memory *m, struct step_counts *
 	uint8_t *last = malloc(used + room);
 	int keep[2] = { fds.dir, fds.region[0] }, status;
 
-	if (region_create("mc-copy", m->dir.size, 0, -1, &copy.dir) || region_create("mc-copy", m->data.size, 0, -1, &copy.data))
+	if (region_create("mc-copy", m->dir.size, 0, -1, &copy.dir) ||
+	    region_create("mc-copy", m->data.size, 0, -1, &copy.data))
 		abort();
 	fds.dir = copy.dir.fd;
 	fds.region[0] = copy.data.fd;
@@ -450,8 +465,10 @@ TEST(every_instruction)
 	size_max = 0;
 	if (!n.steps)
 		SKIP("no tracing here");
-	printf("# %llu instructions, %llu of them changed the pool: %llu objects checked, %llu half done, %llu entries dropped\n",
-	       (unsigned long long)n.steps, (unsigned long long)n.changes, (unsigned long long)n.present, (unsigned long long)n.half,
+	printf("# %llu instructions, %llu of them changed the pool: %llu objects checked, %llu "
+	       "half done, %llu entries dropped\n",
+	       (unsigned long long)n.steps, (unsigned long long)n.changes,
+	       (unsigned long long)n.present, (unsigned long long)n.half,
 	       (unsigned long long)n.lost);
 	EXPECT_GT(n.changes, 50);
 	EXPECT_LE(n.lost, n.half);
@@ -470,7 +487,11 @@ TEST(order_and_generations_survive)
 	ASSERT_EQ(pool_create(&o, &p), 0);
 	for (unsigned i = 0; i < 20; i++) {
 		rig_fill(data, sizeof(data), i);
-		EXPECT_EQ(rig_put(p, rig_key(&k, i), data, sizeof(data), i == 7 ? OBJ_HARD_PIN : i == 8 ? OBJ_SOFT_PIN : 0), 0);
+		EXPECT_EQ(rig_put(p, rig_key(&k, i), data, sizeof(data),
+				  i == 7 ? OBJ_HARD_PIN :
+				  i == 8 ? OBJ_SOFT_PIN :
+					   0),
+			  0);
 	}
 	rig_key(&k, 0);
 	ASSERT_EQ(view_lookup(pool_view(p), k.key.data, k.key.len, &f), 0);
@@ -494,7 +515,8 @@ TEST(order_and_generations_survive)
 	/* The one used last before the restart stays, and so do pins. */
 	for (unsigned i = 0; i < 20; i++) {
 		rig_key(&k, i);
-		EXPECT_EQ(view_lookup(pool_view(q), k.key.data, k.key.len, &f), i == 0 || i == 7 || i == 8 ? 0 : -ENOENT);
+		EXPECT_EQ(view_lookup(pool_view(q), k.key.data, k.key.len, &f),
+			  i == 0 || i == 7 || i == 8 ? 0 : -ENOENT);
 	}
 	pool_close(q);
 }
@@ -519,7 +541,8 @@ TEST(damaged_memory)
 	HDR(0)->gen ^= 1;
 	HDR(1)->key_len = 3;
 	/* Entry 2 claims entry 3's extent: its hash is another. */
-	((struct dir_entry *)((char *)pool_view(p)->dir_region.base + pool_view(p)->entries_off))[2].first = f[3].loc.off;
+	((struct dir_entry *)((char *)pool_view(p)->dir_region.base + pool_view(p)->entries_off))[2]
+		.first = f[3].loc.off;
 	dir = dup(pool_view(p)->dir_region.fd);
 	region = dup(pool_view(p)->region[0].fd);
 	ASSERT_EQ(pool_adopt(dir, &region, 1, NULL, &q, &kept, &lost), 0);
@@ -527,7 +550,8 @@ TEST(damaged_memory)
 	EXPECT_EQ(lost, 3);
 	for (unsigned i = 0; i < 4; i++) {
 		rig_key(&k, i);
-		EXPECT_EQ(view_lookup(pool_view(q), k.key.data, k.key.len, &f[0]), i == 3 ? 0 : -ENOENT);
+		EXPECT_EQ(view_lookup(pool_view(q), k.key.data, k.key.len, &f[0]),
+			  i == 3 ? 0 : -ENOENT);
 	}
 	pool_close(q);
 	pool_close(p);

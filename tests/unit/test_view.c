@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Readers of a pool: opening views, what they refuse, and threads that read while the owner changes everything. */
+/*
+ * Readers of a pool: opening views, what they refuse, and threads that read while the owner
+ * changes everything.
+ */
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -94,12 +97,12 @@ TEST(refusals)
 	struct pool_view v;
 	struct fds f;
 
-#define REFUSED(change, code)                                                                 \
-	do {                                                                                  \
-		f = fds_of(p);                                                                \
-		change;                                                                       \
-		EXPECT_EQ(view_open(f.dir, -1, f.region, &f.info, false, &v), code);         \
-		*h = good;                                                                    \
+#define REFUSED(change, code)                                                        \
+	do {                                                                         \
+		f = fds_of(p);                                                       \
+		change;                                                              \
+		EXPECT_EQ(view_open(f.dir, -1, f.region, &f.info, false, &v), code); \
+		*h = good;                                                           \
 	} while (0)
 	REFUSED(h->magic ^= 1, -EBADMSG);
 	REFUSED(h->layout++, -EPROTO);
@@ -116,7 +119,8 @@ TEST(refusals)
 	REFUSED(f.info.dir_bytes *= 4, -EINVAL);
 	REFUSED(f.info.region_bytes[0] *= 4, -EINVAL);
 	f = fds_of(p);
-	EXPECT_EQ(view_open(f.dir, dup(f.dir), f.region, &f.info, false, &v), -EBADMSG); /* a ring of no bytes */
+	EXPECT_EQ(view_open(f.dir, dup(f.dir), f.region, &f.info, false, &v),
+		  -EBADMSG); /* a ring of no bytes */
 	EXPECT_EQ(open_fds(), before);
 	f = fds_of(p);
 	EXPECT_EQ(view_open(f.dir, -1, f.region, &f.info, false, &v), 0);
@@ -195,7 +199,9 @@ static void *race_reader(void *arg)
 	struct rig_key k;
 
 	while (!atomic_load(&r->stop)) {
-		uint32_t key = (uint32_t)((x = x * 6364136223846793005u + 1442695040888963407u) >> 33) % KEYS;
+		uint32_t key =
+			(uint32_t)((x = x * 6364136223846793005u + 1442695040888963407u) >> 33) %
+			KEYS;
 		int ret;
 
 		rig_key(&k, key);
@@ -228,7 +234,8 @@ TEST(readers_and_owner)
 	for (int i = 0; i < 2; i++)
 		ASSERT_EQ(pthread_create(&t[i], NULL, race_reader, &r), 0);
 	for (uint64_t n = 0; n < rounds || (atomic_load(&r.hits) < 1000 && n < 100 * rounds); n++) {
-		uint32_t key = (uint32_t)((x = x * 6364136223846793005u + 1442695040888963407u) >> 33);
+		uint32_t key =
+			(uint32_t)((x = x * 6364136223846793005u + 1442695040888963407u) >> 33);
 		uint64_t size = 1 + (key >> 8) % (n % 7 ? 3000 : 20000);
 
 		key %= KEYS;
@@ -240,7 +247,8 @@ TEST(readers_and_owner)
 		if (!key)
 			size = 100;
 		rig_fill(data, size, (uint64_t)key << 32 | size);
-		EXPECT_EQ(rig_put(r.p, &k.key, data, size, OBJ_REPLACE | (key ? 0 : OBJ_HARD_PIN)), 0);
+		EXPECT_EQ(rig_put(r.p, &k.key, data, size, OBJ_REPLACE | (key ? 0 : OBJ_HARD_PIN)),
+			  0);
 		pool_drain_touches(r.p, n + 1);
 	}
 	r.stop = true;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The owner's side of the directory. One thread writes; readers (view.c) follow the chains at the same time:
+ * The owner's side of the directory. One thread writes; readers (view.c) follow the chains at the
+ * same time:
  *
  *	in:	gen = 0 │ fields │ gen = G (release) │ next = head, head = entry (release)
- *	out:	predecessor's next skips it │ seq + 1 (release) │ gen = 0 (release) │ the entry may be used again
+ *	out:	predecessor's next skips it │ seq + 1 (release) │ gen = 0 (release) │ free for use
  */
 #include "pool/inner.h"
 
@@ -55,7 +56,8 @@ void dir_link(struct pool *p, uint32_t i)
 	struct dir_entry *e = &p->entries[i];
 	struct dir_bucket *b = bucket_of(p, e->hash);
 
-	atomic_store_explicit(&e->next, atomic_load_explicit(&b->head, memory_order_relaxed), memory_order_release);
+	atomic_store_explicit(&e->next, atomic_load_explicit(&b->head, memory_order_relaxed),
+			      memory_order_release);
 	atomic_store_explicit(&b->head, i + 1, memory_order_release);
 	p->reserved--;
 	p->objects++;
@@ -69,8 +71,10 @@ void dir_unlink(struct pool *p, uint32_t i)
 
 	while (atomic_load_explicit(at, memory_order_relaxed) != i + 1)
 		at = &p->entries[atomic_load_explicit(at, memory_order_relaxed) - 1].next;
-	atomic_store_explicit(at, atomic_load_explicit(&e->next, memory_order_relaxed), memory_order_release);
-	atomic_store_explicit(&b->seq, atomic_load_explicit(&b->seq, memory_order_relaxed) + 1, memory_order_release);
+	atomic_store_explicit(at, atomic_load_explicit(&e->next, memory_order_relaxed),
+			      memory_order_release);
+	atomic_store_explicit(&b->seq, atomic_load_explicit(&b->seq, memory_order_relaxed) + 1,
+			      memory_order_release);
 	/* Release: who sees the entry cleared, or anything written to it later, sees seq moved. */
 	atomic_store_explicit(&e->gen, 0, memory_order_release);
 	p->objects--;
@@ -91,7 +95,8 @@ void entry_key_at(const struct pool *p, uint32_t i, struct key *out)
 	const char *at = place_at(&p->view, e->first, sizeof(struct extent_hdr));
 	uint64_t first_len = s->layout ? s->layout->first_len : e->size;
 
-	*out = (struct key){ .data = at + sizeof(struct extent_hdr) + first_len, .len = s->key_len };
+	*out = (struct key){ .data = at + sizeof(struct extent_hdr) + first_len,
+			     .len = s->key_len };
 }
 
 bool entry_key(const struct pool *p, uint32_t i, struct key *out)
@@ -125,7 +130,8 @@ void fetch_object(const struct pool *p, uint64_t i, bool key, bool header)
 	const struct dir_entry *e = &p->entries[i];
 	const char *at;
 
-	if (i >= dir_top(p) || !entry_gen(p, (uint32_t)i) || place_region(e->first) >= p->view.nr_regions)
+	if (i >= dir_top(p) || !entry_gen(p, (uint32_t)i) ||
+	    place_region(e->first) >= p->view.nr_regions)
 		return;
 	at = (const char *)p->view.region[place_region(e->first)].base + place_off(e->first);
 	if (key)

@@ -30,7 +30,10 @@ uint32_t pool_walk(struct pool *p, uint64_t *cursor, uint32_t max, struct publis
 		struct key key;
 
 		fetch_object(p, i + FETCH_AHEAD, true, false);
-		/* An object whose key was overwritten cannot be named any more: it waits for its eviction. */
+		/*
+		 * An object whose key was overwritten cannot be named any more: it waits for its
+		 * eviction.
+		 */
 		if (!entry_gen(p, (uint32_t)i) || !entry_key(p, (uint32_t)i, &key))
 			continue;
 		entry_item(p, (uint32_t)i, &out[nr]);
@@ -47,7 +50,8 @@ static bool leased(const struct pool *p, uint32_t i, uint64_t now_ns, uint64_t l
 	return touched && lease_ns && now_ns < touched + lease_ns;
 }
 
-int pool_drop(struct pool *p, const struct key *key, uint64_t gen, bool force, uint64_t now_ns, uint64_t lease_ns)
+int pool_drop(struct pool *p, const struct key *key, uint64_t gen, bool force, uint64_t now_ns,
+	      uint64_t lease_ns)
 {
 	uint32_t i = find_key(p, key);
 
@@ -74,7 +78,8 @@ static bool has_prefix(const struct pool *p, uint32_t i, const void *prefix, siz
 	return !memcmp(key.data, prefix, len);
 }
 
-uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force, uint64_t now_ns, uint64_t lease_ns)
+uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force,
+			  uint64_t now_ns, uint64_t lease_ns)
 {
 	uint64_t nr = 0;
 
@@ -84,7 +89,8 @@ uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool f
 	for (uint32_t i = (uint32_t)dir_top(p); i--;) {
 		if (i >= FETCH_AHEAD)
 			fetch_object(p, i - FETCH_AHEAD, len, true);
-		if (!entry_gen(p, i) || !has_prefix(p, i, prefix, len) || (!force && leased(p, i, now_ns, lease_ns)))
+		if (!entry_gen(p, i) || !has_prefix(p, i, prefix, len) ||
+		    (!force && leased(p, i, now_ns, lease_ns)))
 			continue;
 		object_remove(p, i);
 		nr++;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of eviction, behind one small interface, driven by entry numbers so that a trace can drive it without a pool
- * (tests/bench/bench_replay). O(1) per call, no scans. Pins are the pool's business: a policy is told to skip.
+ * The order of eviction, behind one small interface, driven by entry numbers so that a trace can
+ * drive it without a pool (tests/bench/bench_replay). O(1) per call, no scans. Pins are the pool's
+ * business: a policy is told to skip.
  *
- * Blocks of one request form a chain of which only a prefix is of use. Touch and insert them from the last to the first, so that the
- * tail goes before the head: it is worth up to 0.4 % of all requests, and no policy loses by it.
+ * Blocks of one request form a chain of which only a prefix is of use. Touch and insert them from
+ * the last to the first, so that the tail goes before the head: it is worth up to 0.4 % of all
+ * requests, and no policy loses by it.
  */
 #ifndef MC_EVICT_H
 #define MC_EVICT_H
@@ -15,7 +17,10 @@ struct evict;
 
 struct evict_ops {
 	const char *name;
-	/* @max: entry numbers are below it; @weight_max: capacity in bytes, for policies that size their queues. */
+	/*
+	 * @max: entry numbers are below it; @weight_max: capacity in bytes, for policies that size
+	 * their queues.
+	 */
 	int (*open)(uint32_t max, uint64_t weight_max, struct evict **out);
 	void (*close)(struct evict *e);
 	/* @hash: of the key, so that a policy can remember what it evicted. */
@@ -33,12 +38,13 @@ struct evict {
 };
 
 /*
- * By name; NULL: the one that won the replay. NULL result: unknown. Hits in % at pools of 1, 2, 5, 10, 20 % of the footprint:
+ * By name; NULL: the one that won the replay. NULL result: unknown. Hits in % at pools of 1, 2, 5,
+ * 10, 20 % of the footprint:
  *
- *			conversation (at most 36.6)	     synthetic (at most 64.0)	      bytes per entry
- *	adaptive	 9.3  13.8  21.5  28.9  34.5	      4.2   7.9  16.1  28.1  41.7	  34, and 0.4 MB
- *	twoq		 5.6	9.4  21.4  29.3  34.0	      3.8   7.9  15.5  26.4  40.8	  34
- *	lru		 5.3	7.9  19.6  27.9  34.5	      3.8   7.8  15.7  26.2  39.3	   8
+ *	            conversation (at most 36.6)      synthetic (at most 64.0)         bytes per entry
+ *	adaptive     9.3  13.8  21.5  28.9  34.5      4.2   7.9  16.1  28.1  41.7     34, and 0.4 MB
+ *	twoq         5.6   9.4  21.4  29.3  34.0      3.8   7.9  15.5  26.4  40.8     34
+ *	lru          5.3   7.9  19.6  27.9  34.5      3.8   7.8  15.7  26.2  39.3      8
  */
 const struct evict_ops *evict_find(const char *name);
 extern const struct evict_ops *const evict_policies[]; /* ends with NULL */

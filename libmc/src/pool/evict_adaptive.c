@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Two queues whose weight follows the load. Small models of the cache run beside it, one per weight, on a sample of the keys; the
- * weight whose model has had the most hits lately is the one in force. How much protection what came back deserves differs by a
- * factor of thirty between small and large pools on the same trace, so no fixed weight is right (evict.h has the figures).
+ * Two queues whose weight follows the load. Small models of the cache run beside it, one per
+ * weight, on a sample of the keys; the weight whose model has had the most hits lately is the one
+ * in force. How much protection what came back deserves differs by a factor of thirty between
+ * small and large pools on the same trace, so no fixed weight is right (evict.h has the figures).
  */
 #include "pool/evict_twoq.h"
 
@@ -90,7 +91,7 @@ static void observe(struct adaptive *a, uint32_t tag)
 		return;
 	}
 	if (a->shift && cap < SHADOW_MAX / 8)
-		a->shift--; /* the cache has become small: the models fill up again from a larger sample */
+		a->shift--; /* the cache is small now: a larger sample fills the models */
 	for (size_t i = 0; i < NR; i++)
 		shadow_access(&a->shadow[i], tag, MIN(cap, SHADOW_MAX));
 	if (a->full && ++a->seen >= cap)

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Remembering evictions: buckets of a cache line, in each slot a part of the tag and when it went. A full bucket forgets its oldest,
- * so there is room to spare: blocks of one request form a chain, and forgetting one at random breaks the chain there. Wrong answers
- * are rare (16 in 2^20) and harmless.
+ * Remembering evictions: buckets of a cache line, in each slot a part of the tag and when it went.
+ * A full bucket forgets its oldest, so there is room to spare: blocks of one request form a chain,
+ * and forgetting one at random breaks the chain there. Wrong answers are rare (16 in 2^20) and
+ * harmless.
  */
 #include "pool/evict_twoq.h"
 
-#define WAYS 16
+#define WAYS	  16
 #define WHEN_BITS 12
 #define WHEN_MASK ((1u << WHEN_BITS) - 1)
-#define STEPS 1024 /* of time in a span; the rest of WHEN_MASK tells old from new */
+#define STEPS	  1024 /* of time in a span; the rest of WHEN_MASK tells old from new */
 
 void ghosts_fini(struct ghosts *g)
 {

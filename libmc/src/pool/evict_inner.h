@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What policies share: lists of entries in one sparse array, so that an unused entry costs nothing. */
+/*
+ * What policies share: lists of entries in one sparse array, so that an unused entry costs
+ * nothing.
+ */
 #ifndef MC_EVICT_INNER_H
 #define MC_EVICT_INNER_H
 

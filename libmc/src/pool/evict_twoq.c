@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Two queues with ghosts, as evict_twoq.h says; and the policy "twoq", which is that with a fixed weight. */
+/*
+ * Two queues with ghosts, as evict_twoq.h says; and the policy "twoq", which is that with a fixed
+ * weight.
+ */
 #include "pool/evict_twoq.h"
 
 #define FIXED_WEIGHT 2 /* the best fixed one at pools of 5 and 10 % of both traces */
@@ -23,7 +26,9 @@ static void push(struct twoq *q, uint32_t i, uint32_t tag, bool again)
 {
 	struct twoq_list *l = &q->list[again];
 
-	q->nodes[i] = (struct twoq_node){ .link = { .prev = EVICT_NIL, .next = l->first }, .when = q->clock++, .tag = tag | again };
+	q->nodes[i] = (struct twoq_node){ .link = { .prev = EVICT_NIL, .next = l->first },
+					  .when = q->clock++,
+					  .tag = tag | again };
 	if (l->first != EVICT_NIL)
 		q->nodes[l->first].link.prev = i;
 	else
@@ -61,6 +66,13 @@ void twoq_touch(struct twoq *q, uint32_t i)
 	push(q, i, tag, true);
 }
 
+static uint32_t older(const struct twoq *q, uint32_t once, uint32_t again)
+{
+	uint32_t age = q->clock - q->nodes[once].when;
+
+	return (uint64_t)age * q->weight >= q->clock - q->nodes[again].when ? once : again;
+}
+
 uint32_t twoq_victim(struct twoq *q)
 {
 	uint32_t once = q->list[0].last, again = q->list[1].last, i;
@@ -70,7 +82,7 @@ uint32_t twoq_victim(struct twoq *q)
 	else if (again == EVICT_NIL)
 		i = once;
 	else
-		i = (uint64_t)(q->clock - q->nodes[once].when) * q->weight >= q->clock - q->nodes[again].when ? once : again;
+		i = older(q, once, again);
 	if (i == EVICT_NIL)
 		return i;
 	ghosts_add(&q->ghosts, q->nodes[i].tag & ~1u, (uint64_t)TWOQ_GHOSTS * twoq_count(q));

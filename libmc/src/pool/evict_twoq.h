@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two queues by last use: entries seen once, and entries seen again. The next victim is the older of the two tails, where the age of
- * those seen once counts @weight times: 1 is LRU, more protects what came back. What went is remembered for a while (ghosts), and
- * counts as seen again when it returns.
+ * Two queues by last use: entries seen once, and entries seen again. The next victim is the older
+ * of the two tails, where the age of those seen once counts @weight times: 1 is LRU, more protects
+ * what came back. What went is remembered for a while (ghosts), and counts as seen again when it
+ * returns.
  *
  *	insert → once ── touch ──→ again ←─ touch
  *	           │                 │
- *	           └──→ victim ←─────┘   the hash stays in ghosts; an insert that finds it there goes to again
+ *	           └──→ victim ←─────┘   the hash stays in ghosts; inserted again, it goes to again
  */
 #ifndef MC_EVICT_TWOQ_H
 #define MC_EVICT_TWOQ_H
@@ -18,13 +19,14 @@
 struct ghosts {
 	uint32_t *slots; /* NULL: nothing is remembered */
 	uint32_t buckets;
-	uint64_t clock;	 /* evictions so far */
-	uint64_t span;	 /* how many are remembered */
+	uint64_t clock; /* evictions so far */
+	uint64_t span;	/* how many are remembered */
 };
 
 void ghosts_fini(struct ghosts *g);
-void ghosts_add(struct ghosts *g, uint32_t tag, uint64_t span); /* @span: how many to remember from now on */
-bool ghosts_take(struct ghosts *g, uint32_t tag);		 /* was it there? It is not, afterwards. */
+/* @span: how many to remember from now on. */
+void ghosts_add(struct ghosts *g, uint32_t tag, uint64_t span);
+bool ghosts_take(struct ghosts *g, uint32_t tag); /* was it there? It is not, afterwards. */
 
 /* ---- the queues (evict_twoq.c) ---- */
 
@@ -64,7 +66,10 @@ static inline uint32_t twoq_count(const struct twoq *q)
 	return q->list[0].count + q->list[1].count;
 }
 
-/* ---- a model of a cache in small (evict_shadow.c): a sample of the keys, in space scaled alike, with a weight of its own ---- */
+/*
+ * ---- shadows (evict_shadow.c) ---- A model of the cache in small: a sample of the keys, in space
+ * scaled alike, with a weight of its own.
+ */
 
 #define SHADOW_MAX 2048u /* entries of one */
 
@@ -77,7 +82,8 @@ struct shadow {
 
 int shadow_init(struct shadow *s, uint32_t weight);
 void shadow_fini(struct shadow *s);
-void shadow_access(struct shadow *s, uint32_t tag, uint32_t cap); /* @cap: entries it may hold now, at most SHADOW_MAX */
+/* @cap: entries it may hold now, at most SHADOW_MAX. */
+void shadow_access(struct shadow *s, uint32_t tag, uint32_t cap);
 void shadow_thin(struct shadow *s, bool (*keep)(uint32_t tag, unsigned shift), unsigned shift);
 
 #endif

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Writing objects into granted space: cutting extents from it, and filling them so that no reader takes them for whole too early. */
+/*
+ * Writing objects into granted space: cutting extents from it, and filling them so that no reader
+ * takes them for whole too early.
+ */
 #include "pool/inner.h"
 
 #include "base/copy.h"
@@ -12,7 +15,8 @@ int view_granted(const struct pool_view *v, const struct msg_grant_reply *m, str
 	for (i = 0; i < m->nr; i++) {
 		const struct grant_run *g = &m->runs[i];
 
-		if (g->region >= v->nr_regions || (g->off | g->len) % POOL_UNIT || !place_pack(g->region, g->off) ||
+		if (g->region >= v->nr_regions || (g->off | g->len) % POOL_UNIT ||
+		    !place_pack(g->region, g->off) ||
 		    !range_inside(g->off, g->len, v->region[g->region].size))
 			ret = -EBADMSG;
 		else
@@ -50,7 +54,8 @@ static unsigned best_region(const struct range_set *runs, unsigned nr_regions, u
 	return best;
 }
 
-int extents_carve(struct range_set *runs, unsigned nr_regions, uint64_t size, uint16_t key_len, uint64_t gen, struct extents *out)
+int extents_carve(struct range_set *runs, unsigned nr_regions, uint64_t size, uint16_t key_len,
+		  uint64_t gen, struct extents *out)
 {
 	uint64_t left = size, all = 0, off;
 
@@ -72,7 +77,10 @@ int extents_carve(struct range_set *runs, unsigned nr_regions, uint64_t size, ui
 			return -E2BIG;
 		}
 		len = range_set_cut(&runs[region], want, &off);
-		/* The longest run has no room for payload. A first one without any is fine: the key alone may fill it. */
+		/*
+		 * The longest run has no room for payload. A first one without any is fine: the
+		 * key alone may fill it.
+		 */
 		if (len < extra || (out->nr && len == extra)) {
 			if (len)
 				range_set_add(&runs[region], off, len);
@@ -95,7 +103,8 @@ static uint64_t piece_bytes(const struct extents *x, unsigned i)
 void extents_return(struct range_set *runs, const struct extents *x)
 {
 	for (unsigned i = 0; i < x->nr; i++)
-		range_set_add(&runs[place_region(x->piece[i].place)], place_off(x->piece[i].place), piece_bytes(x, i));
+		range_set_add(&runs[place_region(x->piece[i].place)], place_off(x->piece[i].place),
+			      piece_bytes(x, i));
 }
 
 struct loc extents_loc(const struct extents *x)
@@ -110,7 +119,8 @@ struct loc extents_loc(const struct extents *x)
 
 static struct extent_hdr *piece_hdr(const struct pool_view *v, const struct extents *x, unsigned i)
 {
-	return (struct extent_hdr *)((char *)v->region[place_region(x->piece[i].place)].base + place_off(x->piece[i].place));
+	return (struct extent_hdr *)((char *)v->region[place_region(x->piece[i].place)].base +
+				     place_off(x->piece[i].place));
 }
 
 static uint8_t *piece_data(const struct pool_view *v, const struct extents *x, unsigned i)
@@ -118,7 +128,8 @@ static uint8_t *piece_data(const struct pool_view *v, const struct extents *x, u
 	return (uint8_t *)(piece_hdr(v, x, i) + 1);
 }
 
-void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key, uint16_t flags)
+void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key,
+		   uint16_t flags)
 {
 	uint64_t hash[2];
 
@@ -150,14 +161,17 @@ int extents_iov(const struct pool_view *v, const struct extents *x, struct iovec
 			continue;
 		if (nr == max)
 			return -E2BIG;
-		out[nr++] = (struct iovec){ .iov_base = piece_data(v, x, i), .iov_len = x->piece[i].len };
+		out[nr++] = (struct iovec){ .iov_base = piece_data(v, x, i),
+					    .iov_len = x->piece[i].len };
 	}
 	return nr;
 }
 
 static void seal(const struct pool_view *v, const struct extents *x)
 {
-	/* Release: who sees the even generation sees payload and fields. Pairs with extent_open(). */
+	/*
+	 * Release: who sees the even generation sees payload and fields. Pairs with extent_open().
+	 */
 	for (unsigned i = 0; i < x->nr; i++)
 		atomic_store_explicit(&piece_hdr(v, x, i)->gen, x->gen, memory_order_release);
 }
@@ -206,14 +220,15 @@ static uint32_t gather_copy(struct gather *g, uint8_t *dst, uint64_t len, bool c
 	return sum;
 }
 
-void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key, uint16_t flags,
-		  const struct iovec *src, int nr_src)
+void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key,
+		  uint16_t flags, const struct iovec *src, int nr_src)
 {
 	struct gather g = { .iov = src, .nr = nr_src };
 
 	extents_begin(v, x, key, flags);
 	for (unsigned i = 0; i < x->nr; i++) {
-		uint32_t crc = gather_copy(&g, piece_data(v, x, i), x->piece[i].len, flags & OBJ_CRC);
+		uint32_t crc =
+			gather_copy(&g, piece_data(v, x, i), x->piece[i].len, flags & OBJ_CRC);
 
 		if (flags & OBJ_CRC)
 			poke(&piece_hdr(v, x, i)->crc, crc);

@@ -2,8 +2,8 @@
 /* Grants: space and generations that a client uses by itself, and what it gives back. */
 #include "pool/inner.h"
 
-#define GENS_MIN 256
-#define GENS_MAX (uint64_t)65536
+#define GENS_MIN     256
+#define GENS_MAX     (uint64_t)65536
 #define OBJECT_LEAST 128 /* header, and some bytes and key */
 
 void pool_holder_init(struct pool_holder *h)
@@ -25,7 +25,8 @@ void pool_holder_fini(struct pool *p, struct pool_holder *h)
 }
 
 /* The oldest window gives way: what it had left is spent. */
-static int window_add(struct pool *p, struct pool_holder *h, uint64_t bytes, struct msg_grant_reply *m)
+static int window_add(struct pool *p, struct pool_holder *h, uint64_t bytes,
+		      struct msg_grant_reply *m)
 {
 	struct gen_window *w = &h->gens[h->next_window % HOLDER_GENS];
 	uint64_t count = MIN(bytes / OBJECT_LEAST, GENS_MAX), *used;
@@ -61,7 +62,8 @@ static int hold(struct pool *p, struct pool_holder *h, const struct grant_run *r
 	return 0;
 }
 
-int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scratch *s, struct msg_grant_reply *m)
+int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scratch *s,
+	       struct msg_grant_reply *m)
 {
 	struct grant_run runs[GRANT_RUNS_MAX];
 	unsigned nr;
@@ -69,7 +71,8 @@ int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scr
 
 	if (!bytes || bytes > p->capacity)
 		return bytes ? -ENOSPC : -EINVAL;
-	nr = space_collect(p, MIN(align_up(bytes, POOL_UNIT), p->free + p->evictable), 0, 0, GRANT_RUNS_MAX, runs);
+	nr = space_collect(p, MIN(align_up(bytes, POOL_UNIT), p->free + p->evictable), 0, 0,
+			   GRANT_RUNS_MAX, runs);
 	if (!nr)
 		return -ENOSPC;
 	*m = (struct msg_grant_reply){ .nr = nr, .runs = scratch_alloc(s, nr, sizeof(*m->runs)) };

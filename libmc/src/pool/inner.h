@@ -8,7 +8,10 @@
 #include "pool/evict_inner.h"
 #include "pool/pool.h"
 
-/* ---- fences: gcc warns that its thread sanitizer ignores them; what they order here is atomic or exempt ---------------- */
+/*
+ * ---- fences ---- gcc warns that its thread sanitizer ignores them; what they order here is atomic
+ * or exempt.
+ */
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
@@ -27,8 +30,11 @@ static inline void fence_release(void)
 #pragma GCC diagnostic pop
 #endif
 
-/* Plain fields that another process may be changing: each is loaded and stored whole, order comes from the generations. */
-#define peek(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+/*
+ * Plain fields that another process may be changing: each is loaded and stored whole, order comes
+ * from the generations.
+ */
+#define peek(p)	   __atomic_load_n(p, __ATOMIC_RELAXED)
 #define poke(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
 /* For functions that read where somebody may be writing payload by now, and find out afterwards. */
@@ -43,7 +49,7 @@ static inline void fence_release(void)
 #define racy_fn
 #endif
 
-/* ---- memory shared with others (view.c, read.c) -------------------------------------------------------------------------- */
+/* ---- memory shared with others (view.c, read.c) ---------------------------------------------- */
 
 #define NIL UINT32_MAX
 
@@ -53,14 +59,17 @@ static inline void *place_at(const struct pool_view *v, uint64_t place, uint64_t
 	uint16_t r = place_region(place);
 	uint64_t off = place_off(place);
 
-	if (unlikely(r >= v->nr_regions || off % POOL_UNIT || !range_inside(off, len, v->region[r].size)))
+	if (unlikely(r >= v->nr_regions || off % POOL_UNIT ||
+		     !range_inside(off, len, v->region[r].size)))
 		return NULL;
 	return (char *)v->region[r].base + off;
 }
 
-static inline const struct dir_bucket *view_bucket(const struct pool_view *v, const uint64_t hash[2])
+static inline const struct dir_bucket *view_bucket(const struct pool_view *v,
+						   const uint64_t hash[2])
 {
-	return (const struct dir_bucket *)((const char *)v->dir + v->buckets_off) + (hash[0] & (v->nr_buckets - 1));
+	return (const struct dir_bucket *)((const char *)v->dir + v->buckets_off) +
+	       (hash[0] & (v->nr_buckets - 1));
 }
 
 static inline const struct dir_entry *view_entry(const struct pool_view *v, uint32_t i)
@@ -74,16 +83,22 @@ int view_init(struct pool_view *v);
 /* Does what the header says lie inside the regions of @v? -EBADMSG. */
 int view_check_header(const struct pool_view *v, const struct dir_header *h);
 
-/* Touches carry the entry and enough of its generation that one meant for an earlier object is seen. */
+/*
+ * Touches carry the entry and enough of its generation that one meant for an earlier object is
+ * seen.
+ */
 static inline uint64_t touch_pack(uint32_t entry, uint64_t gen)
 {
 	return (gen >> 1) << 32 | (entry + 1);
 }
 
-/* Places of a touch ring in a region of @bytes: what both sides conclude from the size alone. 0: none. */
+/*
+ * Places of a touch ring in a region of @bytes: what both sides conclude from the size alone. 0:
+ * none.
+ */
 uint64_t touch_places(uint64_t bytes);
 
-/* ---- the owner --------------------------------------------------------------------------------------------------------------- */
+/* ---- the owner ------------------------------------------------------------------------------- */
 
 #define SOFT_PIN_MS (30 * 60 * 1000) /* when the put did not say */
 
@@ -91,7 +106,10 @@ struct piece {
 	uint64_t place, bytes; /* header and key included */
 };
 
-/* Where an object lies, as checked when it was staged: headers can be overwritten by clients and are never believed again. */
+/*
+ * Where an object lies, as checked when it was staged: headers can be overwritten by clients and
+ * are never believed again.
+ */
 struct layout {
 	uint16_t nr, key_len;
 	uint64_t first_len; /* payload of the first extent */
@@ -104,7 +122,8 @@ enum slot_order { ORDER_NONE, ORDER_POLICY, ORDER_SOFT };
 /* The owner's private part of an entry. Pages appear as entries are used. */
 struct slot {
 	uint64_t touched_ns; /* 0: never */
-	struct layout *layout; /* of objects with several extents; else it follows from size and key_len */
+	struct layout *
+		layout; /* of objects with several extents; else it follows from size and key_len */
 	uint32_t prev, next; /* soft pins: by last use; unused entries: next alone */
 	uint32_t soft_ms;
 	uint16_t key_len;
@@ -121,10 +140,10 @@ struct pool {
 	struct range_alloc *space[POOL_REGIONS_MAX];
 	uint64_t capacity, free, granted, evictable, pinned;
 
-	struct slot *slots; /* one per entry */
-	uint32_t unused;    /* head of the list of unused entries below dir->top */
+	struct slot *slots;		/* one per entry */
+	uint32_t unused;		/* head of the list of unused entries below dir->top */
 	uint32_t soft_first, soft_last; /* first: used last */
-	uint64_t objects, reserved; /* entries in the directory; entries of staged objects */
+	uint64_t objects, reserved;	/* entries in the directory; entries of staged objects */
 
 	struct evict *evict;
 	uint64_t evicted, evicted_bytes;
@@ -147,21 +166,24 @@ struct staged {
 
 /* pool.c */
 struct pool *pool_new(void);
-int pool_init(struct pool *p, const char *policy); /* private state of a pool whose view is open and checked */
+int pool_init(struct pool *p,
+	      const char *policy); /* private state of a pool whose view is open and checked */
 
 /* directory.c */
 uint32_t dir_find(const struct pool *p, const uint64_t hash[2]); /* NIL: not there */
-uint32_t dir_reserve(struct pool *p);				  /* an unused entry, or NIL */
+uint32_t dir_reserve(struct pool *p);				 /* an unused entry, or NIL */
 void dir_unreserve(struct pool *p, uint32_t i);
 void dir_link(struct pool *p, uint32_t i); /* an entry that is filled becomes findable */
 void dir_unlink(struct pool *p, uint32_t i);
 void entry_key_at(const struct pool *p, uint32_t i, struct key *out);
-bool entry_key(const struct pool *p, uint32_t i, struct key *out); /* false: a client overwrote it */
+bool entry_key(const struct pool *p, uint32_t i,
+	       struct key *out); /* false: a client overwrote it */
 void entry_item(const struct pool *p, uint32_t i, struct publish_item *out); /* all but the key */
 uint64_t entry_bytes(const struct pool *p, uint32_t i);
 
 /*
- * Walking all objects costs some cache misses each: asks for what entry @i leads to, so that it is there FETCH_AHEAD entries later.
+ * Walking all objects costs some cache misses each: asks for what entry @i leads to, so that it is
+ * there FETCH_AHEAD entries later.
  */
 #define FETCH_AHEAD 16
 void fetch_object(const struct pool *p, uint64_t i, bool key, bool header);
@@ -184,21 +206,28 @@ uint32_t order_victim(struct pool *p); /* out of the order; NIL: nothing can go 
 
 /* space.c */
 struct layout *layout_new(unsigned nr, uint16_t key_len);
-void pieces_spoil(struct pool *p, const struct piece *piece, unsigned nr, uint64_t gen); /* no reader accepts them again */
+void pieces_spoil(struct pool *p, const struct piece *piece, unsigned nr,
+		  uint64_t gen); /* no reader accepts them again */
 void pieces_free(struct pool *p, const struct piece *piece, unsigned nr);
 void object_remove(struct pool *p, uint32_t i); /* out of order and directory, spoiled, freed */
 bool space_evict(struct pool *p);		/* one object; false: nothing can go */
 
 /*
- * Runs that together hold @bytes after @overhead is taken from each, the first at least @first_least long. Evicts for it. What
- * was found is returned even when it is less. Return: how many.
+ * Runs that together hold @bytes after @overhead is taken from each, the first at least
+ * @first_least long. Evicts for it. What was found is returned even when it is less. Return: how
+ * many.
  */
-unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least, unsigned max, struct grant_run *runs);
+unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least,
+		       unsigned max, struct grant_run *runs);
 void space_put(struct pool *p, uint16_t region, uint64_t off, uint64_t len);
 
 /* stage.c */
-/* Reads the chain of @it into @l (room for its pieces), checking all but who may use the space. -EINVAL places; -EBADMSG headers. */
-int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2], struct layout *l);
+/*
+ * Reads the chain of @it into @l (room for its pieces), checking all but who may use the space.
+ * -EINVAL places; -EBADMSG headers.
+ */
+int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2],
+		struct layout *l);
 
 /* touch.c */
 int ring_init(struct pool_ring *r);

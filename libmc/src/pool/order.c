@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Which object goes next: the policy's victims, then soft pins by last use. Hard pins are in no order. A soft pin that ran out
- * joins the policy when it is the one used longest ago; until then it only stays longer than it had to.
+ * Which object goes next: the policy's victims, then soft pins by last use. Hard pins are in no
+ * order. A soft pin that ran out joins the policy when it is the one used longest ago; until then
+ * it only stays longer than it had to.
  */
 #include "pool/inner.h"
 

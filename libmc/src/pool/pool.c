@@ -9,7 +9,7 @@
 
 #define ENTRIES_MIN 1024
 #define ENTRIES_MAX ((uint64_t)1 << 31)
-#define PAGE 4096 /* buckets and entries start on pages of their own */
+#define PAGE	    4096 /* buckets and entries start on pages of their own */
 
 static uint64_t pow2_up(uint64_t v)
 {
@@ -18,20 +18,25 @@ static uint64_t pow2_up(uint64_t v)
 
 static int create_regions(const struct pool_opts *o, struct pool_view *v)
 {
-	uint64_t bytes = align_up(o->bytes, PAGE), most = o->region_max ? align_up(o->region_max, PAGE) : bytes;
+	uint64_t bytes = align_up(o->bytes, PAGE),
+		 most = o->region_max ? align_up(o->region_max, PAGE) : bytes;
 	uint64_t nr = (bytes + most - 1) / most;
 	char name[64];
 
 	if (o->bytes < POOL_MIN_BYTES || o->bytes >> 47 || nr > POOL_REGIONS_MAX) {
-		log_err("pool of %llu bytes in regions of %llu: at least %llu, and at most %d regions", (unsigned long long)o->bytes,
-			(unsigned long long)most, (unsigned long long)POOL_MIN_BYTES, POOL_REGIONS_MAX);
+		log_err("pool of %llu bytes in regions of %llu: at least %llu, and at most %d "
+			"regions",
+			(unsigned long long)o->bytes, (unsigned long long)most,
+			(unsigned long long)POOL_MIN_BYTES, POOL_REGIONS_MAX);
 		return -EINVAL;
 	}
 	for (uint64_t i = 0; i < nr; i++) {
 		int ret;
 
-		snprintf(name, sizeof(name), "mc-%.40s-%u", o->name ? o->name : "pool", (unsigned)i);
-		ret = region_create(name, MIN(most, bytes - i * most), o->region_flags, -1, &v->region[i]);
+		snprintf(name, sizeof(name), "mc-%.40s-%u", o->name ? o->name : "pool",
+			 (unsigned)i);
+		ret = region_create(name, MIN(most, bytes - i * most), o->region_flags, -1,
+				    &v->region[i]);
 		if (ret)
 			return ret;
 		v->nr_regions++;
@@ -53,8 +58,10 @@ static int create_directory(const struct pool_opts *o, struct pool_view *v)
 	buckets = entries / 2;
 	at = align_up(sizeof(*h), PAGE);
 	snprintf(name, sizeof(name), "mc-%.40s-dir", o->name ? o->name : "pool");
-	ret = region_create(name, at + align_up(buckets * sizeof(struct dir_bucket), PAGE) + entries * sizeof(struct dir_entry), 0,
-			    -1, &v->dir_region);
+	ret = region_create(name,
+			    at + align_up(buckets * sizeof(struct dir_bucket), PAGE) +
+				    entries * sizeof(struct dir_entry),
+			    0, -1, &v->dir_region);
 	if (ret)
 		return ret;
 	h = v->dir_region.base;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pool: the regions a node contributes, and a directory in shared memory that says what lies where. This header is the
- * memory layout (part 1), what any process of the node does with it (part 2, view), and what only the owner does (part 3).
- * No sockets, no threads, no clock of its own here: owner.h serves a pool, store reads it.
+ * A pool: the regions a node contributes, and a directory in shared memory that says what lies
+ * where. This header is the memory layout (part 1), what any process of the node does with it
+ * (part 2, view), and what only the owner does (part 3). No sockets, no threads, no clock of its
+ * own here: owner.h serves a pool, store reads it.
  *
  *	 directory region (readers: read-only)              data regions
  *	+--------+---------+-----------+            +-----+---------+-----+-----+--------+
@@ -23,17 +24,18 @@
 #include "dev/dev.h"
 #include "proto/proto.h"
 
-/* ---- 1. layout ------------------------------------------------------------------------------------------------------ */
+/* ---- 1. layout ------------------------------------------------------------------------------- */
 
-#define POOL_MAGIC 0x31304c4f4f50434dULL /* "MCPOOL01" */
-#define POOL_LAYOUT 1
-#define POOL_UNIT 64 /* extents start at and take multiples of this */
+#define POOL_MAGIC     0x31304c4f4f50434dULL /* "MCPOOL01" */
+#define POOL_LAYOUT    1
+#define POOL_UNIT      64 /* extents start at and take multiples of this */
 #define POOL_MIN_BYTES (1 * MiB)
-#define EXTENTS_MAX 256 /* pieces of one object */
+#define EXTENTS_MAX    256 /* pieces of one object */
 
 /*
- * Before every run of payload. Generations come from one counter per pool, so a generation names one object for ever:
- * all its extents carry it, none other ever will. Odd while the extent is written or free, even while it is readable.
+ * Before every run of payload. Generations come from one counter per pool, so a generation names
+ * one object for ever: all its extents carry it, none other ever will. Odd while the extent is
+ * written or free, even while it is readable.
  *
  *	writer:	gen = G+1 (odd) │ fields, payload, key │ gen = G (even, release)
  *	owner:	gen = odd (release) │ ... │ space may be given out again
@@ -52,7 +54,10 @@ struct extent_hdr {
 };
 _Static_assert(sizeof(struct extent_hdr) == 64, "an extent header is one cache line");
 
-/* region number in the top 16 bits, offset in the lower 48. 0 is never an extent: offset 0 of region 0 is kept free. */
+/*
+ * region number in the top 16 bits, offset in the lower 48. 0 is never an extent: offset 0 of
+ * region 0 is kept free.
+ */
 static inline uint64_t place_pack(uint16_t region, uint64_t off)
 {
 	return (uint64_t)region << 48 | off;
@@ -75,8 +80,9 @@ static inline uint64_t extent_bytes(uint64_t len, uint16_t key_len)
 }
 
 /*
- * A chain of entries. A reader that found nothing looks again when @seq moved meanwhile: the owner moves it after it takes an
- * entry out and before the entry can join another chain. It is never "locked", so an owner that died stops no reader.
+ * A chain of entries. A reader that found nothing looks again when @seq moved meanwhile: the owner
+ * moves it after it takes an entry out and before the entry can join another chain. It is never
+ * "locked", so an owner that died stops no reader.
  */
 struct dir_bucket {
 	_Atomic uint32_t seq;  /* counts removals */
@@ -92,7 +98,7 @@ struct dir_entry {
 	uint16_t flags;
 	uint16_t nr_extents;
 	uint64_t put_id;
-	uint64_t stamp; /* the owner's count of touches at the last touch: eviction order after a restart */
+	uint64_t stamp; /* the owner's count of touches at the last touch: order after a restart */
 };
 _Static_assert(sizeof(struct dir_entry) == 64, "a directory entry is one cache line");
 
@@ -111,7 +117,7 @@ struct dir_header {
 	uint32_t pad;
 };
 
-/* ---- 2. view: reading (and writing granted space) from any process of the node (view.c) --------------------------------- */
+/* ---- 2. view: reading (and writing granted space) from any process of the node (view.c) ------ */
 
 struct pool_view {
 	const struct dir_header *dir;
@@ -124,9 +130,12 @@ struct pool_view {
 	uint64_t nr_buckets, nr_entries, buckets_off, entries_off;
 };
 
-/* Takes over the descriptors: directory, touch ring (or -1), data regions. -EPROTO: another layout; -EBADMSG: damaged. */
-int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_attach_reply *info, bool writable,
-	      struct pool_view *out);
+/*
+ * Takes over the descriptors: directory, touch ring (or -1), data regions. -EPROTO: another
+ * layout; -EBADMSG: damaged.
+ */
+int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_attach_reply *info,
+	      bool writable, struct pool_view *out);
 void view_close(struct pool_view *v);
 bool view_dead(const struct pool_view *v); /* the owner said farewell */
 
@@ -141,25 +150,33 @@ struct found {
 int view_lookup(const struct pool_view *v, const void *key, uint16_t key_len, struct found *out);
 
 /*
- * Validated copy of object bytes [off, off+len) into @dst. 0; -ESTALE: the generation is gone (look up again); -EINVAL: range beyond
- * the object. After -ESTALE @dst holds anything. One copy, no system call.
+ * Validated copy of object bytes [off, off+len) into @dst. 0; -ESTALE: the generation is gone
+ * (look up again); -EINVAL: range beyond the object. After -ESTALE @dst holds anything. One copy,
+ * no system call.
  */
-int view_read(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off, void *dst, uint64_t len);
+int view_read(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off,
+	      void *dst, uint64_t len);
 
 /* The same from the first byte on, scattered: as much as the pieces hold, at most @size. */
 struct iovec;
-int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size, const struct iovec *dst, int nr);
+int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size,
+	       const struct iovec *dst, int nr);
 
 /* Tells the owner that @f was used; lossy. */
 void view_touch(const struct pool_view *v, const struct found *f);
 
-/* The payload pieces in place, for zero-copy senders: at most @max; validate afterwards with view_valid(). Return: how many. */
-int view_map(const struct pool_view *v, const struct loc *loc, uint64_t size, struct iovec *out, int max);
+/*
+ * The payload pieces in place, for zero-copy senders: at most @max; validate afterwards with
+ * view_valid(). Return: how many.
+ */
+int view_map(const struct pool_view *v, const struct loc *loc, uint64_t size, struct iovec *out,
+	     int max);
 bool view_valid(const struct pool_view *v, const struct loc *loc);
 
 /*
- * Writing. Space comes as runs (a grant); extents_carve() cuts an object's extents from them, extents_fill() writes headers,
- * payload and key. The object is readable after extents_seal(), findable after the owner's commit.
+ * Writing. Space comes as runs (a grant); extents_carve() cuts an object's extents from them,
+ * extents_fill() writes headers, payload and key. The object is readable after extents_seal(),
+ * findable after the owner's commit.
  */
 struct extents {
 	uint64_t gen; /* even: what readers will be promised */
@@ -172,51 +189,68 @@ struct extents {
 	} piece[EXTENTS_MAX];
 };
 
-/* Takes a grant's runs into the client's sets. -EBADMSG: outside the regions or twice the same (nothing taken); -ENOMEM. */
-int view_granted(const struct pool_view *v, const struct msg_grant_reply *m, struct range_set *runs);
+/*
+ * Takes a grant's runs into the client's sets. -EBADMSG: outside the regions or twice the same
+ * (nothing taken); -ENOMEM.
+ */
+int view_granted(const struct pool_view *v, const struct msg_grant_reply *m,
+		 struct range_set *runs);
 
 /*
- * From @runs, a set per region. Prefers one piece; more when it must. -ENOSPC: the runs together are too short (nothing taken);
+ * From @runs, a set per region. Prefers one piece; more when it must. -ENOSPC: the runs together
+ * are too short (nothing taken);
  * -E2BIG: it would take over EXTENTS_MAX pieces.
  */
-int extents_carve(struct range_set *runs, unsigned nr_regions, uint64_t size, uint16_t key_len, uint64_t gen, struct extents *out);
-void extents_return(struct range_set *runs, const struct extents *x); /* back into the set, e.g. after -EEXIST */
+int extents_carve(struct range_set *runs, unsigned nr_regions, uint64_t size, uint16_t key_len,
+		  uint64_t gen, struct extents *out);
 
-/* Writes everything from the gathered @src (x->size bytes), computing CRCs when @flags has OBJ_CRC, and seals. */
-void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key, uint16_t flags,
-		  const struct iovec *src, int nr_src);
+/* Back into the sets, e.g. after -EEXIST. */
+void extents_return(struct range_set *runs, const struct extents *x);
 
-/* For payload that arrives from a socket: headers first (odd), iovecs to receive into, then seal. */
-void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key, uint16_t flags);
+/*
+ * Writes everything from the gathered @src (x->size bytes), computing CRCs when @flags has
+ * OBJ_CRC, and seals.
+ */
+void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key,
+		  uint16_t flags, const struct iovec *src, int nr_src);
+
+/* For payload that arrives from a socket: headers first (odd), iovecs to fill, then seal. */
+void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key,
+		   uint16_t flags);
 int extents_iov(const struct pool_view *v, const struct extents *x, struct iovec *out, int max);
-void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags); /* CRCs when OBJ_CRC is set */
+/* CRCs when @flags has OBJ_CRC. */
+void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags);
 struct loc extents_loc(const struct extents *x);
 
-/* ---- 3. owner (pool.c, directory.c, evict.c, recover.c): one thread at a time ---------------------------------------------- */
+/* ---- 3. owner (pool.c, directory.c, evict.c, recover.c): one thread at a time ---------------- */
 
 struct pool;
 
 struct pool_opts {
 	const char *name;
-	uint64_t bytes;		/* payload space, split into regions of at most region_max */
-	uint64_t region_max;	/* 0: one region */
-	unsigned region_flags;	/* enum region_flag */
-	uint64_t entries;	/* 0: one per KiB of pool */
-	const char *policy;	/* NULL: the default; see evict.h */
+	uint64_t bytes;	       /* payload space, split into regions of at most region_max */
+	uint64_t region_max;   /* 0: one region */
+	unsigned region_flags; /* enum region_flag */
+	uint64_t entries;      /* 0: one per KiB of pool */
+	const char *policy;    /* NULL: the default; see evict.h */
 };
 
 int pool_create(const struct pool_opts *o, struct pool **out);
 
 /*
- * A pool whose owner ended: from its descriptors (as view_open()). Checks every entry against its header, drops what was being
- * written, rebuilds chains, free space and eviction order. @kept, @lost count objects.
+ * A pool whose owner ended: from its descriptors (as view_open()). Checks every entry against its
+ * header, drops what was being written, rebuilds chains, free space and eviction order. @kept,
+ * @lost count objects.
  */
-int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy, struct pool **out, uint64_t *kept,
-	       uint64_t *lost);
-void pool_close(struct pool *p); /* unmaps; the memory lives as long as a descriptor does */
+int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy,
+	       struct pool **out, uint64_t *kept, uint64_t *lost);
+void pool_close(struct pool *p);    /* unmaps; the memory lives as long as a descriptor does */
 void pool_farewell(struct pool *p); /* tells readers to detach: view_dead() */
 
-/* The owner's own view, writable. Its dir_region.fd and region[].fd are what to keep for pool_adopt(). */
+/*
+ * The owner's own view, writable. Its dir_region.fd and region[].fd are what to keep for
+ * pool_adopt().
+ */
 const struct pool_view *pool_view(const struct pool *p);
 
 struct pool_stat {
@@ -231,8 +265,9 @@ typedef void (*pool_evicted_fn)(void *arg, const struct key *key, uint64_t gen);
 void pool_on_evict(struct pool *p, pool_evicted_fn fn, void *arg);
 
 /*
- * Grants: space a client fills by itself. A holder is one client; what it holds and did not commit comes back with
- * pool_holder_fini(), which the caller does only when the client can no longer write (it returned the space or it is dead).
+ * Grants: space a client fills by itself. A holder is one client; what it holds and did not commit
+ * comes back with pool_holder_fini(), which the caller does only when the client can no longer
+ * write (it returned the space or it is dead).
  */
 #define HOLDER_GENS 64 /* a holder may use the generations of its last grants, this many */
 struct pool_holder {
@@ -248,48 +283,69 @@ void pool_holder_init(struct pool_holder *h);
 void pool_holder_fini(struct pool *p, struct pool_holder *h);
 
 /*
- * Evicts as needed, so that GRANT_RUNS_MAX runs hold @bytes: who asks for at most that many times its smallest object never causes
- * eviction for want of longer runs. Fills m->runs (from @s). -ENOSPC when nothing at all can be had; -ENOMEM.
+ * Evicts as needed, so that GRANT_RUNS_MAX runs hold @bytes: who asks for at most that many times
+ * its smallest object never causes eviction for want of longer runs. Fills m->runs (from @s).
+ * -ENOSPC when nothing at all can be had; -ENOMEM.
  */
-int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scratch *s, struct msg_grant_reply *m);
-int pool_return(struct pool *p, struct pool_holder *h, const struct msg_return *m); /* -EINVAL: not held */
+int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scratch *s,
+	       struct msg_grant_reply *m);
+/* -EINVAL: not held. */
+int pool_return(struct pool *p, struct pool_holder *h, const struct msg_return *m);
 
 /*
- * After pool_adopt(): what is free of @run becomes @h's, a process that an earlier owner had granted it to and that still lives.
+ * After pool_adopt(): what is free of @run becomes @h's, a process that an earlier owner had
+ * granted it to and that still lives.
  * -EBADMSG: outside the regions; -ENOMEM.
  */
 int pool_hold(struct pool *p, struct pool_holder *h, const struct grant_run *run);
 
 /*
- * Two steps, because the master decides in between: pool_stage() checks an item against the grant and its headers and takes the
- * space out of the holder; then pool_publish() makes it findable or pool_unstage() gives the space back to the holder.
- * -EINVAL: not in the grant; -EBADMSG: headers disagree; -EEXIST: findable here already (without OBJ_REPLACE);
- * -ENOSPC: no directory entry is left; -ENOMEM. After an error the space is still the holder's.
+ * Two steps, because the master decides in between: pool_stage() checks an item against the grant
+ * and its headers and takes the space out of the holder; then pool_publish() makes it findable or
+ * pool_unstage() gives the space back to the holder.
+ * -EINVAL: not in the grant; -EBADMSG: headers disagree; -EEXIST: findable here already (without
+ * OBJ_REPLACE); -ENOSPC: no directory entry is left; -ENOMEM. After an error the space is still the holder's.
  */
 struct staged; /* one object between the steps */
-int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it, struct staged **out);
-void pool_publish(struct pool *p, struct staged *s);  /* frees @s; replaces an entry of the same key */
-void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h); /* @h NULL: the space is free again */
-const struct publish_item *staged_item(const struct staged *s); /* key and loc; the key's memory is the staged object's */
-struct staged *pool_staged_by_gen(struct pool *p, uint64_t gen); /* a DROP may come before the verdict */
+int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it,
+	       struct staged **out);
+void pool_publish(struct pool *p, struct staged *s); /* frees @s; replaces an entry of the key */
+/* @h NULL: the space is free again. The generation is spent either way. */
+void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h);
+/* Key and loc; the key's memory is the staged object's. */
+const struct publish_item *staged_item(const struct staged *s);
+/* A DROP may come before the verdict. */
+struct staged *pool_staged_by_gen(struct pool *p, uint64_t gen);
 
-/* Space for an object the owner itself receives (a put from another node): then fill x, stage without holder. */
-int pool_alloc(struct pool *p, uint64_t size, uint16_t key_len, struct extents *out); /* -ENOSPC: un-evictable bytes leave no room */
+/*
+ * Space for an object the owner itself receives (a put from another node): then fill x, stage
+ * without holder. -ENOSPC: un-evictable bytes leave no room.
+ */
+int pool_alloc(struct pool *p, uint64_t size, uint16_t key_len, struct extents *out);
 void pool_alloc_undo(struct pool *p, const struct extents *x);
-int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it, struct staged **out);
+int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it,
+		   struct staged **out);
 
 /* @gen 0: whatever generation. -ENOENT; -EBUSY: touched within @lease_ns and not @force. */
-int pool_drop(struct pool *p, const struct key *key, uint64_t gen, bool force, uint64_t now_ns, uint64_t lease_ns);
+int pool_drop(struct pool *p, const struct key *key, uint64_t gen, bool force, uint64_t now_ns,
+	      uint64_t lease_ns);
 
 /* All objects whose full key starts with @prefix (empty: all). Return: how many went. */
-uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force, uint64_t now_ns, uint64_t lease_ns);
+uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force,
+			  uint64_t now_ns, uint64_t lease_ns);
 
 int pool_find(struct pool *p, const struct key *key, struct publish_item *out); /* -ENOENT */
 
-/* Walks all objects from *cursor (0 first), up to @max; *cursor 0 at the end. For refilling a master and listing. */
+/*
+ * Walks all objects from *cursor (0 first), up to @max; *cursor 0 at the end. For refilling a
+ * master and listing.
+ */
 uint32_t pool_walk(struct pool *p, uint64_t *cursor, uint32_t max, struct publish_item *out);
 
-/* A touch ring of a client, drained with the others before eviction decides. @now_ns becomes the time of these touches. */
+/*
+ * A touch ring of a client, drained with the others before eviction decides. @now_ns becomes the
+ * time of these touches.
+ */
 struct pool_ring {
 	struct region region; /* its descriptor and size go to the client */
 	struct lossy_ring *ring;
@@ -300,7 +356,10 @@ int pool_ring_open(struct pool *p, struct pool_ring **out);
 void pool_ring_close(struct pool *p, struct pool_ring *r);
 void pool_drain_touches(struct pool *p, uint64_t now_ns);
 
-/* Descriptors for msg_attach_reply, the pool's to close: directory (read-only), then regions. ring_bytes is the caller's to set. */
+/*
+ * Descriptors for msg_attach_reply, the pool's to close: directory (read-only), then regions.
+ * ring_bytes is the caller's to set.
+ */
 int pool_fds(struct pool *p, int *dir_fd, int *region_fds, struct msg_attach_reply *info);
 
 #endif

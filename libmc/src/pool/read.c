@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Reading objects where they lie. Anything in the regions may change under us or be nonsense: places and lengths are loaded once,
- * checked against our own copy of the sizes, and believed only when the extent's generation was right before and after.
+ * Reading objects where they lie. Anything in the regions may change under us or be nonsense:
+ * places and lengths are loaded once, checked against our own copy of the sizes, and believed only
+ * when the extent's generation was right before and after.
  */
 #include "pool/inner.h"
 
@@ -20,7 +21,8 @@ racy_fn static bool extent_still(const struct extent *x, uint64_t gen)
 }
 
 /* False: not (or no longer) an extent of the object @gen. */
-racy_fn static bool extent_open(const struct pool_view *v, uint64_t place, uint64_t gen, struct extent *x)
+racy_fn static bool extent_open(const struct pool_view *v, uint64_t place, uint64_t gen,
+				struct extent *x)
 {
 	x->hdr = place_at(v, place, sizeof(*x->hdr));
 	/* Pairs with the release in extents_seal(). */
@@ -82,8 +84,8 @@ static void scatter_copy(struct scatter *s, const uint8_t *src, uint64_t len)
 }
 
 /* [off, off + len) lies inside the object, and @s has room for @len. */
-static int read_range(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off, struct scatter *s,
-		      uint64_t len)
+static int read_range(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off,
+		      struct scatter *s, uint64_t len)
 {
 	struct walk w = walk_start(v, loc, size);
 	struct extent x;
@@ -103,7 +105,8 @@ static int read_range(const struct pool_view *v, const struct loc *loc, uint64_t
 	return 0;
 }
 
-int view_read(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off, void *dst, uint64_t len)
+int view_read(const struct pool_view *v, const struct loc *loc, uint64_t size, uint64_t off,
+	      void *dst, uint64_t len)
 {
 	struct iovec iov = { .iov_base = dst, .iov_len = len };
 	struct scatter s = { .iov = &iov };
@@ -113,7 +116,8 @@ int view_read(const struct pool_view *v, const struct loc *loc, uint64_t size, u
 	return read_range(v, loc, size, off, &s, len);
 }
 
-int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size, const struct iovec *dst, int nr)
+int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size,
+	       const struct iovec *dst, int nr)
 {
 	struct scatter s = { .iov = dst };
 	uint64_t len = 0;
@@ -125,7 +129,8 @@ int view_readv(const struct pool_view *v, const struct loc *loc, uint64_t size, 
 	return read_range(v, loc, size, 0, &s, len);
 }
 
-int view_map(const struct pool_view *v, const struct loc *loc, uint64_t size, struct iovec *out, int max)
+int view_map(const struct pool_view *v, const struct loc *loc, uint64_t size, struct iovec *out,
+	     int max)
 {
 	struct walk w = walk_start(v, loc, size);
 	uint64_t left = size;
@@ -137,7 +142,8 @@ int view_map(const struct pool_view *v, const struct loc *loc, uint64_t size, st
 			return -E2BIG;
 		if (!walk_next(&w, &x) || x.len > left || !extent_still(&x, loc->gen))
 			return -ESTALE;
-		out[nr++] = (struct iovec){ .iov_base = (void *)(uintptr_t)x.data, .iov_len = x.len };
+		out[nr++] =
+			(struct iovec){ .iov_base = (void *)(uintptr_t)x.data, .iov_len = x.len };
 		left -= x.len;
 	}
 	return nr;

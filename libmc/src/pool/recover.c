@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Taking over a pool whose owner ended at any instruction. Only owners write directories, so chains are well formed at all times
- * (directory.c); what can be half done is one object: filled and not yet linked, or unlinked and not yet cleared. Readers may be
- * at work meanwhile, so chains are mended in place. The regions are checked as if hostile clients had written all of them.
+ * Taking over a pool whose owner ended at any instruction. Only owners write directories, so
+ * chains are well formed at all times (directory.c); what can be half done is one object: filled
+ * and not yet linked, or unlinked and not yet cleared. Readers may be at work meanwhile, so chains
+ * are mended in place. The regions are checked as if hostile clients had written all of them.
  */
 #include "pool/inner.h"
 
@@ -28,7 +29,8 @@ static bool entry_read(const struct pool *p, uint32_t i, struct layout *l)
 
 	*l = (struct layout){ 0 };
 	entry_item(p, i, &it);
-	if (!h || it.loc.gen & 1 || !it.size || !it.loc.nr_extents || it.loc.nr_extents > EXTENTS_MAX)
+	if (!h || it.loc.gen & 1 || !it.size || !it.loc.nr_extents ||
+	    it.loc.nr_extents > EXTENTS_MAX)
 		return false;
 	len = peek(&h->len);
 	it.key.len = peek(&h->key_len);
@@ -44,7 +46,8 @@ static bool entry_read(const struct pool *p, uint32_t i, struct layout *l)
 static bool take_pieces(struct pool *p, const struct layout *l)
 {
 	for (unsigned i = 0; i < l->nr; i++) {
-		if (range_take(p->space[place_region(l->piece[i].place)], place_off(l->piece[i].place), l->piece[i].bytes)) {
+		if (range_take(p->space[place_region(l->piece[i].place)],
+			       place_off(l->piece[i].place), l->piece[i].bytes)) {
 			pieces_free(p, l->piece, i);
 			return false;
 		}
@@ -76,7 +79,8 @@ static bool entry_keep(struct pool *p, uint32_t i)
 static int linked(const struct pool *p, uint32_t i)
 {
 	const struct dir_entry *e = &p->entries[i];
-	uint32_t at = atomic_load_explicit(&view_bucket(&p->view, e->hash)->head, memory_order_relaxed);
+	uint32_t at =
+		atomic_load_explicit(&view_bucket(&p->view, e->hash)->head, memory_order_relaxed);
 
 	for (uint64_t steps = 0; at; steps++) {
 		if (at == i + 1)
@@ -93,7 +97,10 @@ static void mend(struct pool *p, uint32_t i, bool keep)
 {
 	bool in = linked(p, i) == 1;
 
-	/* The counts are as of an entry that is in use where it is; the directory's functions move them on. */
+	/*
+	 * The counts are as of an entry that is in use where it is; the directory's functions move
+	 * them on.
+	 */
 	if (in)
 		p->objects++;
 	else
@@ -131,7 +138,8 @@ static void mend_chains(struct pool *p, uint64_t top, bool sound, uint64_t *lost
 		for (uint64_t b = 0; b < p->view.nr_buckets; b++)
 			atomic_store_explicit(&p->buckets[b].head, 0, memory_order_release);
 	}
-	for (uint32_t i = (uint32_t)top; i--;) { /* backwards: the list of unused entries then starts with the lowest */
+	for (uint32_t i = (uint32_t)top;
+	     i--;) { /* backwards: the list of unused entries then starts with the lowest */
 		if (i >= FETCH_AHEAD)
 			fetch_object(p, i - FETCH_AHEAD, false, true);
 		if (!entry_gen(p, i)) {
@@ -160,7 +168,8 @@ static int by_age(const void *a, const void *b)
 static uint32_t twin(const struct pool *p, uint32_t i)
 {
 	const struct dir_entry *e = &p->entries[i];
-	uint32_t at = atomic_load_explicit(&view_bucket(&p->view, e->hash)->head, memory_order_relaxed);
+	uint32_t at =
+		atomic_load_explicit(&view_bucket(&p->view, e->hash)->head, memory_order_relaxed);
 
 	while (at) {
 		const struct dir_entry *o = &p->entries[at - 1];
@@ -224,8 +233,8 @@ static int map_all(int dir_fd, const int *region_fds, unsigned nr_regions, struc
 	return ret;
 }
 
-int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy, struct pool **out, uint64_t *kept,
-	       uint64_t *lost)
+int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy,
+	       struct pool **out, uint64_t *kept, uint64_t *lost)
 {
 	struct pool *p;
 	uint64_t top;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The owner's space: what is free, and how room is made. While less than a little (the slack) is free, room comes from evicting
- * until one run is long enough; beyond that free space is in pieces, and they are used before anything more is evicted.
+ * The owner's space: what is free, and how room is made. While less than a little (the slack) is
+ * free, room comes from evicting until one run is long enough; beyond that free space is in
+ * pieces, and they are used before anything more is evicted.
  */
 #include "pool/inner.h"
 
 #include "base/log.h"
 
-#define SLACK_SHARE 128 /* of the capacity: what may lie free in pieces rather than split an object */
-#define RUN_LEAST 128	/* shorter runs hold no payload worth a header */
+#define SLACK_SHARE \
+	128	      /* of the capacity: what may lie free in pieces rather than split an object */
+#define RUN_LEAST 128 /* shorter runs hold no payload worth a header */
 
 struct layout *layout_new(unsigned nr, uint16_t key_len)
 {
@@ -38,7 +40,8 @@ void space_put(struct pool *p, uint16_t region, uint64_t off, uint64_t len)
 void pieces_free(struct pool *p, const struct piece *piece, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
-		space_put(p, place_region(piece[i].place), place_off(piece[i].place), piece[i].bytes);
+		space_put(p, place_region(piece[i].place), place_off(piece[i].place),
+			  piece[i].bytes);
 }
 
 /* The entry goes, too; it is out of the order already. */
@@ -72,7 +75,8 @@ bool space_evict(struct pool *p)
 	p->evicted++;
 	p->evicted_bytes += entry_bytes(p, i);
 	if (!entry_key(p, i, &key))
-		log_warn_limited("key of an evicted object was overwritten by a client; the master keeps a stale entry");
+		log_warn_limited("key of an evicted object was overwritten by a client; the master "
+				 "keeps a stale entry");
 	else if (p->evicted_fn)
 		p->evicted_fn(p->evicted_arg, &key, entry_gen(p, i));
 	object_free(p, i);
@@ -110,7 +114,8 @@ static uint64_t take_run(struct pool *p, uint64_t want, uint64_t least, struct g
 }
 
 /* The shortest run that is of use when @bytes are to come in at most @left more. */
-static uint64_t least_run(const struct pool *p, uint64_t bytes, uint64_t want, uint64_t overhead, unsigned left, bool can_evict)
+static uint64_t least_run(const struct pool *p, uint64_t bytes, uint64_t want, uint64_t overhead,
+			  unsigned left, bool can_evict)
 {
 	uint64_t least = RUN_LEAST;
 
@@ -121,7 +126,8 @@ static uint64_t least_run(const struct pool *p, uint64_t bytes, uint64_t want, u
 	return MIN(want, least);
 }
 
-unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least, unsigned max, struct grant_run *runs)
+unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least,
+		       unsigned max, struct grant_run *runs)
 {
 	bool can_evict = true;
 	unsigned nr = 0;
@@ -171,7 +177,8 @@ int pool_alloc(struct pool *p, uint64_t size, uint16_t key_len, struct extents *
 	/* Nothing is evicted for what cannot succeed. */
 	if (size > p->capacity || extent_bytes(size, key_len) > p->free + p->evictable)
 		return -ENOSPC;
-	nr = space_collect(p, size + key_len, hdr, align_up(hdr + key_len, POOL_UNIT), EXTENTS_MAX, runs);
+	nr = space_collect(p, size + key_len, hdr, align_up(hdr + key_len, POOL_UNIT), EXTENTS_MAX,
+			   runs);
 	for (unsigned i = 0; i < nr; i++)
 		got += runs[i].len - hdr;
 	if (got < size + key_len) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From extents that somebody filled to an object that readers find. Clients can write every byte of the regions at any time:
- * each header field is loaded once, what was loaded is checked, and later steps use the checked copy alone.
+ * From extents that somebody filled to an object that readers find. Clients can write every byte
+ * of the regions at any time: each header field is loaded once, what was loaded is checked, and
+ * later steps use the checked copy alone.
  */
 #include "pool/inner.h"
 
@@ -38,7 +39,8 @@ static struct header header_load(const struct extent_hdr *h)
 	};
 }
 
-int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2], struct layout *l)
+int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2],
+		struct layout *l)
 {
 	uint64_t place = place_pack(it->loc.region, it->loc.off), size = 0;
 
@@ -49,10 +51,12 @@ int layout_read(const struct pool *p, const struct publish_item *it, const uint6
 		if (!place || !at)
 			return -EINVAL;
 		h = header_load(at);
-		if (h.gen != it->loc.gen || h.hash[0] != hash[0] || h.hash[1] != hash[1] || h.obj_len != it->size ||
-		    h.put_id != it->put_id || h.key_len != (i ? 0 : it->key.len) || h.len > it->size - size)
+		if (h.gen != it->loc.gen || h.hash[0] != hash[0] || h.hash[1] != hash[1] ||
+		    h.obj_len != it->size || h.put_id != it->put_id ||
+		    h.key_len != (i ? 0 : it->key.len) || h.len > it->size - size)
 			return -EBADMSG;
-		l->piece[i] = (struct piece){ .place = place, .bytes = extent_bytes(h.len, h.key_len) };
+		l->piece[i] =
+			(struct piece){ .place = place, .bytes = extent_bytes(h.len, h.key_len) };
 		if (!place_at(&p->view, place, l->piece[i].bytes))
 			return -EINVAL;
 		if (!i) {
@@ -72,13 +76,15 @@ static int pieces_unhold(struct pool *p, struct pool_holder *h, const struct lay
 {
 	for (unsigned i = 0; i < l->nr; i++) {
 		const struct piece *x = &l->piece[i];
-		int ret = range_set_del(&h->held[place_region(x->place)], place_off(x->place), x->bytes);
+		int ret = range_set_del(&h->held[place_region(x->place)], place_off(x->place),
+					x->bytes);
 
 		if (!ret)
 			continue;
 		while (i--) {
 			x = &l->piece[i];
-			range_set_add(&h->held[place_region(x->place)], place_off(x->place), x->bytes);
+			range_set_add(&h->held[place_region(x->place)], place_off(x->place),
+				      x->bytes);
 		}
 		return ret == -ENOENT ? -EINVAL : ret;
 	}
@@ -88,9 +94,11 @@ static int pieces_unhold(struct pool *p, struct pool_holder *h, const struct lay
 
 static int item_check(const struct pool *p, const struct publish_item *it)
 {
-	if (!it->key.len || it->key.len > FULL_KEY_MAX || !it->size || it->size > p->capacity || !it->put_id)
+	if (!it->key.len || it->key.len > FULL_KEY_MAX || !it->size || it->size > p->capacity ||
+	    !it->put_id)
 		return -EINVAL;
-	if (!it->loc.nr_extents || it->loc.nr_extents > EXTENTS_MAX || !it->loc.gen || it->loc.gen & 1)
+	if (!it->loc.nr_extents || it->loc.nr_extents > EXTENTS_MAX || !it->loc.gen ||
+	    it->loc.gen & 1)
 		return -EINVAL;
 	return it->loc.off >> 48 ? -EINVAL : 0;
 }
@@ -156,7 +164,8 @@ static int stage_end(struct pool *p, struct staged *s)
 	return 0;
 }
 
-int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it, struct staged **out)
+int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it,
+	       struct staged **out)
 {
 	uint64_t *word, bit = 0;
 	struct staged *s;
@@ -180,15 +189,16 @@ int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item 
 
 err_hold:
 	for (unsigned i = 0; i < s->layout->nr; i++)
-		range_set_add(&h->held[place_region(s->layout->piece[i].place)], place_off(s->layout->piece[i].place),
-			      s->layout->piece[i].bytes);
+		range_set_add(&h->held[place_region(s->layout->piece[i].place)],
+			      place_off(s->layout->piece[i].place), s->layout->piece[i].bytes);
 	p->granted += s->layout->bytes;
 err_free:
 	staged_free(s);
 	return ret;
 }
 
-int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it, struct staged **out)
+int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it,
+		   struct staged **out)
 {
 	struct staged *s;
 	int ret;
@@ -229,10 +239,11 @@ void pool_publish(struct pool *p, struct staged *s)
 	poke(&e->put_id, s->item.put_id);
 	poke(&e->stamp, ++p->stamp);
 	atomic_store_explicit(&e->gen, s->item.loc.gen, memory_order_release);
-	p->slots[i] = (struct slot){ .key_len = s->item.key.len,
-				     .soft_ms = s->item.soft_pin_ms ? s->item.soft_pin_ms : SOFT_PIN_MS,
-				     .touched_ns = 0,
-				     .layout = single ? NULL : s->layout };
+	p->slots[i] =
+		(struct slot){ .key_len = s->item.key.len,
+			       .soft_ms = s->item.soft_pin_ms ? s->item.soft_pin_ms : SOFT_PIN_MS,
+			       .touched_ns = 0,
+			       .layout = single ? NULL : s->layout };
 	dir_link(p, i);
 	order_insert(p, i);
 	/* The old one goes when the new one can be found, so that no reader misses both. */
@@ -253,7 +264,8 @@ void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h)
 	for (unsigned i = 0; i < l->nr; i++) {
 		struct piece *x = &l->piece[i];
 
-		if (h && !range_set_add(&h->held[place_region(x->place)], place_off(x->place), x->bytes))
+		if (h &&
+		    !range_set_add(&h->held[place_region(x->place)], place_off(x->place), x->bytes))
 			p->granted += x->bytes;
 		else
 			pieces_free(p, x, 1);

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Touches: readers write them into rings, one per client, and the owner takes them out before it decides what goes. */
+/*
+ * Touches: readers write them into rings, one per client, and the owner takes them out before it
+ * decides what goes.
+ */
 #include "pool/inner.h"
 
 #define TOUCH_PLACES 8192
-#define DRAIN 256 /* values at a time */
+#define DRAIN	     256 /* values at a time */
 
 uint64_t touch_places(uint64_t bytes)
 {
-	uint64_t places = bytes < LOSSY_RING_BYTES(1) ? 0 : (bytes - sizeof(struct lossy_ring)) / sizeof(uint64_t);
+	uint64_t places = bytes < LOSSY_RING_BYTES(1) ?
+				  0 :
+				  (bytes - sizeof(struct lossy_ring)) / sizeof(uint64_t);
 
 	return places ? (uint64_t)1 << (63 - __builtin_clzll(places)) : 0;
 }
@@ -88,11 +93,13 @@ static void touch_value(struct pool *p, uint64_t value, uint64_t now_ns)
 static void drain(struct pool *p, struct pool_ring *r, uint64_t now_ns)
 {
 	uint64_t values[DRAIN];
-	uint64_t left = r->mask + 1; /* a client that writes as fast as we read does not keep us here */
+	uint64_t left =
+		r->mask + 1; /* a client that writes as fast as we read does not keep us here */
 	size_t nr;
 
 	do {
-		nr = lossy_ring_drain(r->ring, r->mask, &r->tail, values, MIN(left, (uint64_t)DRAIN));
+		nr = lossy_ring_drain(r->ring, r->mask, &r->tail, values,
+				      MIN(left, (uint64_t)DRAIN));
 		for (size_t k = 0; k < nr; k++)
 			touch_value(p, values[k], now_ns);
 		left -= nr;

@@ -6,20 +6,24 @@
 
 #include "base/log.h"
 
-#define WALK_MAX 65536 /* entries of one chain: real chains have a few, a damaged one may be a ring */
+#define WALK_MAX \
+	65536 /* entries of one chain: real chains have a few, a damaged one may be a ring */
 #define TRIES_MAX 1000 /* of a walk during which entries were taken out */
 
 int view_check_header(const struct pool_view *v, const struct dir_header *h)
 {
 	uint64_t size = v->dir_region.size, buckets, entries;
 
-	if (!is_pow2(h->nr_buckets) || !is_pow2(h->nr_entries) || h->nr_entries >= NIL || h->nr_regions != v->nr_regions)
+	if (!is_pow2(h->nr_buckets) || !is_pow2(h->nr_entries) || h->nr_entries >= NIL ||
+	    h->nr_regions != v->nr_regions)
 		return -EBADMSG;
-	if (check_mul(h->nr_buckets, sizeof(struct dir_bucket), &buckets) || h->buckets_off % sizeof(struct dir_bucket) ||
-	    h->buckets_off < sizeof(*h) || !range_inside(h->buckets_off, buckets, size))
+	if (check_mul(h->nr_buckets, sizeof(struct dir_bucket), &buckets) ||
+	    h->buckets_off % sizeof(struct dir_bucket) || h->buckets_off < sizeof(*h) ||
+	    !range_inside(h->buckets_off, buckets, size))
 		return -EBADMSG;
-	if (check_mul(h->nr_entries, sizeof(struct dir_entry), &entries) || h->entries_off % sizeof(struct dir_entry) ||
-	    h->entries_off < sizeof(*h) || !range_inside(h->entries_off, entries, size))
+	if (check_mul(h->nr_entries, sizeof(struct dir_entry), &entries) ||
+	    h->entries_off % sizeof(struct dir_entry) || h->entries_off < sizeof(*h) ||
+	    !range_inside(h->entries_off, entries, size))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < v->nr_regions; i++)
 		if (h->region_bytes[i] != v->region[i].size)
@@ -67,7 +71,8 @@ static void close_rest(const int *fds, unsigned from, unsigned nr)
 		close(fds[i]);
 }
 
-static int map_regions(const int *fds, const struct msg_attach_reply *info, bool writable, struct pool_view *v)
+static int map_regions(const int *fds, const struct msg_attach_reply *info, bool writable,
+		       struct pool_view *v)
 {
 	for (unsigned i = 0; i < info->nr_regions; i++) {
 		int ret = region_map(fds[i], info->region_bytes[i], writable, &v->region[i]);
@@ -108,8 +113,8 @@ static void view_clear(struct pool_view *v)
 		v->region[i].fd = -1;
 }
 
-int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_attach_reply *info, bool writable,
-	      struct pool_view *out)
+int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_attach_reply *info,
+	      bool writable, struct pool_view *out)
 {
 	struct pool_view v;
 	int ret, err;
@@ -157,10 +162,12 @@ bool view_dead(const struct pool_view *v)
 }
 
 /*
- * Is @e the entry of @hash, now? The generation before and after the fields says that they belong together: the owner clears it
- * before it fills an entry anew. Pairs with dir_link() and dir_unlink().
+ * Is @e the entry of @hash, now? The generation before and after the fields says that they belong
+ * together: the owner clears it before it fills an entry anew. Pairs with dir_link() and
+ * dir_unlink().
  */
-static bool entry_match(const struct dir_entry *e, uint32_t i, const uint64_t hash[2], struct found *out)
+static bool entry_match(const struct dir_entry *e, uint32_t i, const uint64_t hash[2],
+			struct found *out)
 {
 	uint64_t gen, place;
 
@@ -171,7 +178,10 @@ static bool entry_match(const struct dir_entry *e, uint32_t i, const uint64_t ha
 		return false;
 	place = peek(&e->first);
 	*out = (struct found){
-		.loc = { .region = place_region(place), .nr_extents = peek(&e->nr_extents), .off = place_off(place), .gen = gen },
+		.loc = { .region = place_region(place),
+			 .nr_extents = peek(&e->nr_extents),
+			 .off = place_off(place),
+			 .gen = gen },
 		.size = peek(&e->size),
 		.entry = i,
 		.flags = peek(&e->flags),
@@ -180,7 +190,8 @@ static bool entry_match(const struct dir_entry *e, uint32_t i, const uint64_t ha
 	return atomic_load_explicit(&e->gen, memory_order_relaxed) == gen;
 }
 
-static bool chain_find(const struct pool_view *v, const struct dir_bucket *b, const uint64_t hash[2], struct found *out)
+static bool chain_find(const struct pool_view *v, const struct dir_bucket *b,
+		       const uint64_t hash[2], struct found *out)
 {
 	uint32_t at = atomic_load_explicit(&b->head, memory_order_acquire);
 
@@ -206,7 +217,10 @@ int view_lookup(const struct pool_view *v, const void *key, uint16_t key_len, st
 		seq = atomic_load_explicit(&b->seq, memory_order_acquire);
 		if (chain_find(v, b, hash, out))
 			return 0;
-		/* An entry that was taken out may have led us into another chain; dir_unlink() moves seq first. */
+		/*
+		 * An entry that was taken out may have led us into another chain; dir_unlink()
+		 * moves seq first.
+		 */
 		fence_acquire();
 		if (likely(atomic_load_explicit(&b->seq, memory_order_relaxed) == seq))
 			break;
