@@ -14,7 +14,7 @@ allowed() { # what files below $1 may include
 	libmc/src/compat) echo base compat ;;
 	daemon | daemon/master | daemon/metadata) echo base net proto master metadata ;;
 	daemon/node) echo base net dev proto engine pool node ;;
-	tools*) echo base net dev proto ;;
+	tools*) echo base net dev proto pool ;;
 	python*) echo ;;
 	esac
 }
