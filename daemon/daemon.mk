@@ -25,6 +25,9 @@ MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects objects_
 TEST_EXTRA_test_objects := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pools_index := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pattern := $(BUILD)/obj/daemon/master/pattern.o
+$(BUILD)/obj/tests/unit/test_svc.o: CPPFLAGS_ALL += -Idaemon
+TEST_EXTRA_test_svc := $(BUILD)/obj/daemon/svc.o $(BUILD)/obj/daemon/metrics.o $(SVC_LIBS)
+$(BUILD)/tests/unit/test_svc: $(BUILD)/obj/daemon/svc.o $(BUILD)/obj/daemon/metrics.o
 TEST_EXTRA_test_svc_http := $(BUILD)/obj/daemon/http_server.o $(SVC_LIBS)
 $(BUILD)/tests/unit/test_svc_http: $(BUILD)/obj/daemon/http_server.o
 $(foreach t,objects pools_index pattern,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))

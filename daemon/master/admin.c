@@ -84,10 +84,19 @@ static void http_status(void *arg, struct http_req *r)
 		r->status = 500;
 }
 
+static void http_config(void *arg, struct http_req *r)
+{
+	struct master *m = arg;
+
+	r->content_type = MIME_JSON;
+	conf_print(&m->svc.conf, true, r->out);
+}
+
 static const struct http_route routes[] = {
 	{ "GET", "/health", http_health },
 	{ "GET", "/ready", http_ready },
 	{ "GET", "/status", http_status },
+	{ "GET", "/config", http_config },
 	{ "GET", "/metrics", http_metrics },
 	{ "GET", "/metrics/summary", http_summary },
 	{ "GET", "/role", http_role },

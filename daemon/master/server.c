@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "master.h"
 
+#define OUT_KEEP MiB /* one huge answer must not hold its memory for ever */
+
 static const struct msg_kind {
 	handler fn;
 	const char *name;
@@ -35,6 +37,8 @@ void reply_out(struct worker *w, struct conn_req *r)
 		return;
 	}
 	conn_reply(r, &(struct conn_reply){ .body = w->out.data, .body_len = w->out.len });
+	if (w->out.cap > OUT_KEEP)
+		buf_fini(&w->out);
 }
 
 /* ---- a connection ---- */
