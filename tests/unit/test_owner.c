@@ -161,6 +161,7 @@ TEST(batch_gets_a_status_each)
 TEST(without_a_master_at_once)
 {
 	struct owner_opts o = { .pool_opts = { .bytes = 4 * MiB } };
+	struct pool_stat st;
 	struct rig r;
 	uint64_t began;
 
@@ -168,6 +169,8 @@ TEST(without_a_master_at_once)
 	EXPECT_EQ(owner_joined(r.ow, deadline_after_ms(20)), -ECONNREFUSED);
 	began = clock_now_ns();
 	EXPECT_EQ(tc_put(&r.c, "k", "bytes", 5, 0), -ENOTCONN);
+	owner_stat(r.ow, &st);
+	EXPECT_EQ(st.granted, 0); /* nothing is evicted for what cannot be stored */
 	EXPECT_EQ(tc_send(&r.c, "k", "bytes", 5, 0, 0), -ENOTCONN);
 	EXPECT_LT(clock_now_ns() - began, NSEC_PER_SEC);
 	ASSERT_EQ(fake_listen(&r.master), 0);

@@ -199,6 +199,9 @@ void grant_request(struct client *c, struct conn_req *r)
 		ret = -EPERM;
 	if (!ret && ow->draining)
 		ret = -ESHUTDOWN;
+	/* Room is made by evicting, and nothing could be stored there. */
+	if (!ret && !link_is_open(ow))
+		ret = -ENOTCONN;
 	if (!ret && !m.bytes)
 		ret = -EINVAL;
 	if (ret) {

@@ -94,6 +94,12 @@ static void start_mapped(struct group *g, uint64_t deadline_ns)
 		submit_commit(g);
 }
 
+/* Whether the owner saw a commit at all. */
+static bool unanswered(int ret)
+{
+	return ret == -ETIMEDOUT || ret == -ECONNRESET || ret == -EBADMSG;
+}
+
 static void finish_mapped(struct group *g, uint64_t deadline_ns)
 {
 	struct scratch scratch = SCRATCH_INIT;
@@ -111,8 +117,8 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 		struct put_task *t = g->task[i];
 
 		t->result = ret ? ret : m.status[i];
-		/* Refused: the space is ours again. No answer: whose it is is not known; the owner reclaims it later. */
-		if (!ret && t->result)
+		/* Refused, alone or all: the space is ours again. No answer: whose it is is not known; the owner reclaims it later. */
+		if (t->result && !unanswered(ret))
 			grant_undo(g->pool, t->x);
 		else
 			free(t->x);
