@@ -208,6 +208,52 @@ TEST(a_batch_has_a_status_for_each_by_tcp)
 	batch_of_many("tcp");
 }
 
+/* The most vectors a request may have, scattered on both sides. */
+static void many_vectors(const char *transport)
+{
+	enum { NR = 4096 };
+	static struct mc_vec v[NR + 1];
+	struct peer_proc p = { .len = 4 * MiB };
+	uint8_t *mine = calloc(1, 4 * MiB);
+	struct mc_request r = { .op = MC_READ, .vec = v, .nr_vec = NR, .transport = transport };
+	struct mc_engine *eng;
+
+	ASSERT_EQ(peer_start(&p), 0);
+	pattern(p.mem, p.len, 6);
+	eng = engine_new(NULL);
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &r.segment), 0);
+	for (size_t i = 0; i <= NR; i++)
+		v[i] = (struct mc_vec){ mine + i * 1000, (uintptr_t)p.mem + i * 1000, 1 + i % 1000 };
+	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), 0);
+	for (size_t i = 0; i < NR; i++) {
+		EXPECT_EQ(memcmp(mine + i * 1000, p.mem + i * 1000, v[i].len), 0);
+		if (i % 1000 < 999)
+			EXPECT_EQ(mine[i * 1000 + v[i].len], 0);
+	}
+	pattern(mine, 4 * MiB, 7);
+	r.op = MC_WRITE;
+	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), 0);
+	for (size_t i = 0; i < NR; i++)
+		EXPECT_EQ(memcmp(mine + i * 1000, p.mem + i * 1000, v[i].len), 0);
+	r.nr_vec = NR + 1;
+	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), -EINVAL);
+	mc_segment_close(r.segment);
+	mc_engine_close(eng);
+	peer_stop(&p, 0);
+	peer_free(&p);
+	free(mine);
+}
+
+TEST(many_vectors_by_local)
+{
+	many_vectors("local");
+}
+
+TEST(many_vectors_by_tcp)
+{
+	many_vectors("tcp");
+}
+
 TEST(bad_requests_start_nothing)
 {
 	struct peer_proc p = { .len = 4096 };

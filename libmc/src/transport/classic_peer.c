@@ -11,6 +11,8 @@
 #include "transport/tcp.h"
 
 #define LANES 4
+#define MOVE_BYTES (1 * MiB) /* per system call */
+#define TURN_STEPS 8	     /* of one lane, with the lock held */
 #define LOOK_NS (20 * NSEC_PER_MSEC) /* waiting threads share the lanes: they look again at least so often */
 
 enum lane_state { L_CLOSED, L_CONNECTING, L_IDLE, L_HEADER, L_SEND, L_STATUS, L_RECEIVE };
@@ -139,7 +141,7 @@ static int lane_send(const struct classic_peer *p, struct lane *l)
 
 	if (ret)
 		return ret;
-	n = move(send(l->fd, (char *)v->local + l->done, (size_t)(v->len - l->done), MSG_NOSIGNAL));
+	n = move(send(l->fd, (char *)v->local + l->done, (size_t)MIN(v->len - l->done, MOVE_BYTES), MSG_NOSIGNAL));
 	if (n < 0)
 		return (int)n;
 	l->done += (uint64_t)n;
@@ -152,7 +154,7 @@ static int lane_send(const struct classic_peer *p, struct lane *l)
 static int lane_receive(struct lane *l)
 {
 	const struct xvec *v = vec_of(l);
-	ssize_t n = move(recv(l->fd, (char *)v->local + l->done, (size_t)(v->len - l->done), 0));
+	ssize_t n = move(recv(l->fd, (char *)v->local + l->done, (size_t)MIN(v->len - l->done, MOVE_BYTES), 0));
 
 	if (n < 0)
 		return (int)n;
@@ -225,10 +227,10 @@ static int lane_step(struct classic_peer *p, struct lane *l)
 	}
 }
 
-/* Until the transfer ends or the socket is not ready. */
+/* Until the transfer ends, the socket is not ready, or others should have the lock. */
 static void lane_run(struct classic_peer *p, struct lane *l)
 {
-	while (l->tx) {
+	for (int i = 0; l->tx && i < TURN_STEPS; i++) {
 		bool was_running = l->state > L_IDLE;
 		struct ctx *c = l->tx;
 		int ret = lane_step(p, l);
