@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Engine and transports between two processes, each beside the bare system calls moving the same bytes. */
+/*
+ * Engine and transports between two processes, each beside the bare system calls moving the same
+ * bytes.
+ */
 #include "bench.h"
 #include "unit/peer.h"
 
@@ -8,14 +11,15 @@
 
 #include "net/net.h"
 
-#define LEN (64 * MiB)
+#define LEN	 (64 * MiB)
 #define NR_BATCH 512
 
 static struct peer_proc peer = { .len = LEN };
 static struct mc_engine *eng;
 static struct mc_segment *seg;
 static uint8_t *mine;
-static int bare_fd; /* a connection to a process that answers asks with bytes, and bytes with an answer */
+/* A connection to a process that answers asks with bytes, and bytes with an answer. */
+static int bare_fd;
 
 static void must(bool ok)
 {
@@ -25,7 +29,7 @@ static void must(bool ok)
 	}
 }
 
-/* ---- the bare socket ------------------------------------------------------------------------------------------------- */
+/* ---- the bare socket ------------------------------------------------------------------------- */
 
 struct ask {
 	uint64_t len;
@@ -56,7 +60,8 @@ static void bare_serve(int fd)
 	struct ask a;
 
 	while (read_all(fd, &a, sizeof(a))) {
-		if (a.write ? !read_all(fd, mem, a.len) || !write_all(fd, mem, 8) : !write_all(fd, mem, a.len))
+		if (a.write ? !read_all(fd, mem, a.len) || !write_all(fd, mem, 8) :
+			      !write_all(fd, mem, a.len))
 			break;
 	}
 }
@@ -86,7 +91,7 @@ static void bare_open(void)
 	close(l);
 }
 
-/* ---- what is measured --------------------------------------------------------------------------------------------------- */
+/* ---- what is measured ------------------------------------------------------------------------ */
 
 struct job {
 	enum mc_op op;
@@ -150,12 +155,13 @@ static void compare(const char *transport, enum mc_op op, uint64_t len, unsigned
 	bool local = !strcmp(transport, "local");
 	char name[64], size[32];
 
-	snprintf(size, sizeof(size), "%llu%c", (unsigned long long)(len >= MiB ? len / MiB : len / KiB), len >= MiB ? 'M' : 'K');
-	snprintf(name, sizeof(name), "engine_%s_%s_%s%s", transport, op == MC_READ ? "read" : "write", size,
-		 nr > 1 ? "_x512" : "");
+	snprintf(size, sizeof(size), "%llu%c",
+		 (unsigned long long)(len >= MiB ? len / MiB : len / KiB), len >= MiB ? 'M' : 'K');
+	snprintf(name, sizeof(name), "engine_%s_%s_%s%s", transport,
+		 op == MC_READ ? "read" : "write", size, nr > 1 ? "_x512" : "");
 	/* Small ones are about the round trip, not about the bytes. */
-	bench_case(name, len * nr >= MiB ? len * nr : 0, run_engine, &j, local ? "process_vm" : "socket",
-		   local ? run_vm : run_bare, &j);
+	bench_case(name, len * nr >= MiB ? len * nr : 0, run_engine, &j,
+		   local ? "process_vm" : "socket", local ? run_vm : run_bare, &j);
 }
 
 static void cases(const char *transport)
@@ -179,7 +185,8 @@ int main(int argc, char **argv)
 	mine = malloc(LEN);
 	memset(mine, 1, LEN);
 	memset(peer.mem, 2, LEN);
-	must(!mc_engine_open(&o, &eng) && !mc_segment_open(eng, peer.name, deadline_after_ms(10000), &seg));
+	must(!mc_engine_open(&o, &eng) &&
+	     !mc_segment_open(eng, peer.name, deadline_after_ms(10000), &seg));
 	cases("local");
 	cases("tcp");
 	mc_segment_close(seg);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Bytes from a hostile peer on an engine's two ports. The first byte says which: the handshake's, or the data port, where what
- * follows may be our frames or upstream's headers. Memory is registered at a fixed address, which the seeds know. The second
- * byte says how the stream is cut into writes.
+ * Bytes from a hostile peer on an engine's two ports. The first byte says which: the handshake's,
+ * or the data port, where what follows may be our frames or upstream's headers. Memory is
+ * registered at a fixed address, which the seeds know. The second byte says how the stream is cut
+ * into writes.
  */
 #include <mooncake/engine.h>
 #include <sys/mman.h>
@@ -15,9 +16,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-#define MEM_ADDR 0x10000000
+#define MEM_ADDR  0x10000000
 #define MEM_BYTES 65536
-#define EDGE 4096 /* on both sides, registered by nobody */
+#define EDGE	  4096 /* on both sides, registered by nobody */
 
 static struct mc_engine *eng;
 static struct net_addr handshake_addr, data_addr;
@@ -36,9 +37,11 @@ static void start(void)
 	mc_log_set(silence, NULL, MC_LOG_ERR);
 	mem = mmap((void *)(MEM_ADDR - EDGE), MEM_BYTES + 2 * EDGE, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	if (mem == MAP_FAILED || mc_engine_open(&o, &eng) || mc_region_add(eng, mem + EDGE, MEM_BYTES, NULL, NULL))
+	if (mem == MAP_FAILED || mc_engine_open(&o, &eng) ||
+	    mc_region_add(eng, mem + EDGE, MEM_BYTES, NULL, NULL))
 		abort();
-	if (handshake_call("127.0.0.1", mc_engine_rpc_port(eng), HANDSHAKE_METADATA, "{}", deadline_after_ms(5000), &answer) ||
+	if (handshake_call("127.0.0.1", mc_engine_rpc_port(eng), HANDSHAKE_METADATA, "{}",
+			   deadline_after_ms(5000), &answer) ||
 	    segment_desc_decode((char *)answer.data, answer.len, &d) ||
 	    net_addr_parse("127.0.0.1", mc_engine_rpc_port(eng), &handshake_addr) ||
 	    net_addr_parse("127.0.0.1", (uint16_t)d.tcp_data_port, &data_addr))
@@ -82,7 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (!eng)
 		start();
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)(data[0] & 1 ? &data_addr.ss : &handshake_addr.ss), data_addr.len))
+	if (fd < 0 ||
+	    connect(fd, (struct sockaddr *)(data[0] & 1 ? &data_addr.ss : &handshake_addr.ss),
+		    data_addr.len))
 		abort();
 	net_tune(fd);
 	step = data[1] & 1 ? (size_t)(data[1] >> 1) + 16 : len;

@@ -18,7 +18,10 @@ static bool sh(const char *command)
 	return system(command) == 0;
 }
 
-/* The peer has a network of its own before it opens its engine; the cable is plugged in from outside. */
+/*
+ * The peer has a network of its own before it opens its engine; the cable is plugged in from
+ * outside.
+ */
 static void alone(void)
 {
 	char c = 'r';
@@ -35,7 +38,8 @@ static bool plug_in(pid_t pid)
 		return false;
 	snprintf(text, sizeof(text),
 		 "ip link add mc0 type veth peer name mc1 netns %d &&"
-		 "ip addr add 10.77.0.1/24 dev mc0 && ip addr add fd77::1/64 dev mc0 nodad && ip link set mc0 up &&"
+		 "ip addr add 10.77.0.1/24 dev mc0 && ip addr add fd77::1/64 dev mc0 nodad && ip "
+		 "link set mc0 up &&"
 		 "nsenter -t %d -n sh -c 'ip link set lo up && ip addr add 10.77.0.2/24 dev mc1 &&"
 		 "ip addr add fd77::2/64 dev mc1 nodad && ip link set mc1 up'",
 		 pid, pid);
@@ -48,7 +52,8 @@ static const char *cannot(void)
 		return "needs root";
 	if (!sh("command -v ip >/dev/null && command -v nsenter >/dev/null"))
 		return "needs ip and nsenter";
-	return unshare(CLONE_NEWNET) || !sh("ip link set lo up") ? "no network namespaces here" : NULL;
+	return unshare(CLONE_NEWNET) || !sh("ip link set lo up") ? "no network namespaces here" :
+								   NULL;
 }
 
 static int start(struct peer_proc *p, const char *local_name)
@@ -129,7 +134,10 @@ TEST(loopback_is_not_reached_from_elsewhere)
 	end(&p);
 }
 
-/* Nobody says goodbye: every request ends by its deadline, and when the cable is back, so are transfers. */
+/*
+ * Nobody says goodbye: every request ends by its deadline, and when the cable is back, so are
+ * transfers.
+ */
 TEST(a_cable_is_pulled_and_put_back)
 {
 	struct peer_proc p = { .len = 16 * MiB };
@@ -149,16 +157,19 @@ TEST(a_cable_is_pulled_and_put_back)
 	EXPECT_TRUE(sh("ip link set mc0 down"));
 	for (int op = MC_READ; op <= MC_WRITE; op++) {
 		began = clock_now_ns();
-		ret = move_one(eng, seg, (enum mc_op)op, mine, p.mem, p.len, NULL, deadline_after_ms(300));
+		ret = move_one(eng, seg, (enum mc_op)op, mine, p.mem, p.len, NULL,
+			       deadline_after_ms(300));
 		took = (clock_now_ns() - began) / NSEC_PER_MSEC;
-		EXPECT_TRUE(ret == -ETIMEDOUT || ret == -EHOSTUNREACH || ret == -ENETUNREACH || ret == -ECONNRESET);
+		EXPECT_TRUE(ret == -ETIMEDOUT || ret == -EHOSTUNREACH || ret == -ENETUNREACH ||
+			    ret == -ECONNRESET);
 		EXPECT_LE(took, 400);
 	}
 	EXPECT_TRUE(sh("ip link set mc0 up && ip route replace 10.77.0.0/24 dev mc0"));
 	memset(p.mem, 'b', p.len);
 	/* A stream that lost packets may wait for its next try; a new one is there at once. */
 	for (ret = -1, began = clock_now_ns(); ret && clock_now_ns() - began < 10 * NSEC_PER_SEC;)
-		ret = move_one(eng, seg, MC_READ, mine, p.mem, p.len, NULL, deadline_after_ms(1000));
+		ret = move_one(eng, seg, MC_READ, mine, p.mem, p.len, NULL,
+			       deadline_after_ms(1000));
 	EXPECT_EQ(ret, 0);
 	EXPECT_EQ(memcmp(mine, p.mem, p.len), 0);
 	mc_segment_close(seg);

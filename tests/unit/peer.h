@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process with an engine of its own for tests. Its memory is shared with the test, which can look at it directly. */
+/*
+ * A process with an engine of its own for tests. Its memory is shared with the test, which can look
+ * at it directly.
+ */
 #ifndef MC_TEST_PEER_H
 #define MC_TEST_PEER_H
 
@@ -28,7 +31,10 @@ struct peer_proc {
 	uint8_t *mem;
 };
 
-/* With a @name it takes the old one's handshake port; the two ports of the range come in random order. */
+/*
+ * With a @name it takes the old one's handshake port; the two ports of the range come in random
+ * order.
+ */
 static inline int peer_engine(const struct peer_proc *p, const char *name, struct mc_engine **eng)
 {
 	uint16_t port = *name ? (uint16_t)atoi(strrchr(name, ':') + 1) : 0;
@@ -50,7 +56,10 @@ static inline int peer_engine(const struct peer_proc *p, const char *name, struc
 	}
 }
 
-/* What the child does when told to, one byte each: 'u' unregister, 'r' register again, 'n' wait for a message, 'q' end. */
+/*
+ * What the child does when told to, one byte each: 'u' unregister, 'r' register again, 'n' wait for
+ * a message, 'q' end.
+ */
 static inline int peer_main(const struct peer_proc *p, int from, int to)
 {
 	char name[256], cmd, answer;
@@ -89,7 +98,8 @@ static inline int peer_fork(struct peer_proc *p)
 	int to[2], from[2];
 
 	if (!p->mem) {
-		p->mem = mmap(NULL, p->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		p->mem = mmap(NULL, p->len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+			      0);
 		if (p->mem == MAP_FAILED)
 			return -1;
 	}
@@ -118,7 +128,9 @@ static inline int peer_go(struct peer_proc *p, const char *name)
 
 	snprintf(text, sizeof(text), "%s", name);
 	return write(p->to, text, sizeof(text)) == sizeof(text) &&
-			       read(p->from, p->name, sizeof(p->name)) == sizeof(p->name) ? 0 : -1;
+			       read(p->from, p->name, sizeof(p->name)) == sizeof(p->name) ?
+		       0 :
+		       -1;
 }
 
 static inline int peer_start(struct peer_proc *p)
@@ -155,7 +167,7 @@ static inline void peer_free(struct peer_proc *p)
 	munmap(p->mem, p->len);
 }
 
-/* ---- what the tests of the engine share --------------------------------------------------------------------------------- */
+/* ---- what the tests of the engine share ------------------------------------------------------ */
 
 static inline struct mc_engine *engine_new(const char *transports)
 {
@@ -170,11 +182,14 @@ static inline uint64_t soon(void)
 	return deadline_after_ms(10000);
 }
 
-static inline int move_one(struct mc_engine *eng, struct mc_segment *seg, enum mc_op op, void *local, const void *remote,
-		    uint64_t len, const char *transport, uint64_t deadline_ns)
+static inline int move_one(struct mc_engine *eng, struct mc_segment *seg, enum mc_op op,
+			   void *local, const void *remote, uint64_t len, const char *transport,
+			   uint64_t deadline_ns)
 {
 	const struct mc_vec v = { local, (uintptr_t)remote, len };
-	const struct mc_request r = { .op = op, .segment = seg, .vec = &v, .nr_vec = 1, .transport = transport };
+	const struct mc_request r = {
+		.op = op, .segment = seg, .vec = &v, .nr_vec = 1, .transport = transport
+	};
 
 	return mc_transfer(eng, &r, 1, deadline_ns);
 }

@@ -23,7 +23,7 @@ static uint64_t soon(void)
 	return deadline_after_ms(5000);
 }
 
-/* ---- our server, upstream's client: bytes by hand ---------------------------------------------------------------------- */
+/* ---- our server, upstream's client: bytes by hand -------------------------------------------- */
 
 static struct mc_engine *server(int *port)
 {
@@ -34,7 +34,9 @@ static struct mc_engine *server(int *port)
 
 	EXPECT_EQ(mc_engine_open(&o, &eng), 0);
 	EXPECT_EQ(mc_region_add(eng, mem, LEN, NULL, NULL), 0);
-	EXPECT_EQ(handshake_call("127.0.0.1", mc_engine_rpc_port(eng), HANDSHAKE_METADATA, "{}", soon(), &answer), 0);
+	EXPECT_EQ(handshake_call("127.0.0.1", mc_engine_rpc_port(eng), HANDSHAKE_METADATA, "{}",
+				 soon(), &answer),
+		  0);
 	EXPECT_EQ(segment_desc_decode((char *)answer.data, answer.len, &desc), 0);
 	*port = desc.tcp_data_port;
 	EXPECT_STREQ(desc.protocol, "tcp");
@@ -175,9 +177,12 @@ TEST(serves_those_who_stammer)
 	mc_engine_close(eng);
 }
 
-/* ---- our client, upstream's server: bytes by hand --------------------------------------------------------------------- */
+/* ---- our client, upstream's server: bytes by hand -------------------------------------------- */
 
-/* A peer without our extension: a handshake port that answers one description after the other, and a data port. */
+/*
+ * A peer without our extension: a handshake port that answers one description after the other, and
+ * a data port.
+ */
 struct classic_peer {
 	int handshake, data;
 	uint16_t handshake_port, data_port;
@@ -191,7 +196,8 @@ static void *handshake_main(void *arg)
 	struct classic_peer *p = arg;
 	char desc[512], in[4096];
 	int n = snprintf(desc, sizeof(desc),
-			 "{\"buffers\":[{\"addr\":%llu,\"length\":%d,\"name\":\"x\"}],\"name\":\"x\",\"protocol\":\"tcp\","
+			 "{\"buffers\":[{\"addr\":%llu,\"length\":%d,\"name\":\"x\"}],\"name\":"
+			 "\"x\",\"protocol\":\"tcp\","
 			 "\"tcp_data_port\":%u,\"tcp_proto_version\":%d}\n",
 			 (unsigned long long)(uintptr_t)mem, LEN, p->data_port, p->version);
 	uint8_t head[9] = { (uint8_t)(n + 1), (uint8_t)((n + 1) >> 8) };
@@ -222,7 +228,8 @@ static void classic_start(struct classic_peer *p, int version, int (*serve)(int 
 {
 	p->version = version;
 	p->serve = serve;
-	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &p->handshake, &p->handshake_port), 0);
+	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &p->handshake, &p->handshake_port),
+		  0);
 	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &p->data, &p->data_port), 0);
 	pthread_create(&p->thread, NULL, handshake_main, p);
 }
@@ -249,7 +256,10 @@ static int serve_v2(int fd)
 	uint8_t data[300];
 
 	memset(data, 0x11, sizeof(data));
-	/* A write of two vectors, each an exchange; a read; a write that is refused before its bytes are taken. */
+	/*
+	 * A write of two vectors, each an exchange; a read; a write that is refused before its
+	 * bytes are taken.
+	 */
 	EXPECT_TRUE(recv_header(fd, 100, mem, 0x81));
 	EXPECT_TRUE(recv_is(fd, data, 100) && send_all(fd, status_ok, 8));
 	EXPECT_TRUE(recv_header(fd, 200, mem + 1000, 0x81));
@@ -261,7 +271,8 @@ static int serve_v2(int fd)
 	return 2; /* a refusal makes the client look whether this is another process by now */
 }
 
-static int transfer(struct mc_engine *eng, struct mc_segment *seg, enum mc_op op, const struct mc_vec *v, unsigned nr)
+static int transfer(struct mc_engine *eng, struct mc_segment *seg, enum mc_op op,
+		    const struct mc_vec *v, unsigned nr)
 {
 	const struct mc_request r = { .op = op, .segment = seg, .vec = v, .nr_vec = nr };
 
@@ -284,7 +295,8 @@ static struct mc_engine *client(const struct classic_peer *p, struct mc_segment 
 TEST(speaks_version_2)
 {
 	uint8_t *big = calloc(1, 64 * MiB), in[300] = { 0 };
-	struct mc_vec w[2], r = { in, (uintptr_t)mem + 5, 300 }, b = { big, (uintptr_t)mem, 64 * MiB };
+	struct mc_vec w[2], r = { in, (uintptr_t)mem + 5, 300 },
+			    b = { big, (uintptr_t)mem, 64 * MiB };
 	struct classic_peer p;
 	struct mc_segment *seg;
 	struct mc_engine *eng;

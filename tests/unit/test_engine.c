@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The engine between two processes: every size by every transport, batches, messages, and what it refuses. */
+/*
+ * The engine between two processes: every size by every transport, batches, messages, and what it
+ * refuses.
+ */
 #include "mctest.h"
 #include "peer.h"
 
@@ -7,7 +10,8 @@
 
 #define LEN (64 * MiB)
 
-static const uint64_t sizes[] = { 1, 7, 64, 4095, 4096, 4097, 65536, 100000, MiB, MiB + 1, 4 * MiB, 16 * MiB + 3, LEN };
+static const uint64_t sizes[] = { 1,	  7,   64,	4095,	 4096,	       4097, 65536,
+				  100000, MiB, MiB + 1, 4 * MiB, 16 * MiB + 3, LEN };
 
 static void every_size(const char *transport, size_t upto)
 {
@@ -223,7 +227,8 @@ static void many_vectors(const char *transport)
 	eng = engine_new(NULL);
 	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &r.segment), 0);
 	for (size_t i = 0; i <= NR; i++)
-		v[i] = (struct mc_vec){ mine + i * 1000, (uintptr_t)p.mem + i * 1000, 1 + i % 1000 };
+		v[i] = (struct mc_vec){ mine + i * 1000, (uintptr_t)p.mem + i * 1000,
+					1 + i % 1000 };
 	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), 0);
 	for (size_t i = 0; i < NR; i++) {
 		EXPECT_EQ(memcmp(mine + i * 1000, p.mem + i * 1000, v[i].len), 0);
@@ -411,8 +416,10 @@ TEST(nothing_is_left_behind)
 		EXPECT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
 		EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem, 100, "tcp", soon()), 0);
 		EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem, 100, "local", soon()), 0);
-		EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem + p.len, 100, "tcp", soon()), -EFAULT);
-		EXPECT_LE(entries("/proc/self/task"), 2 + 2 + 2); /* two entries are dots, one may be a sanitizer's */
+		EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem + p.len, 100, "tcp", soon()),
+			  -EFAULT);
+		EXPECT_LE(entries("/proc/self/task"),
+			  2 + 2 + 2); /* two entries are dots, one may be a sanitizer's */
 		mc_segment_close(seg);
 		mc_engine_close(eng);
 		if (!i) {

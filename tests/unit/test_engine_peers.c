@@ -29,7 +29,8 @@ TEST(a_stopped_peer_holds_up_nobody)
 	EXPECT_EQ(waitpid(p.pid, &status, WUNTRACED), p.pid);
 	for (int op = 0; op < 2; op++) {
 		start = clock_now_ns();
-		EXPECT_EQ(move_one(eng, seg, op ? MC_WRITE : MC_READ, mine, p.mem, p.len, "tcp", deadline_after_ms(150)),
+		EXPECT_EQ(move_one(eng, seg, op ? MC_WRITE : MC_READ, mine, p.mem, p.len, "tcp",
+				   deadline_after_ms(150)),
 			  -ETIMEDOUT);
 		took = (clock_now_ns() - start) / NSEC_PER_MSEC;
 		EXPECT_GE(took, 150u);
@@ -64,7 +65,8 @@ static void killed(const char *transport)
 	peer_stop(&p, SIGKILL);
 	start = clock_now_ns();
 	for (int i = 0; i < 3; i++) {
-		int ret = move_one(eng, seg, i & 1 ? MC_WRITE : MC_READ, mine, p.mem, MiB, transport, soon());
+		int ret = move_one(eng, seg, i & 1 ? MC_WRITE : MC_READ, mine, p.mem, MiB,
+				   transport, soon());
 
 		EXPECT_TRUE(ret == -ECONNRESET || ret == -ECONNREFUSED);
 	}
@@ -124,7 +126,7 @@ TEST(a_restarted_peer_is_found_again_by_tcp)
 	restarted("tcp");
 }
 
-/* ---- many at once ------------------------------------------------------------------------------------------------------ */
+/* ---- many at once ---------------------------------------------------------------------------- */
 
 #define SLICE MiB
 
@@ -142,13 +144,17 @@ static unsigned next(struct worker *w)
 	return w->seed = w->seed * 1103515245 + 12345, w->seed >> 8;
 }
 
-/* Writes in pieces of its own choice, now and then cancels in the middle and writes again; reads back and compares. */
+/*
+ * Writes in pieces of its own choice, now and then cancels in the middle and writes again; reads
+ * back and compares.
+ */
 static void one_round(struct worker *w, uint8_t *out, uint8_t *in)
 {
 	const char *const ways[] = { NULL, "local", "tcp" };
 	const char *way = ways[next(w) % 3];
 	uint64_t len = 1 + next(w) % (SLICE / 2), at = next(w) % (SLICE / 2), cut = next(w) % len;
-	struct mc_vec v[2] = { { out, (uintptr_t)w->there + at, cut }, { out + cut, (uintptr_t)w->there + at + cut, len - cut } };
+	struct mc_vec v[2] = { { out, (uintptr_t)w->there + at, cut },
+			       { out + cut, (uintptr_t)w->there + at + cut, len - cut } };
 	struct mc_request r = { MC_WRITE, w->seg, cut ? v : v + 1, cut ? 2 : 1, way };
 	struct mc_batch *b;
 	int ret;
@@ -163,14 +169,16 @@ static void one_round(struct worker *w, uint8_t *out, uint8_t *in)
 	}
 	ret = mc_transfer(w->eng, &r, 1, soon());
 	if (!ret)
-		ret = move_one(w->eng, w->seg, MC_READ, in, w->there + at, len, ways[next(w) % 3], soon());
+		ret = move_one(w->eng, w->seg, MC_READ, in, w->there + at, len, ways[next(w) % 3],
+			       soon());
 	if (ret) {
 		w->failed++;
 		return;
 	}
 	w->moved++;
 	if (memcmp(in, out, len))
-		MCTEST_FAIL("wrong bytes after a %s write of %llu", way ? way : "any", (unsigned long long)len);
+		MCTEST_FAIL("wrong bytes after a %s write of %llu", way ? way : "any",
+			    (unsigned long long)len);
 }
 
 static void *worker_main(void *arg)
@@ -188,7 +196,9 @@ static void *worker_main(void *arg)
 static void start_workers(struct worker *w, int nr, struct peer_proc *p, unsigned rounds)
 {
 	for (int i = 0; i < nr; i++) {
-		w[i] = (struct worker){ .eng = w[0].eng, .there = p->mem + (uint64_t)i * SLICE, .seed = (unsigned)i + 1,
+		w[i] = (struct worker){ .eng = w[0].eng,
+					.there = p->mem + (uint64_t)i * SLICE,
+					.seed = (unsigned)i + 1,
 					.rounds = rounds };
 		EXPECT_EQ(mc_segment_open(w[i].eng, p->name, soon(), &w[i].seg), 0);
 		pthread_create(&w[i].thread, NULL, worker_main, &w[i]);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The handshake channel: upstream's framing to the byte, concurrent service, and peers that misbehave. */
+/*
+ * The handshake channel: upstream's framing to the byte, concurrent service, and peers that
+ * misbehave.
+ */
 #include "mctest.h"
 
 #include <sys/socket.h>
@@ -139,10 +142,13 @@ TEST(a_silent_peer_holds_up_nobody)
 	start();
 	for (int i = 0; i < 8; i++)
 		silent[i] = dial();
-	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_METADATA, "{\"a\":1}", soon(), &answer), 0);
+	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_METADATA, "{\"a\":1}", soon(),
+				 &answer),
+		  0);
 	EXPECT_EQ(answer.len, 9u);
 	EXPECT_MEMEQ(answer.data, "{\"got\":7}", 9);
-	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_NOTIFY, "{}", soon(), &answer), -ECONNRESET);
+	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_NOTIFY, "{}", soon(), &answer),
+		  -ECONNRESET);
 	for (int i = 0; i < 8; i++)
 		close(silent[i]);
 	buf_fini(&answer);
@@ -173,9 +179,12 @@ TEST(a_peer_that_never_answers_is_left_at_the_deadline)
 	int fd;
 
 	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &fd, &port), 0);
-	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_PROBE, "{}", deadline_after_ms(100), &answer), -ETIMEDOUT);
+	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_PROBE, "{}", deadline_after_ms(100),
+				 &answer),
+		  -ETIMEDOUT);
 	EXPECT_LE(clock_now_ns() - began, 200 * NSEC_PER_MSEC);
 	close(fd);
-	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_PROBE, "{}", soon(), &answer), -ECONNREFUSED);
+	EXPECT_EQ(handshake_call("127.0.0.1", port, HANDSHAKE_PROBE, "{}", soon(), &answer),
+		  -ECONNREFUSED);
 	buf_fini(&answer);
 }

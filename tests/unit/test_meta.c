@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Metadata backends against a small HTTP server that keeps upstream's contract in both of its forms. */
+/*
+ * Metadata backends against a small HTTP server that keeps upstream's contract in both of its
+ * forms.
+ */
 #include "mctest.h"
 
 #include <mooncake/engine.h>
@@ -12,7 +15,7 @@
 #include "meta/meta.h"
 #include "net/net.h"
 
-/* ---- the server: one thread, one request per connection ------------------------------------------------------------------- */
+/* ---- the server: one thread, one request per connection -------------------------------------- */
 
 #define KEYS 16
 
@@ -108,8 +111,9 @@ static void serve(int fd)
 	if (sscanf(in, "%15s %1023s", method, target) != 2)
 		return;
 	last_status = answer_to(method, target, head_end + 4, &body);
-	n = snprintf(out, sizeof(out), "HTTP/1.1 %d x\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", last_status,
-		     strlen(body), body);
+	n = snprintf(out, sizeof(out),
+		     "HTTP/1.1 %d x\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+		     last_status, strlen(body), body);
 	if (send(fd, out, (size_t)n, MSG_NOSIGNAL) != n)
 		return;
 }
@@ -149,7 +153,7 @@ static uint64_t soon(void)
 	return deadline_after_ms(5000);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 TEST(unknown_services_are_refused)
 {
@@ -167,8 +171,13 @@ TEST(unknown_services_are_refused)
 TEST(segments_over_http)
 {
 	struct segment_buffer buffer = { (char *)"n1", 0xfffffffffffff000, 16 };
-	struct segment_desc d = { .name = (char *)"host:1", .protocol = (char *)"tcp", .tcp_proto_version = 2,
-				  .timestamp = (char *)"now", .buffers = &buffer, .nr_buffers = 1, .tcp_data_port = 5 };
+	struct segment_desc d = { .name = (char *)"host:1",
+				  .protocol = (char *)"tcp",
+				  .tcp_proto_version = 2,
+				  .timestamp = (char *)"now",
+				  .buffers = &buffer,
+				  .nr_buffers = 1,
+				  .tcp_data_port = 5 };
 	struct rpc_meta rpc = { "10.1.2.3", 1234 };
 	struct segment_desc got;
 	struct meta *m;
@@ -180,7 +189,8 @@ TEST(segments_over_http)
 	EXPECT_EQ(meta_get_segment(m, "host:1", NULL, soon(), &got), -ENOENT);
 	EXPECT_EQ(meta_put_segment(m, &d, soon()), 0);
 	EXPECT_STREQ(last_target, "/metadata?key=mooncake%2Fram%2Fhost%3A1");
-	EXPECT_EQ(meta_get_segment(m, "host:1", NULL, soon(), &got), -ENOENT); /* where it is reached is not known */
+	EXPECT_EQ(meta_get_segment(m, "host:1", NULL, soon(), &got),
+		  -ENOENT); /* where it is reached is not known */
 	EXPECT_EQ(meta_put_rpc(m, "host:1", &rpc, soon()), 0);
 	EXPECT_STREQ(last_target, "/metadata?key=mooncake%2Frpc_meta%2Fhost%3A1");
 	EXPECT_STREQ(kept[1].body, "{\"ip_or_host_name\":\"10.1.2.3\",\"rpc_port\":1234}");
@@ -202,7 +212,10 @@ TEST(segments_over_http)
 	meta_close(m);
 }
 
-/* What an earlier run left behind under our name gives way, whatever the server thinks of duplicates. */
+/*
+ * What an earlier run left behind under our name gives way, whatever the server thinks of
+ * duplicates.
+ */
 TEST(a_stale_server_record_is_replaced)
 {
 	struct rpc_meta old = { "10.1.2.3", 1 }, new = { "10.1.2.3", 2 }, got;

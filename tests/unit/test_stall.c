@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Peers that stop in the middle of a transfer: memory they were reading or writing can be unregistered soon all the same. */
+/*
+ * Peers that stop in the middle of a transfer: memory they were reading or writing can be
+ * unregistered soon all the same.
+ */
 #include "mctest.h"
 
 #include <sched.h>
@@ -54,9 +57,12 @@ static void wait_for_service(int fd)
 		sched_yield();
 }
 
-static void send_frame(int fd, uint16_t type, uint64_t id, const struct buf *body, uint64_t payload_len)
+static void send_frame(int fd, uint16_t type, uint64_t id, const struct buf *body,
+		       uint64_t payload_len)
 {
-	struct net_frame f = { .type = type, .id = id, .body_len = (uint32_t)body->len, .payload_len = payload_len };
+	struct net_frame f = {
+		.type = type, .id = id, .body_len = (uint32_t)body->len, .payload_len = payload_len
+	};
 	uint8_t head[NET_FRAME_BYTES];
 
 	net_frame_encode(&f, head);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The transfer engine: move ranges between memory of this process and memory that a peer registered, by the best way there
- * is (the same node's memory, TCP; RDMA as a plug-in). All functions are thread-safe unless they say otherwise and return
- * 0 or a count, or a negative errno; mc_last_error() has the words.
+ * The transfer engine: move ranges between memory of this process and memory that a peer
+ * registered, by the best way there is (the same node's memory, TCP; RDMA as a plug-in). All
+ * functions are thread-safe unless they say otherwise and return 0 or a count, or a negative errno;
+ * mc_last_error() has the words.
  */
 #ifndef MOONCAKE_ENGINE_H
 #define MOONCAKE_ENGINE_H
@@ -20,26 +21,32 @@ struct mc_batch;
 
 /** struct mc_engine_opts - everything optional but @size; zero means the default. */
 struct mc_engine_opts {
-	size_t size;		    /* sizeof(struct mc_engine_opts) */
-	const char *local_name;	    /* "host" or "host:port"; default "127.0.0.1"; "0.0.0.0": listen everywhere */
-	const char *metadata;	    /* "P2PHANDSHAKE" (default), "http://…/metadata" */
-	const char *protocol;	    /* "tcp" (default), "rdma" (comes up on tcp with one warning where there is no RDMA) */
-	const char *devices;	    /* comma list of RDMA devices; default: all */
-	const char *transports;	    /* comma list that may be used, e.g. "tcp"; default: all ("local,tcp") */
-	uint16_t min_port, max_port; /* for the ports this engine listens on; default 15000-17000 */
-	uint32_t flags;		    /* MC_ENGINE_* */
-	uint64_t deadline_ns;	    /* of opening; 0: 10 s from now */
+	size_t size; /* sizeof(struct mc_engine_opts) */
+	/* "host" or "host:port"; default "127.0.0.1"; "0.0.0.0": listen everywhere */
+	const char *local_name;
+	const char *metadata; /* "P2PHANDSHAKE" (default), "http://…/metadata" */
+	/* "tcp" (default), "rdma" (comes up on tcp with one warning where there is no RDMA) */
+	const char *protocol;
+	const char *devices; /* comma list of RDMA devices; default: all */
+	/* comma list that may be used, e.g. "tcp"; default: all ("local,tcp") */
+	const char *transports;
+	/* for the ports this engine listens on; default 15000-17000 */
+	uint16_t min_port, max_port;
+	uint32_t flags;	      /* MC_ENGINE_* */
+	uint64_t deadline_ns; /* of opening; 0: 10 s from now */
 };
-#define MC_ENGINE_CLIENT 1u /* serve nobody: no listener, no thread; memory registered here cannot be reached by peers */
+
+/* Serve nobody: no listener, no thread; memory registered here cannot be reached by peers. */
+#define MC_ENGINE_CLIENT 1u
 
 /**
  * mc_engine_open - start an engine.
- * Listens (unless MC_ENGINE_CLIENT) on the host of @local_name, or of MC_TCP_BIND_ADDRESS, for handshakes and data, and
- * publishes its name. @opts NULL: all defaults.
+ * Listens (unless MC_ENGINE_CLIENT) on the host of @local_name, or of MC_TCP_BIND_ADDRESS, for
+ * handshakes and data, and publishes its name. @opts NULL: all defaults.
  * After a fork() the child is refused with -EPERM by every call; it opens an engine of its own.
- * Return: 0; -EINVAL malformed name, port range, or no known transport; -E2BIG options of a newer library; -EPROTONOSUPPORT
- * metadata scheme or protocol; -EADDRINUSE; -EADDRNOTAVAIL not an address of this machine; -ECONNREFUSED or -ETIMEDOUT
- * metadata service.
+ * Return: 0; -EINVAL malformed name, port range, or no known transport; -E2BIG options of a newer
+ * library; -EPROTONOSUPPORT metadata scheme or protocol; -EADDRINUSE; -EADDRNOTAVAIL not an address
+ * of this machine; -ECONNREFUSED or -ETIMEDOUT metadata service.
  */
 MC_API int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out);
 
@@ -49,7 +56,10 @@ MC_API int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **
  */
 MC_API void mc_engine_close(struct mc_engine *eng);
 
-/** mc_engine_name - the name peers open: "host:port" of the handshake listener in P2P mode, else local_name. */
+/**
+ * mc_engine_name - the name peers open: "host:port" of the handshake listener in P2P mode, else
+ * local_name.
+ */
 MC_API const char *mc_engine_name(const struct mc_engine *eng);
 
 /** mc_engine_rpc_port - the handshake port; 0 for MC_ENGINE_CLIENT. */
@@ -61,19 +71,23 @@ MC_API uint16_t mc_engine_rpc_port(const struct mc_engine *eng);
  * @location: "cpu:0", "cuda:1", or NULL to find out.
  * @out: may be NULL; the region can also be removed by address.
  * The memory stays the caller's and outlives the region.
- * Return: 0; -EINVAL empty or wrapping; -EEXIST overlaps a registered range; -ENOSPC too many; metadata errors.
+ * Return: 0; -EINVAL empty or wrapping; -EEXIST overlaps a registered range; -ENOSPC too many;
+ * metadata errors.
  */
-MC_API int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *location, struct mc_region **out);
+MC_API int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *location,
+			 struct mc_region **out);
 
 struct mc_range {
 	void *addr;
 	size_t len;
 };
 /** mc_region_add_many - all or none, and one publication. */
-MC_API int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr, const char *location);
+MC_API int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr,
+			      const char *location);
 
 /**
- * mc_region_del_addr - remove the range that starts at @addr; waits for transfers that peers have under way in it.
+ * mc_region_del_addr - remove the range that starts at @addr; waits for transfers that peers have
+ * under way in it.
  * Return: 0; -ENOENT no range starts there.
  */
 MC_API int mc_region_del_addr(struct mc_engine *eng, void *addr);
@@ -82,16 +96,21 @@ MC_API void mc_region_del(struct mc_region *region);
 
 /**
  * mc_segment_open - a peer by name. One reference more when it is open already.
- * Return: 0; -ENOENT unknown name; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH; -EBADMSG; -EOPNOTSUPP no transport reaches it.
+ * Return: 0; -ENOENT unknown name; -ECONNREFUSED, -ETIMEDOUT, -EHOSTUNREACH; -EBADMSG; -EOPNOTSUPP
+ * no transport reaches it.
  */
-MC_API int mc_segment_open(struct mc_engine *eng, const char *name, uint64_t deadline_ns, struct mc_segment **out);
+MC_API int mc_segment_open(struct mc_engine *eng, const char *name, uint64_t deadline_ns,
+			   struct mc_segment **out);
 MC_API void mc_segment_close(struct mc_segment *seg);
 
-/** mc_segment_refresh - fetch the peer's description anew: after it restarted, or registered more. */
+/**
+ * mc_segment_refresh - fetch the peer's description anew: after it restarted, or registered more.
+ */
 MC_API int mc_segment_refresh(struct mc_segment *seg, uint64_t deadline_ns);
 
 /** mc_segment_buffer - the @i-th registered range of the peer. Return: 0; -ENOENT past the last. */
-MC_API int mc_segment_buffer(const struct mc_segment *seg, unsigned i, uint64_t *addr, uint64_t *len);
+MC_API int mc_segment_buffer(const struct mc_segment *seg, unsigned i, uint64_t *addr,
+			     uint64_t *len);
 
 /** mc_segment_transport - which way transfers to it take now: "local", "tcp". */
 MC_API const char *mc_segment_transport(const struct mc_segment *seg);
@@ -105,10 +124,11 @@ struct mc_vec {
 };
 
 /**
- * struct mc_request - one transfer: its vectors (1 to 4096) are done in order and share one status. The segment stays open until
- * it has ended. A transfer that fails because the peer became another process under the same name starts once more.
- * A write that ended with an error may have been done in part, and what was under way when it was given up (-ETIMEDOUT,
- * -ECANCELED) may reach the peer a moment later.
+ * struct mc_request - one transfer: its vectors (1 to 4096) are done in order and share one status.
+ * The segment stays open until it has ended. A transfer that fails because the peer became another
+ * process under the same name starts once more.
+ * A write that ended with an error may have been done in part, and what was under way when it was
+ * given up (-ETIMEDOUT, -ECANCELED) may reach the peer a moment later.
  */
 struct mc_request {
 	enum mc_op op;
@@ -120,7 +140,10 @@ struct mc_request {
 
 enum mc_state { MC_WAITING, MC_PENDING, MC_DONE };
 
-/** struct mc_status - of one request; @error is 0 or a negative errno once @state is MC_DONE, and never changes again. */
+/**
+ * struct mc_status - of one request; @error is 0 or a negative errno once @state is MC_DONE, and
+ * never changes again.
+ */
 struct mc_status {
 	enum mc_state state;
 	int error;
@@ -129,43 +152,61 @@ struct mc_status {
 
 /**
  * mc_batch_open - room for @max requests, used once or, after mc_batch_reset(), again.
- * @done, @arg: called once when the last request has ended, on a thread that waits, polls or drives the engine; NULL: none.
+ * @done, @arg: called once when the last request has ended, on a thread that waits, polls or drives
+ * the engine; NULL: none.
  */
-MC_API int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg, struct mc_batch **out);
+MC_API int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg,
+			 struct mc_batch **out);
 
 /**
  * mc_batch_submit - start @nr requests; returns without waiting for the network.
  * The vectors are copied; the memory they name belongs to the engine until the request has ended.
  * @deadline_ns: of these requests; afterwards they end with -ETIMEDOUT.
- * Return: 0; -ENOSPC more than @max; -EINVAL a zero or wrapping length, or a transport that is not open (nothing is started).
- * Errors of single requests are in their status: -EFAULT the peer registered no such range; -ECONNRESET, -ECONNREFUSED the peer
- * ended; -ETIMEDOUT; -ECANCELED; -EOPNOTSUPP not reachable by @transport.
+ * Return: 0; -ENOSPC more than @max; -EINVAL a zero or wrapping length, or a transport that is not
+ * open (nothing is started).
+ * Errors of single requests are in their status: -EFAULT the peer registered no such range;
+ * -ECONNRESET, -ECONNREFUSED the peer ended; -ETIMEDOUT; -ECANCELED; -EOPNOTSUPP not reachable by
+ * @transport.
  */
-MC_API int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns);
+MC_API int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr,
+			   uint64_t deadline_ns);
 
-/** mc_batch_wait - until all have ended (each by its own deadline), or @deadline_ns. Return: how many succeeded; -EINPROGRESS. */
+/**
+ * mc_batch_wait - until all have ended (each by its own deadline), or @deadline_ns. Return: how
+ * many succeeded; -EINPROGRESS.
+ */
 MC_API int mc_batch_wait(struct mc_batch *b, uint64_t deadline_ns);
 
 /**
- * mc_batch_poll - move things on without waiting; only when a peer seems to have restarted, its description is fetched, for at
- * most 1 s. Return: how many have not ended.
+ * mc_batch_poll - move things on without waiting; only when a peer seems to have restarted, its
+ * description is fetched, for at most 1 s. Return: how many have not ended.
  */
 MC_API int mc_batch_poll(struct mc_batch *b);
 
 /** mc_batch_status - of the @i-th request submitted. Return: 0; -ENOENT. */
 MC_API int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out);
 
-/** mc_batch_cancel - end what has not ended with -ECANCELED; nothing touches its memory afterwards. Waits at most 0.1 s for a
- * thread that is inside mc_batch_wait(). */
+/**
+ * mc_batch_cancel - end what has not ended with -ECANCELED; nothing touches its memory afterwards.
+ * Waits at most 0.1 s for a thread that is inside mc_batch_wait().
+ */
 MC_API void mc_batch_cancel(struct mc_batch *b);
-MC_API int mc_batch_reset(struct mc_batch *b); /* -EBUSY while requests run */
+MC_API int mc_batch_reset(struct mc_batch *b);	/* -EBUSY while requests run */
 MC_API void mc_batch_close(struct mc_batch *b); /* cancels first */
 
-/** mc_transfer - submit and wait: @nr requests, one deadline. Return: 0 when all succeeded, else the first one's error. */
-MC_API int mc_transfer(struct mc_engine *eng, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns);
+/**
+ * mc_transfer - submit and wait: @nr requests, one deadline. Return: 0 when all succeeded, else the
+ * first one's error.
+ */
+MC_API int mc_transfer(struct mc_engine *eng, const struct mc_request *reqs, unsigned nr,
+		       uint64_t deadline_ns);
 
-/** mc_notify_send - leave a message with a peer. Return: 0; -ECONNREFUSED, -ETIMEDOUT; -EPERM refused. */
-MC_API int mc_notify_send(struct mc_segment *seg, const char *name, const char *msg, uint64_t deadline_ns);
+/**
+ * mc_notify_send - leave a message with a peer. Return: 0; -ECONNREFUSED, -ETIMEDOUT; -EPERM
+ * refused.
+ */
+MC_API int mc_notify_send(struct mc_segment *seg, const char *name, const char *msg,
+			  uint64_t deadline_ns);
 
 struct mc_notify {
 	char *name, *msg; /* the caller's to free() */
@@ -179,7 +220,10 @@ MC_API int mc_notify_recv(struct mc_engine *eng, struct mc_notify *out);
 /** mc_probe - is the peer there? Return: 0; -ENOENT unknown to metadata; socket errors. */
 MC_API int mc_probe(struct mc_engine *eng, const char *name, uint64_t deadline_ns);
 
-/** mc_topology_json - locations of this machine and their NICs, as upstream writes them. Return: a string to free(), or NULL. */
+/**
+ * mc_topology_json - locations of this machine and their NICs, as upstream writes them. Return: a
+ * string to free(), or NULL.
+ */
 MC_API char *mc_topology_json(const char *devices);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names and addresses. An engine listens where its name says, and on loopback when the name says nothing: a wildcard is
- * listened on only when asked for, and is never told to others.
+ * Names and addresses. An engine listens where its name says, and on loopback when the name says
+ * nothing: a wildcard is listened on only when asked for, and is never told to others.
  */
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -40,10 +40,11 @@ static int first_address(char out[ENGINE_NAME_MAX])
 			char text[NET_ADDR_TEXT];
 			uint16_t port;
 
-			if (!i->ifa_addr || i->ifa_addr->sa_family != families[f] || !(i->ifa_flags & IFF_UP) ||
-			    i->ifa_flags & IFF_LOOPBACK)
+			if (!i->ifa_addr || i->ifa_addr->sa_family != families[f] ||
+			    !(i->ifa_flags & IFF_UP) || i->ifa_flags & IFF_LOOPBACK)
 				continue;
-			a.len = families[f] == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+			a.len = families[f] == AF_INET ? sizeof(struct sockaddr_in) :
+							 sizeof(struct sockaddr_in6);
 			memcpy(&a.ss, i->ifa_addr, a.len);
 			net_addr_format(&a, text, sizeof(text));
 			ret = net_split_host_port(text, out, ENGINE_NAME_MAX, &port);
@@ -73,15 +74,18 @@ static uint16_t port_from(const char *name, const char *old_name, uint16_t deflt
 
 static int find_ports(const struct mc_engine_opts *o, struct address *out)
 {
-	out->min_port = o->min_port ? o->min_port : port_from("MC_MIN_RPC_PORT", "MC_MIN_PRC_PORT", PORT_MIN);
-	out->max_port = o->max_port ? o->max_port : port_from("MC_MAX_RPC_PORT", "MC_MAX_PRC_PORT", PORT_MAX);
+	out->min_port = o->min_port ? o->min_port :
+				      port_from("MC_MIN_RPC_PORT", "MC_MIN_PRC_PORT", PORT_MIN);
+	out->max_port = o->max_port ? o->max_port :
+				      port_from("MC_MAX_RPC_PORT", "MC_MAX_PRC_PORT", PORT_MAX);
 	if (out->min_port <= out->max_port)
 		return 0;
 	if (o->min_port || o->max_port) {
 		log_err("port range %u to %u is empty", out->min_port, out->max_port);
 		return -EINVAL;
 	}
-	log_warn("port range %u to %u is empty; %u to %u is used", out->min_port, out->max_port, PORT_MIN, PORT_MAX);
+	log_warn("port range %u to %u is empty; %u to %u is used", out->min_port, out->max_port,
+		 PORT_MIN, PORT_MAX);
 	out->min_port = PORT_MIN;
 	out->max_port = PORT_MAX;
 	return 0;
@@ -106,11 +110,14 @@ static int find_hosts(const char *host, bool p2p, struct address *out)
 		host = bind;
 	if (!is_wildcard(bind) && !resolves(bind)) {
 		if (p2p) {
-			log_err("host \"%s\" cannot be resolved: give an address of this machine", bind);
+			log_err("host \"%s\" cannot be resolved: give an address of this machine",
+				bind);
 			return -EINVAL;
 		}
-		log_warn("\"%s\" is no host: listening on 127.0.0.1 only; set MC_TCP_BIND_ADDRESS to be reached "
-			 "from elsewhere", bind);
+		log_warn("\"%s\" is no host: listening on 127.0.0.1 only; set MC_TCP_BIND_ADDRESS "
+			 "to be reached "
+			 "from elsewhere",
+			 bind);
 		host = bind = "127.0.0.1";
 	}
 	ret = copy_host(out->bind, !strcmp(bind, "*") ? "0.0.0.0" : bind);
@@ -127,7 +134,8 @@ static int find_hosts(const char *host, bool p2p, struct address *out)
 int address_name_with_port(struct address *a, uint16_t port)
 {
 	bool v6 = strchr(a->advertise, ':');
-	int n = snprintf(a->name, sizeof(a->name), "%s%s%s:%u", v6 ? "[" : "", a->advertise, v6 ? "]" : "", port);
+	int n = snprintf(a->name, sizeof(a->name), "%s%s%s:%u", v6 ? "[" : "", a->advertise,
+			 v6 ? "]" : "", port);
 
 	return n < (int)sizeof(a->name) ? 0 : -EINVAL;
 }
@@ -140,7 +148,8 @@ int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out)
 	int ret;
 
 	if (net_split_host_port(name, host, sizeof(host), &port) || copy_host(out->name, name)) {
-		log_err("name \"%.300s\" is malformed: \"host\" or \"host:port\" is expected", name);
+		log_err("name \"%.300s\" is malformed: \"host\" or \"host:port\" is expected",
+			name);
 		return -EINVAL;
 	}
 	ret = find_ports(o, out);

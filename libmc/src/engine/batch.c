@@ -43,14 +43,16 @@ static void vecs_reset(struct mc_batch *b, bool all)
 		b->vecs->used = 0;
 }
 
-int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg, struct mc_batch **out)
+int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg,
+		  struct mc_batch **out)
 {
 	struct mc_batch *b;
 	size_t size;
 
 	if (engine_forked(eng))
 		return engine_refuse_fork();
-	if (!max || check_mul((size_t)max, sizeof(b->item[0]), &size) || check_add(size, sizeof(*b), &size))
+	if (!max || check_mul((size_t)max, sizeof(b->item[0]), &size) ||
+	    check_add(size, sizeof(*b), &size))
 		return -EINVAL;
 	b = calloc(1, size);
 	if (!b)
@@ -98,13 +100,14 @@ int mc_batch_reset(struct mc_batch *b)
 	return ret;
 }
 
-/* ---- submission ------------------------------------------------------------------------------------------------------------ */
+/* ---- submission ------------------------------------------------------------------------------ */
 
 static bool vec_ok(const struct mc_vec *v)
 {
 	uint64_t end;
 
-	return v->len && !check_add(v->remote, v->len, &end) && !check_add((uint64_t)(uintptr_t)v->local, v->len, &end);
+	return v->len && !check_add(v->remote, v->len, &end) &&
+	       !check_add((uint64_t)(uintptr_t)v->local, v->len, &end);
 }
 
 static const char *transport_name(const struct mc_engine *eng, const char *name)
@@ -125,7 +128,8 @@ static int check(const struct mc_engine *eng, const struct mc_request *r)
 		return -EINVAL;
 	}
 	if (!r->nr_vec || r->nr_vec > ENGINE_VECS_MAX) {
-		log_err_limited("request: %u vectors; 1 to %u are possible", r->nr_vec, ENGINE_VECS_MAX);
+		log_err_limited("request: %u vectors; 1 to %u are possible", r->nr_vec,
+				ENGINE_VECS_MAX);
 		return -EINVAL;
 	}
 	for (unsigned i = 0; i < r->nr_vec; i++) {
@@ -141,7 +145,8 @@ static int check(const struct mc_engine *eng, const struct mc_request *r)
 	return 0;
 }
 
-static int item_fill(struct mc_batch *b, struct item *it, const struct mc_request *r, uint64_t deadline_ns)
+static int item_fill(struct mc_batch *b, struct item *it, const struct mc_request *r,
+		     uint64_t deadline_ns)
 {
 	struct xvec *v = &it->one;
 
@@ -157,7 +162,9 @@ static int item_fill(struct mc_batch *b, struct item *it, const struct mc_reques
 	}
 	for (unsigned i = 0; i < r->nr_vec; i++)
 		v[i] = (struct xvec){ r->vec[i].local, r->vec[i].remote, r->vec[i].len };
-	it->x = (struct xfer){ .op = r->op == MC_READ ? XFER_READ : XFER_WRITE, .vec = v, .nr = r->nr_vec };
+	it->x = (struct xfer){ .op = r->op == MC_READ ? XFER_READ : XFER_WRITE,
+			       .vec = v,
+			       .nr = r->nr_vec };
 	return 0;
 }
 
@@ -214,7 +221,8 @@ void item_start(struct mc_batch *b, struct item *it, unsigned nr)
 	run(b, first, together);
 }
 
-int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns)
+int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr,
+		    uint64_t deadline_ns)
 {
 	unsigned first;
 	int ret = 0;
@@ -229,7 +237,8 @@ int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned 
 	first = b->nr;
 	if (nr > b->max - first) {
 		ret = -ENOSPC;
-		err_note("batch of %u requests: %u are in it, %u more do not fit", b->max, first, nr);
+		err_note("batch of %u requests: %u are in it, %u more do not fit", b->max, first,
+			 nr);
 	}
 	for (unsigned i = 0; i < nr && !ret; i++)
 		ret = item_fill(b, &b->item[first + i], &reqs[i], deadline_ns);
@@ -251,7 +260,8 @@ int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out)
 	if (i >= atomic_load_explicit(&b->nr, memory_order_acquire))
 		return -ENOENT;
 	it = &b->item[i];
-	*out = (struct mc_status){ .state = atomic_load_explicit(&it->state, memory_order_acquire) };
+	*out = (struct mc_status){ .state =
+					   atomic_load_explicit(&it->state, memory_order_acquire) };
 	if (out->state == MC_DONE) {
 		out->error = it->error;
 		out->bytes = it->bytes;
@@ -259,7 +269,8 @@ int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out)
 	return 0;
 }
 
-int mc_transfer(struct mc_engine *eng, const struct mc_request *reqs, unsigned nr, uint64_t deadline_ns)
+int mc_transfer(struct mc_engine *eng, const struct mc_request *reqs, unsigned nr,
+		uint64_t deadline_ns)
 {
 	struct mc_batch *b;
 	int ret;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moving a batch on: the thread that waits does the work. It goes round all that has not ended; a peer that does not answer
- * gets a short while of each round, so that it holds up nobody else.
+ * Moving a batch on: the thread that waits does the work. It goes round all that has not ended; a
+ * peer that does not answer gets a short while of each round, so that it holds up nobody else.
  */
 #include "engine/engine.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 
-#define SLICE_ALONE_NS (90 * NSEC_PER_MSEC) /* one peer: until somebody may have asked to cancel */
-#define SLICE_SHARED_NS (1 * NSEC_PER_MSEC) /* several peers */
-#define POLL_FETCH_NS (1 * NSEC_PER_SEC)    /* longest look for a restarted peer by a thread that polls */
+#define SLICE_ALONE_NS	(90 * NSEC_PER_MSEC) /* one peer: until somebody may have asked to cancel */
+#define SLICE_SHARED_NS (1 * NSEC_PER_MSEC)  /* several peers */
+#define POLL_FETCH_NS \
+	(1 * NSEC_PER_SEC) /* longest look for a restarted peer by a thread that polls */
 #define STUCK_MAX 32
 
 /* A round over the batch. */

@@ -25,11 +25,12 @@ static void watch_forks(void)
 
 int engine_refuse_fork(void)
 {
-	log_err_limited("the engine was opened before fork(): it cannot be used in the child, open one there");
+	log_err_limited("the engine was opened before fork(): it cannot be used in the child, open "
+			"one there");
 	return -EPERM;
 }
 
-/* ---- what others see ----------------------------------------------------------------------------------------------- */
+/* ---- what others see ------------------------------------------------------------------------- */
 
 /* Local time with microseconds, as upstream writes it; informative only. */
 static int set_timestamp(struct segment_desc *d)
@@ -125,7 +126,7 @@ static void withdraw(struct mc_engine *eng)
 	meta_del_segment(eng->meta, eng->address.name, deadline_ns);
 }
 
-/* ---- transports ------------------------------------------------------------------------------------------------------ */
+/* ---- transports ------------------------------------------------------------------------------ */
 
 /* Is @name one of the comma list's words? An empty list allows all. */
 static bool allowed(const char *list, const char *name)
@@ -183,7 +184,7 @@ static int check_protocol(const char *protocol)
 	return -EPROTONOSUPPORT;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 struct serve_args {
 	struct mc_engine *eng;
@@ -194,7 +195,8 @@ static int serve_here(void *arg)
 {
 	struct serve_args *a = arg;
 
-	return handshake_serve(a->eng->loop, a->fd, &engine_handshake_ops, a->eng, &a->eng->handshake);
+	return handshake_serve(a->eng->loop, a->fd, &engine_handshake_ops, a->eng,
+			       &a->eng->handshake);
 }
 
 static int unserve_here(void *arg)
@@ -215,9 +217,11 @@ static int start_serving(struct mc_engine *eng, int *fd)
 		return ret;
 	ret = loop_start(eng->loop, "mc-engine");
 	if (!ret)
-		ret = net_listen_range(eng->address.bind, eng->address.min_port, eng->address.max_port, fd, &eng->rpc_port);
+		ret = net_listen_range(eng->address.bind, eng->address.min_port,
+				       eng->address.max_port, fd, &eng->rpc_port);
 	if (ret == -EADDRNOTAVAIL)
-		log_err("\"%s\" is no address of this machine; set MC_TCP_BIND_ADDRESS to listen on another one",
+		log_err("\"%s\" is no address of this machine; set MC_TCP_BIND_ADDRESS to listen "
+			"on another one",
 			eng->address.bind);
 	return ret;
 }

@@ -11,7 +11,8 @@
  *	notify.c	messages, probes, and what peers ask on the handshake port
  *	topology.c	this machine's locations as upstream writes them
  *
- * Locks, in this order: mc_batch.turn, mc_segment.lock, mc_engine.seg_lock, .region_lock, .desc_lock, .notify_lock.
+ * Locks, in this order: mc_batch.turn, mc_segment.lock, mc_engine.seg_lock, .region_lock,
+ * .desc_lock, .notify_lock.
  */
 #ifndef MC_ENGINE_PRIVATE_H
 #define MC_ENGINE_PRIVATE_H
@@ -28,11 +29,11 @@
 #include "transport/turn.h"
 
 #define ENGINE_TRANSPORTS_MAX 4
-#define ENGINE_VECS_MAX DATA_VECS_MAX /* of one request */
-#define ENGINE_OPEN_NS (10 * NSEC_PER_SEC)
-#define ENGINE_META_NS (10 * NSEC_PER_SEC) /* publishing, where the caller has no deadline */
-#define ENGINE_NOTIFIES_MAX 65536
-#define ENGINE_NAME_MAX 256
+#define ENGINE_VECS_MAX	      DATA_VECS_MAX /* of one request */
+#define ENGINE_OPEN_NS	      (10 * NSEC_PER_SEC)
+#define ENGINE_META_NS	      (10 * NSEC_PER_SEC) /* publishing, where the caller has no deadline */
+#define ENGINE_NOTIFIES_MAX   65536
+#define ENGINE_NAME_MAX	      256
 
 /* Where to listen, and what to tell others. */
 struct address {
@@ -42,7 +43,8 @@ struct address {
 	uint16_t min_port, max_port;
 };
 int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out);
-int address_name_with_port(struct address *a, uint16_t port); /* P2P: the name is where this process listens */
+/* P2P: the name is where this process listens. */
+int address_name_with_port(struct address *a, uint16_t port);
 
 struct notify_msg {
 	struct list node;
@@ -87,9 +89,10 @@ static inline bool engine_forked(const struct mc_engine *eng)
 int engine_refuse_fork(void); /* -EPERM, with the words */
 
 int engine_publish(struct mc_engine *eng, uint64_t deadline_ns); /* the descriptor as it is now */
-int engine_describe(struct mc_engine *eng, struct segment_desc *out); /* a copy; segment_desc_fini() */
+/* A copy; segment_desc_fini() is the caller's. */
+int engine_describe(struct mc_engine *eng, struct segment_desc *out);
 
-/* ---- region.c ------------------------------------------------------------------------------------------------------ */
+/* ---- region.c -------------------------------------------------------------------------------- */
 
 struct mc_region {
 	struct mc_engine *eng;
@@ -98,7 +101,7 @@ struct mc_region {
 };
 void regions_free(struct mc_engine *eng);
 
-/* ---- segment.c ------------------------------------------------------------------------------------------------------ */
+/* ---- segment.c ------------------------------------------------------------------------------- */
 
 /* One way to a peer; transfers hold it, so a refresh never takes it away under them. */
 struct way {
@@ -128,16 +131,19 @@ struct mc_segment {
 	int failed;
 };
 
-/* The way for a transfer: the first transport that reaches the peer, or only @name. A reference; @gen for segment_changed(). */
+/*
+ * The way for a transfer: the first transport that reaches the peer, or only @name. A reference;
+ * @gen for segment_changed().
+ */
 int segment_way(struct mc_segment *seg, const char *name, struct way **out, uint64_t *gen);
 
 /*
- * Is the peer another process than at @gen? Fetches its description unless somebody did meanwhile. Return: 1, 0, or why it
- * could not be fetched.
+ * Is the peer another process than at @gen? Fetches its description unless somebody did meanwhile.
+ * Return: 1, 0, or why it could not be fetched.
  */
 int segment_changed(struct mc_segment *seg, uint64_t gen, uint64_t deadline_ns);
 
-/* ---- batch.c, drive.c ------------------------------------------------------------------------------------------------ */
+/* ---- batch.c, drive.c ------------------------------------------------------------------------ */
 
 struct item {
 	struct xfer x;
@@ -160,8 +166,8 @@ struct mc_batch {
 	void (*done)(void *arg);
 	void *arg;
 	unsigned max;
-	struct turn turn; /* of whoever drives; guards all that is not atomic */
-	_Atomic bool cancel;  /* asks the driver to end everything */
+	struct turn turn;    /* of whoever drives; guards all that is not atomic */
+	_Atomic bool cancel; /* asks the driver to end everything */
 	_Atomic unsigned nr;
 	_Atomic unsigned pending;
 	bool told; /* @done was called for what was submitted */
@@ -174,7 +180,7 @@ void item_end(struct mc_batch *b, struct item *it, int error);
 void item_start(struct mc_batch *b, struct item *it, unsigned nr); /* items that may share a way */
 void batch_leave(struct mc_batch *b); /* ends the caller's turn; calls @done if it is time */
 
-/* ---- notify.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- notify.c -------------------------------------------------------------------------------- */
 
 extern const struct handshake_ops engine_handshake_ops;
 void notifies_free(struct mc_engine *eng);

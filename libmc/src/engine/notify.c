@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 
-/* ---- asked by peers: on the loop -------------------------------------------------------------------------------------- */
+/* ---- asked by peers: on the loop ------------------------------------------------------------- */
 
 /* The asker's own descriptor is in @text; nothing here needs it. */
 static int serve_metadata(void *arg, const char *text, size_t len, struct buf *answer)
@@ -73,7 +73,7 @@ void notifies_free(struct mc_engine *eng)
 	}
 }
 
-/* ---- the calls ---------------------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static int call(struct mc_engine *eng, const char *peer, enum handshake_type type, const char *text,
 		uint64_t deadline_ns, struct buf *answer)
@@ -100,7 +100,8 @@ int mc_notify_send(struct mc_segment *seg, const char *name, const char *msg, ui
 	if (!ret)
 		ret = text.err;
 	if (!ret)
-		ret = call(seg->eng, seg->name, HANDSHAKE_NOTIFY, (const char *)text.data, deadline_ns, &answer);
+		ret = call(seg->eng, seg->name, HANDSHAKE_NOTIFY, (const char *)text.data,
+			   deadline_ns, &answer);
 	if (!ret)
 		ret = notify_json_decode((const char *)answer.data, answer.len, &reply);
 	if (!ret) {

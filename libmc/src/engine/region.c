@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory that peers may reach: in the table that transports look into, and in the published descriptor. A range that others
- * can find is always reachable: the table comes first when adding, last when removing.
+ * Memory that peers may reach: in the table that transports look into, and in the published
+ * descriptor. A range that others can find is always reachable: the table comes first when adding,
+ * last when removing.
  */
 #include "engine/engine.h"
 
@@ -30,7 +31,8 @@ static int desc_add(struct mc_engine *eng, uint64_t addr, uint64_t len)
 	if (grown) {
 		d->buffers = grown;
 		/* Upstream's tcp descriptors name the server here, not the location. */
-		grown[d->nr_buffers] = (struct segment_buffer){ strdup(eng->address.name), addr, len };
+		grown[d->nr_buffers] =
+			(struct segment_buffer){ strdup(eng->address.name), addr, len };
 		if (grown[d->nr_buffers].name) {
 			d->nr_buffers++;
 			ret = 0;
@@ -50,7 +52,8 @@ static void desc_del(struct mc_engine *eng, uint64_t addr)
 			continue;
 		free(d->buffers[i].name);
 		d->nr_buffers--;
-		memmove(&d->buffers[i], &d->buffers[i + 1], (d->nr_buffers - i) * sizeof(d->buffers[0]));
+		memmove(&d->buffers[i], &d->buffers[i + 1],
+			(d->nr_buffers - i) * sizeof(d->buffers[0]));
 		break;
 	}
 	pthread_mutex_unlock(&eng->desc_lock);
@@ -69,7 +72,8 @@ static int add_one(struct mc_engine *eng, const struct mc_range *range, struct m
 	ret = reach_add(eng->reach, addr, range->len);
 	if (ret) {
 		if (ret == -EEXIST)
-			log_err("memory [%p, +%zu) overlaps a registered range", range->addr, range->len);
+			log_err("memory [%p, +%zu) overlaps a registered range", range->addr,
+				range->len);
 		goto err_free;
 	}
 	ret = desc_add(eng, addr, range->len);
@@ -109,7 +113,8 @@ static int publish(struct mc_engine *eng)
 	return engine_publish(eng, deadline_after_ns(ENGINE_META_NS));
 }
 
-static int add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr, struct mc_region **last)
+static int add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr,
+		    struct mc_region **last)
 {
 	struct mc_region *r = NULL;
 	struct list added;
@@ -139,7 +144,8 @@ static int add_many(struct mc_engine *eng, const struct mc_range *ranges, unsign
 	return ret;
 }
 
-int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *location, struct mc_region **out)
+int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *location,
+		  struct mc_region **out)
 {
 	const struct mc_range range = { addr, len };
 
@@ -148,7 +154,8 @@ int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *loc
 	return add_many(eng, &range, 1, out);
 }
 
-int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr, const char *location)
+int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr,
+		       const char *location)
 {
 	if (engine_forked(eng))
 		return engine_refuse_fork();

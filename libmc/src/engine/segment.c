@@ -35,7 +35,7 @@ static void segment_free(struct mc_segment *seg)
 	free(seg);
 }
 
-/* ---- ways ---------------------------------------------------------------------------------------------------------------- */
+/* ---- ways ------------------------------------------------------------------------------------ */
 
 static int try_way(struct mc_segment *seg, unsigned i)
 {
@@ -78,7 +78,8 @@ static int choose_way(struct mc_segment *seg, const char *name, struct way **out
 		if (last != -EOPNOTSUPP)
 			ret = last;
 	}
-	err_note("peer %s: %s%sno transport reaches it", seg->name, name ? name : "", name ? ": " : "");
+	err_note("peer %s: %s%sno transport reaches it", seg->name, name ? name : "",
+		 name ? ": " : "");
 	return ret;
 }
 
@@ -95,9 +96,10 @@ int segment_way(struct mc_segment *seg, const char *name, struct way **out, uint
 	return ret;
 }
 
-/* ---- descriptors --------------------------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
-static int fetch(struct mc_engine *eng, const char *name, uint64_t deadline_ns, struct segment_desc *out)
+static int fetch(struct mc_engine *eng, const char *name, uint64_t deadline_ns,
+		 struct segment_desc *out)
 {
 	struct segment_desc self;
 	int ret = engine_describe(eng, &self);
@@ -114,14 +116,19 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* Would both be reached in the same way? Registered ranges do not matter: the peer itself looks them up. */
+/*
+ * Would both be reached in the same way? Registered ranges do not matter: the peer itself looks
+ * them up.
+ */
 static bool same_process(const struct segment_desc *a, const struct segment_desc *b)
 {
-	return a->tcp_data_port == b->tcp_data_port && a->tcp_proto_version == b->tcp_proto_version &&
-	       same_text(a->host, b->host) && same_text(a->protocol, b->protocol) &&
-	       a->mc.present == b->mc.present && a->mc.version == b->mc.version && a->mc.pid == b->mc.pid &&
+	return a->tcp_data_port == b->tcp_data_port &&
+	       a->tcp_proto_version == b->tcp_proto_version && same_text(a->host, b->host) &&
+	       same_text(a->protocol, b->protocol) && a->mc.present == b->mc.present &&
+	       a->mc.version == b->mc.version && a->mc.pid == b->mc.pid &&
 	       a->mc.start_time == b->mc.start_time && a->mc.pid_ns == b->mc.pid_ns &&
-	       a->mc.reach_fd == b->mc.reach_fd && !memcmp(a->mc.node, b->mc.node, sizeof(a->mc.node));
+	       a->mc.reach_fd == b->mc.reach_fd &&
+	       !memcmp(a->mc.node, b->mc.node, sizeof(a->mc.node));
 }
 
 /* With the segment's lock. */
@@ -162,7 +169,7 @@ int segment_changed(struct mc_segment *seg, uint64_t gen, uint64_t deadline_ns)
 	return ret;
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static struct mc_segment *find(struct mc_engine *eng, const char *name)
 {
@@ -177,7 +184,8 @@ static struct mc_segment *find(struct mc_engine *eng, const char *name)
 	return NULL;
 }
 
-static int segment_new(struct mc_engine *eng, const char *name, uint64_t deadline_ns, struct mc_segment **out)
+static int segment_new(struct mc_engine *eng, const char *name, uint64_t deadline_ns,
+		       struct mc_segment **out)
 {
 	struct mc_segment *seg = calloc(1, sizeof(*seg));
 	struct way *w;
@@ -200,7 +208,8 @@ static int segment_new(struct mc_engine *eng, const char *name, uint64_t deadlin
 	return 0;
 }
 
-int mc_segment_open(struct mc_engine *eng, const char *name, uint64_t deadline_ns, struct mc_segment **out)
+int mc_segment_open(struct mc_engine *eng, const char *name, uint64_t deadline_ns,
+		    struct mc_segment **out)
 {
 	struct mc_segment *seg, *other;
 	int ret;

@@ -10,12 +10,14 @@ struct meta_ops {
 	bool (*speaks)(const char *conn);
 	int (*open)(const char *conn, struct meta **out);
 	void (*close)(struct meta *m);
-	int (*get_segment)(struct meta *m, const char *name, const struct segment_desc *self, uint64_t deadline_ns,
-			   struct segment_desc *out);
+	int (*get_segment)(struct meta *m, const char *name, const struct segment_desc *self,
+			   uint64_t deadline_ns, struct segment_desc *out);
 	int (*put_segment)(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);
 	int (*del_segment)(struct meta *m, const char *name, uint64_t deadline_ns);
-	int (*get_rpc)(struct meta *m, const char *name, uint64_t deadline_ns, struct rpc_meta *out);
-	int (*put_rpc)(struct meta *m, const char *name, const struct rpc_meta *rpc, uint64_t deadline_ns);
+	int (*get_rpc)(struct meta *m, const char *name, uint64_t deadline_ns,
+		       struct rpc_meta *out);
+	int (*put_rpc)(struct meta *m, const char *name, const struct rpc_meta *rpc,
+		       uint64_t deadline_ns);
 	int (*del_rpc)(struct meta *m, const char *name, uint64_t deadline_ns);
 };
 

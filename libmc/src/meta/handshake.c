@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The handshake channel's frames, and its client: upstream's framing, one exchange per connection. */
+/*
+ * The handshake channel's frames, and its client: upstream's framing, one exchange per connection.
+ */
 #include <poll.h>
 #include <unistd.h>
 
@@ -97,8 +99,8 @@ static int recv_frame(int fd, struct buf *in, uint64_t deadline_ns, struct hands
 	return ret;
 }
 
-int handshake_call(const char *host, uint16_t port, enum handshake_type type, const char *text, uint64_t deadline_ns,
-		   struct buf *answer)
+int handshake_call(const char *host, uint16_t port, enum handshake_type type, const char *text,
+		   uint64_t deadline_ns, struct buf *answer)
 {
 	struct handshake_frame out = { .type = (uint8_t)type, .text = text, .len = strlen(text) };
 	struct handshake_frame f = { 0 };

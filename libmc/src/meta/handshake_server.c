@@ -16,7 +16,7 @@
 #include "net/net.h"
 
 #define SILENCE_NS (5 * NSEC_PER_SEC)
-#define CONNS_MAX 512
+#define CONNS_MAX  512
 
 struct handshake_server {
 	struct loop *loop;
@@ -56,7 +56,8 @@ static void hconn_silent(struct loop_timer *t)
 
 static int hconn_alive(struct hconn *c)
 {
-	return loop_timer_set(c->server->loop, &c->timer, deadline_after_ns(SILENCE_NS), hconn_silent);
+	return loop_timer_set(c->server->loop, &c->timer, deadline_after_ns(SILENCE_NS),
+			      hconn_silent);
 }
 
 /* The answer to @f into @answer; types nobody handles get what upstream gives them. */
@@ -81,7 +82,8 @@ static int answer_to(struct hconn *c, const struct handshake_frame *f, struct bu
 static int hconn_write(struct hconn *c)
 {
 	while (c->sent < c->out.len) {
-		ssize_t n = send(c->fd.fd, c->out.data + c->sent, c->out.len - c->sent, MSG_NOSIGNAL);
+		ssize_t n =
+			send(c->fd.fd, c->out.data + c->sent, c->out.len - c->sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EAGAIN)
 			return loop_fd_mod(c->server->loop, &c->fd, EPOLLOUT);
@@ -170,7 +172,8 @@ static void accepted(void *arg, int fd)
 	struct hconn *c;
 
 	if (s->nr_conns >= CONNS_MAX) {
-		log_warn_limited("handshake: more than %d connections at once, one is dropped", CONNS_MAX);
+		log_warn_limited("handshake: more than %d connections at once, one is dropped",
+				 CONNS_MAX);
 		close(fd);
 		return;
 	}
@@ -191,7 +194,8 @@ static void accepted(void *arg, int fd)
 		hconn_close(c);
 }
 
-int handshake_serve(struct loop *l, int fd, const struct handshake_ops *ops, void *arg, struct handshake_server **out)
+int handshake_serve(struct loop *l, int fd, const struct handshake_ops *ops, void *arg,
+		    struct handshake_server **out)
 {
 	struct handshake_server *s = calloc(1, sizeof(*s));
 	int ret;

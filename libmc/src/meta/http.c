@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP metadata service: GET, PUT and DELETE of <url>?key=<key>; only status 200 is success, as upstream has it. */
+/*
+ * The HTTP metadata service: GET, PUT and DELETE of <url>?key=<key>; only status 200 is success, as
+ * upstream has it.
+ */
 #include <stdio.h>
 #include <strings.h>
 
@@ -59,8 +62,8 @@ static void http_close(struct meta *base)
 }
 
 /* One request. Return: the HTTP status, or a negative errno. */
-static int ask(const struct http_meta *m, const char *method, const char *key, const struct buf *body,
-	       uint64_t deadline_ns, struct buf *answer)
+static int ask(const struct http_meta *m, const char *method, const char *key,
+	       const struct buf *body, uint64_t deadline_ns, struct buf *answer)
 {
 	struct buf url = BUF_INIT;
 	int ret;
@@ -76,7 +79,8 @@ static int ask(const struct http_meta *m, const char *method, const char *key, c
 				   MIN(deadline_ns, deadline_after_ns(ATTEMPT_NS)), answer);
 	buf_fini(&url);
 	if (ret < 0)
-		log_warn_limited("metadata service %s: %s %s: %s", m->url, method, key, strerror(-ret));
+		log_warn_limited("metadata service %s: %s %s: %s", m->url, method, key,
+				 strerror(-ret));
 	return ret == -EMSGSIZE ? -EBADMSG : ret;
 }
 
@@ -93,18 +97,21 @@ static int verdict(const struct http_meta *m, const char *method, const char *ke
 		return -ENOENT;
 	}
 	log_warn_limited("metadata service %s: %s %s: status %d: %.*s", m->url, method, key, status,
-			 (int)MIN(answer->len, (size_t)200), answer->data ? (const char *)answer->data : "");
+			 (int)MIN(answer->len, (size_t)200),
+			 answer->data ? (const char *)answer->data : "");
 	return -EIO;
 }
 
-static int http_get(const struct http_meta *m, const char *key, uint64_t deadline_ns, struct buf *answer)
+static int http_get(const struct http_meta *m, const char *key, uint64_t deadline_ns,
+		    struct buf *answer)
 {
 	int status = ask(m, "GET", key, NULL, deadline_ns, answer);
 
 	return verdict(m, "GET", key, status, answer);
 }
 
-static int http_put(const struct http_meta *m, const char *key, const struct buf *body, uint64_t deadline_ns)
+static int http_put(const struct http_meta *m, const char *key, const struct buf *body,
+		    uint64_t deadline_ns)
 {
 	struct buf answer = BUF_INIT;
 	int ret = ask(m, "PUT", key, body, deadline_ns, &answer);
@@ -138,7 +145,8 @@ static void rpc_key(const struct http_meta *m, const char *name, struct buf *key
 	buf_put_u8(key, 0);
 }
 
-static int http_get_rpc(struct meta *base, const char *name, uint64_t deadline_ns, struct rpc_meta *out)
+static int http_get_rpc(struct meta *base, const char *name, uint64_t deadline_ns,
+			struct rpc_meta *out)
 {
 	struct http_meta *m = container_of(base, struct http_meta, base);
 	struct buf key = BUF_INIT, answer = BUF_INIT;
@@ -168,7 +176,8 @@ static int http_get_segment(struct meta *base, const char *name, const struct se
 		goto out;
 	ret = segment_desc_decode((const char *)answer.data, answer.len, &desc);
 	if (ret) {
-		log_warn_limited("metadata service %s: the descriptor of %s is malformed", m->url, name);
+		log_warn_limited("metadata service %s: the descriptor of %s is malformed", m->url,
+				 name);
 		goto out;
 	}
 	ret = http_get_rpc(base, name, deadline_ns, &rpc);
@@ -186,7 +195,8 @@ out:
 	return ret;
 }
 
-static int http_put_segment(struct meta *base, const struct segment_desc *desc, uint64_t deadline_ns)
+static int http_put_segment(struct meta *base, const struct segment_desc *desc,
+			    uint64_t deadline_ns)
 {
 	struct http_meta *m = container_of(base, struct http_meta, base);
 	struct buf key = BUF_INIT, body = BUF_INIT;
@@ -204,10 +214,11 @@ static int http_put_segment(struct meta *base, const struct segment_desc *desc, 
 }
 
 /*
- * Servers refuse to replace an rpc_meta: upstream's in Python even by the same text. A record under our own name that is
- * still there is from an earlier run that ended without removing it.
+ * Servers refuse to replace an rpc_meta: upstream's in Python even by the same text. A record under
+ * our own name that is still there is from an earlier run that ended without removing it.
  */
-static int put_rpc_again(const struct http_meta *m, const char *key, const struct buf *body, uint64_t deadline_ns)
+static int put_rpc_again(const struct http_meta *m, const char *key, const struct buf *body,
+			 uint64_t deadline_ns)
 {
 	struct buf answer = BUF_INIT;
 	int ret = http_get(m, key, deadline_ns, &answer);
@@ -222,7 +233,8 @@ static int put_rpc_again(const struct http_meta *m, const char *key, const struc
 	return http_put(m, key, body, deadline_ns);
 }
 
-static int http_put_rpc(struct meta *base, const char *name, const struct rpc_meta *rpc, uint64_t deadline_ns)
+static int http_put_rpc(struct meta *base, const char *name, const struct rpc_meta *rpc,
+			uint64_t deadline_ns)
 {
 	struct http_meta *m = container_of(base, struct http_meta, base);
 	struct buf key = BUF_INIT, body = BUF_INIT, answer = BUF_INIT;

@@ -11,8 +11,10 @@ int meta_open(const char *conn, struct meta **out)
 		if (backends[i]->speaks(conn))
 			return backends[i]->open(conn, out);
 	}
-	log_err("metadata service \"%s\" is of no kind that this build knows: use \"P2PHANDSHAKE\" or "
-		"\"http://host:port/metadata\"", conn);
+	log_err("metadata service \"%s\" is of no kind that this build knows: use \"P2PHANDSHAKE\" "
+		"or "
+		"\"http://host:port/metadata\"",
+		conn);
 	return -EPROTONOSUPPORT;
 }
 
@@ -27,8 +29,8 @@ bool meta_is_p2p(const struct meta *m)
 	return m->ops == &meta_p2p;
 }
 
-int meta_get_segment(struct meta *m, const char *name, const struct segment_desc *self, uint64_t deadline_ns,
-		     struct segment_desc *out)
+int meta_get_segment(struct meta *m, const char *name, const struct segment_desc *self,
+		     uint64_t deadline_ns, struct segment_desc *out)
 {
 	return m->ops->get_segment(m, name, self, deadline_ns, out);
 }

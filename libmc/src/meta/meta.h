@@ -21,21 +21,31 @@ int meta_open(const char *conn, struct meta **out);
 void meta_close(struct meta *m);
 bool meta_is_p2p(const struct meta *m);
 
-/* All block, by the deadline; -ENOENT: no such name; -ECONNREFUSED, -ETIMEDOUT, -EIO: the service; -EBADMSG: its answer. */
+/*
+ * All block, by the deadline; -ENOENT: no such name; -ECONNREFUSED, -ETIMEDOUT, -EIO: the service;
+ * -EBADMSG: its answer.
+ */
 
-/* The descriptor of @name. P2P: connects to @name ("host:port") and hands over @self as upstream does. */
-int meta_get_segment(struct meta *m, const char *name, const struct segment_desc *self, uint64_t deadline_ns,
-		     struct segment_desc *out);
+/*
+ * The descriptor of @name. P2P: connects to @name ("host:port") and hands over @self as upstream
+ * does.
+ */
+int meta_get_segment(struct meta *m, const char *name, const struct segment_desc *self,
+		     uint64_t deadline_ns, struct segment_desc *out);
 /* Publishes; P2P: nothing to do, 0. */
 int meta_put_segment(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);
 int meta_del_segment(struct meta *m, const char *name, uint64_t deadline_ns);
 
-/* name → host and handshake port. P2P: the name itself. A server that still holds our own stale record is overwritten. */
+/*
+ * name → host and handshake port. P2P: the name itself. A server that still holds our own stale
+ * record is overwritten.
+ */
 int meta_get_rpc(struct meta *m, const char *name, uint64_t deadline_ns, struct rpc_meta *out);
-int meta_put_rpc(struct meta *m, const char *name, const struct rpc_meta *rpc, uint64_t deadline_ns);
+int meta_put_rpc(struct meta *m, const char *name, const struct rpc_meta *rpc,
+		 uint64_t deadline_ns);
 int meta_del_rpc(struct meta *m, const char *name, uint64_t deadline_ns);
 
-/* ---- the handshake channel (handshake.c): one request per TCP connection, upstream's framing ---------------------- */
+/* ---- the handshake channel (handshake.c): one request per TCP connection, upstream's framing - */
 
 enum handshake_type { HANDSHAKE_CONNECTION, HANDSHAKE_METADATA, HANDSHAKE_NOTIFY, HANDSHAKE_PROBE };
 #define HANDSHAKE_MAX (1 * MiB)
@@ -46,13 +56,19 @@ struct handshake_frame {
 	const char *text;
 	size_t len;
 };
-/* 0: a whole frame, @out points into @data; -EAGAIN: more bytes are needed; -EBADMSG: length 0 or over the limit. */
+/*
+ * 0: a whole frame, @out points into @data; -EAGAIN: more bytes are needed; -EBADMSG: length 0 or
+ * over the limit.
+ */
 int handshake_parse(const void *data, size_t len, struct handshake_frame *out);
 void handshake_put(struct buf *b, const struct handshake_frame *f);
 
-/* Sends JSON @text to host:port and receives the answer into @answer (JSON, no terminator counted). Blocks, by the deadline. */
-int handshake_call(const char *host, uint16_t port, enum handshake_type type, const char *text, uint64_t deadline_ns,
-		   struct buf *answer);
+/*
+ * Sends JSON @text to host:port and receives the answer into @answer (JSON, no terminator counted).
+ * Blocks, by the deadline.
+ */
+int handshake_call(const char *host, uint16_t port, enum handshake_type type, const char *text,
+		   uint64_t deadline_ns, struct buf *answer);
 
 struct handshake_server;
 struct handshake_ops {
@@ -60,8 +76,12 @@ struct handshake_ops {
 	int (*metadata)(void *arg, const char *text, size_t len, struct buf *answer);
 	int (*notify)(void *arg, const char *text, size_t len, struct buf *answer);
 };
-/* Takes over the listening @fd. Connections are served concurrently; a silent one is dropped after 5 s. */
-int handshake_serve(struct loop *l, int fd, const struct handshake_ops *ops, void *arg, struct handshake_server **out);
+/*
+ * Takes over the listening @fd. Connections are served concurrently; a silent one is dropped after
+ * 5 s.
+ */
+int handshake_serve(struct loop *l, int fd, const struct handshake_ops *ops, void *arg,
+		    struct handshake_server **out);
 void handshake_close(struct handshake_server *s);
 
 #endif

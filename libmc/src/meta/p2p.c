@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* No metadata service: the peer itself, whose name is where it listens, is asked for its descriptor. */
+/*
+ * No metadata service: the peer itself, whose name is where it listens, is asked for its
+ * descriptor.
+ */
 #include "base/log.h"
 #include "meta/backend.h"
 #include "net/net.h"
@@ -39,8 +42,8 @@ static int p2p_get_rpc(struct meta *m, const char *name, uint64_t deadline_ns, s
 }
 
 /* Both descriptors cross in one exchange: upstream expects ours in the request. */
-static int p2p_get_segment(struct meta *m, const char *name, const struct segment_desc *self, uint64_t deadline_ns,
-			   struct segment_desc *out)
+static int p2p_get_segment(struct meta *m, const char *name, const struct segment_desc *self,
+			   uint64_t deadline_ns, struct segment_desc *out)
 {
 	struct buf text = BUF_INIT, answer = BUF_INIT;
 	struct segment_desc desc = { 0 };
@@ -54,8 +57,8 @@ static int p2p_get_segment(struct meta *m, const char *name, const struct segmen
 	if (!ret)
 		ret = text.err;
 	if (!ret)
-		ret = handshake_call(rpc.host, rpc.port, HANDSHAKE_METADATA, (const char *)text.data, deadline_ns,
-				     &answer);
+		ret = handshake_call(rpc.host, rpc.port, HANDSHAKE_METADATA,
+				     (const char *)text.data, deadline_ns, &answer);
 	if (ret)
 		goto out;
 	ret = segment_desc_decode((const char *)answer.data, answer.len, &desc);
@@ -81,7 +84,8 @@ static int p2p_put_segment(struct meta *m, const struct segment_desc *desc, uint
 	return 0;
 }
 
-static int p2p_put_rpc(struct meta *m, const char *name, const struct rpc_meta *rpc, uint64_t deadline_ns)
+static int p2p_put_rpc(struct meta *m, const char *name, const struct rpc_meta *rpc,
+		       uint64_t deadline_ns)
 {
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transfers to upstream's peers: a few connections, each with one exchange at a time, moved on by whoever waits. A vector is
- * one exchange; the vectors of a transfer stay on one connection, in order.
+ * Transfers to upstream's peers: a few connections, each with one exchange at a time, moved on by
+ * whoever waits. A vector is one exchange; the vectors of a transfer stay on one connection, in
+ * order.
  */
 #include <poll.h>
 #include <unistd.h>
@@ -10,10 +11,12 @@
 #include "base/log.h"
 #include "transport/tcp.h"
 
-#define LANES 4
+#define LANES	   4
 #define MOVE_BYTES (1 * MiB) /* per system call */
 #define TURN_STEPS 8	     /* of one lane, with the lock held */
-#define LOOK_NS (20 * NSEC_PER_MSEC) /* waiting threads share the lanes: they look again at least so often */
+#define LOOK_NS \
+	(20 *   \
+	 NSEC_PER_MSEC) /* waiting threads share the lanes: they look again at least so often */
 
 enum lane_state { L_CLOSED, L_CONNECTING, L_IDLE, L_HEADER, L_SEND, L_STATUS, L_RECEIVE };
 
@@ -84,7 +87,7 @@ static void finish(struct classic_peer *p, struct ctx *c, int status)
 	free(c);
 }
 
-/* ---- one exchange ------------------------------------------------------------------------------------------------------ */
+/* ---- one exchange ---------------------------------------------------------------------------- */
 
 static const struct xvec *vec_of(const struct lane *l)
 {
@@ -113,7 +116,8 @@ static ssize_t move(ssize_t n)
 
 static int lane_status(struct lane *l)
 {
-	ssize_t n = move(recv(l->fd, l->status + l->status_got, CLASSIC_STATUS_BYTES - l->status_got, 0));
+	ssize_t n = move(
+		recv(l->fd, l->status + l->status_got, CLASSIC_STATUS_BYTES - l->status_got, 0));
 	uint64_t v;
 
 	if (n < 0)
@@ -141,7 +145,8 @@ static int lane_send(const struct classic_peer *p, struct lane *l)
 
 	if (ret)
 		return ret;
-	n = move(send(l->fd, (char *)v->local + l->done, (size_t)MIN(v->len - l->done, MOVE_BYTES), MSG_NOSIGNAL));
+	n = move(send(l->fd, (char *)v->local + l->done, (size_t)MIN(v->len - l->done, MOVE_BYTES),
+		      MSG_NOSIGNAL));
 	if (n < 0)
 		return (int)n;
 	l->done += (uint64_t)n;
@@ -154,7 +159,8 @@ static int lane_send(const struct classic_peer *p, struct lane *l)
 static int lane_receive(struct lane *l)
 {
 	const struct xvec *v = vec_of(l);
-	ssize_t n = move(recv(l->fd, (char *)v->local + l->done, (size_t)MIN(v->len - l->done, MOVE_BYTES), 0));
+	ssize_t n = move(recv(l->fd, (char *)v->local + l->done,
+			      (size_t)MIN(v->len - l->done, MOVE_BYTES), 0));
 
 	if (n < 0)
 		return (int)n;
@@ -257,7 +263,7 @@ static void lane_run(struct classic_peer *p, struct lane *l)
 	}
 }
 
-/* ---- transfers --------------------------------------------------------------------------------------------------------- */
+/* ---- transfers ------------------------------------------------------------------------------- */
 
 static void assign(struct classic_peer *p)
 {
@@ -319,8 +325,8 @@ static int poll_set(const struct classic_peer *p, struct pollfd *pfd)
 	for (int i = 0; i < LANES; i++) {
 		const struct lane *l = &p->lane[i];
 		short events = l->state == L_STATUS || l->state == L_RECEIVE ? POLLIN :
-			       l->state == L_SEND && p->v2			 ? POLLIN | POLLOUT :
-										   POLLOUT;
+			       l->state == L_SEND && p->v2		     ? POLLIN | POLLOUT :
+									       POLLOUT;
 
 		if (l->tx && l->state != L_CLOSED)
 			pfd[nr++] = (struct pollfd){ .fd = l->fd, .events = events };
@@ -398,7 +404,8 @@ static const struct tcp_peer_ops classic_ops = {
 	.backlog = classic_backlog,
 };
 
-int classic_peer_open(struct tcp *t, const struct net_addr *a, int version, struct tcp_peer_head **out)
+int classic_peer_open(struct tcp *t, const struct net_addr *a, int version,
+		      struct tcp_peer_head **out)
 {
 	struct classic_peer *p = calloc(1, sizeof(*p));
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Upstream's data protocol, serving side: a header, the bytes, in version 2 a status; then the next header.
+ * Upstream's data protocol, serving side: a header, the bytes, in version 2 a status; then the next
+ * header.
  *
  *	HEADER ── write ──> RECEIVE ── v2 ──> STATUS ──> HEADER		(v1: no status)
  *	HEADER ── read v2 ──> STATUS ──> SEND ──> HEADER		(v1: no status)
@@ -24,7 +25,7 @@ struct cconn {
 	enum { C_HEADER, C_RECEIVE, C_STATUS, C_SEND } state;
 	struct classic_header h;
 	bool held, rejected;
-	uint64_t done; /* bytes of the current part */
+	uint64_t done;			    /* bytes of the current part */
 	uint8_t part[CLASSIC_HEADER_BYTES]; /* header in, status out */
 };
 
@@ -52,7 +53,8 @@ static void stalled(struct loop_timer *timer)
 {
 	struct cconn *c = container_of(timer, struct cconn, stall);
 
-	log_warn_limited("tcp: a peer stopped in the middle of a transfer, its connection is closed");
+	log_warn_limited(
+		"tcp: a peer stopped in the middle of a transfer, its connection is closed");
 	cconn_close(c);
 }
 
@@ -60,7 +62,8 @@ static int enter(struct cconn *c, int state)
 {
 	c->state = state;
 	c->done = 0;
-	return loop_fd_mod(c->tcp->loop, &c->fd, state == C_STATUS || state == C_SEND ? EPOLLOUT : EPOLLIN);
+	return loop_fd_mod(c->tcp->loop, &c->fd,
+			   state == C_STATUS || state == C_SEND ? EPOLLOUT : EPOLLIN);
 }
 
 static int enter_status(struct cconn *c)
@@ -82,8 +85,9 @@ static int begin(struct cconn *c)
 	c->held = c->h.size && reach_get(c->tcp->reach, c->h.addr, c->h.size);
 	c->rejected = !c->held;
 	if (c->rejected)
-		log_warn_limited("tcp: a peer asked for [0x%llx, +%llu), which is in no registered range",
-				 (unsigned long long)c->h.addr, (unsigned long long)c->h.size);
+		log_warn_limited(
+			"tcp: a peer asked for [0x%llx, +%llu), which is in no registered range",
+			(unsigned long long)c->h.addr, (unsigned long long)c->h.size);
 	if (c->rejected && !c->h.v2)
 		return -EFAULT;
 	if (c->rejected || (!c->h.write && c->h.v2))
@@ -98,7 +102,10 @@ static int advance(struct cconn *c)
 	case C_HEADER:
 		return begin(c);
 	case C_RECEIVE:
-		/* Version 2: the status says that every byte is stored, so nothing is held from here on. */
+		/*
+		 * Version 2: the status says that every byte is stored, so nothing is held from
+		 * here on.
+		 */
 		release(c);
 		return c->h.v2 ? enter_status(c) : next_request(c);
 	case C_STATUS:

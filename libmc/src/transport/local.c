@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same node: ranges are copied by the process that wants them, with process_vm_readv and process_vm_writev, or plainly
- * when the peer is this process. The peer does nothing; its table of reachable ranges says what may be touched.
+ * The same node: ranges are copied by the process that wants them, with process_vm_readv and
+ * process_vm_writev, or plainly when the peer is this process. The peer does nothing; its table of
+ * reachable ranges says what may be touched.
  *
- * Small transfers of one submission share system calls and are done when submit() returns; what is larger is copied in slices
- * by whoever waits, so that it can be cancelled in between.
+ * Small transfers of one submission share system calls and are done when submit() returns; what is
+ * larger is copied in slices by whoever waits, so that it can be cancelled in between.
  */
 #include <poll.h>
 #include <unistd.h>
@@ -15,10 +16,10 @@
 #include "dev/dev.h"
 #include "transport/reach.h"
 
-#define SLICE_VECS 512
-#define SLICE_BYTES (4 * MiB)
-#define SUBMIT_BYTES (8 * MiB)	     /* copied at most by one submit() */
-#define LOCAL_COST_NS_PER_MIB 120000 /* about 8 GiB/s */
+#define SLICE_VECS	      512
+#define SLICE_BYTES	      (4 * MiB)
+#define SUBMIT_BYTES	      (8 * MiB) /* copied at most by one submit() */
+#define LOCAL_COST_NS_PER_MIB 120000	/* about 8 GiB/s */
 
 struct local {
 	struct transport base;
@@ -102,7 +103,8 @@ static bool copying_allowed(pid_t pid)
 static void tell_once(struct local *t, const struct segment_desc *desc, const char *why)
 {
 	if (!atomic_exchange(&t->told, true))
-		log_info("process %lld on this node is reached by tcp: %s", (long long)desc->mc.pid, why);
+		log_info("process %lld on this node is reached by tcp: %s", (long long)desc->mc.pid,
+			 why);
 }
 
 static int open_neighbour(struct local *t, struct local_peer *p, const struct segment_desc *desc)
@@ -112,9 +114,13 @@ static int open_neighbour(struct local *t, struct local_peer *p, const struct se
 	if (ret)
 		return -EOPNOTSUPP;
 	/* After the pidfd: it is then known whose it is. */
-	ret = process_alive(&p->who) ? reach_view_open(&p->who, desc->mc.reach_fd, &p->view) : -EOPNOTSUPP;
-	if (ret == -EPERM || ret == -EACCES || (!ret && !p->inside && !copying_allowed(p->who.pid))) {
-		tell_once(t, desc, "the kernel forbids access to its memory (another user or a ptrace limit)");
+	ret = process_alive(&p->who) ? reach_view_open(&p->who, desc->mc.reach_fd, &p->view) :
+				       -EOPNOTSUPP;
+	if (ret == -EPERM || ret == -EACCES ||
+	    (!ret && !p->inside && !copying_allowed(p->who.pid))) {
+		tell_once(
+			t, desc,
+			"the kernel forbids access to its memory (another user or a ptrace limit)");
 		if (!ret)
 			reach_view_close(p->view);
 		ret = -EOPNOTSUPP;
@@ -176,13 +182,15 @@ static void slice_fill(struct slice *s, const struct xfer *x, uint64_t max_bytes
 			continue;
 		}
 		len = MIN(len - skip, max_bytes - s->bytes);
-		s->v[s->nr++] = (struct process_vec){ (char *)v->local + skip, v->remote + skip, len };
+		s->v[s->nr++] =
+			(struct process_vec){ (char *)v->local + skip, v->remote + skip, len };
 		s->bytes += len;
 		skip = 0;
 	}
 }
 
-static int slice_check(const struct reach_view *view, const struct reach_access *a, const struct slice *s)
+static int slice_check(const struct reach_view *view, const struct reach_access *a,
+		       const struct slice *s)
 {
 	int ret = 0;
 
@@ -199,7 +207,8 @@ static int slice_copy(const struct local_peer *p, enum xfer_op op, const struct 
 		/* Before a write and after a read: the pid must still be the process's. */
 		if (op == XFER_WRITE && ended(p))
 			return -ESRCH;
-		ret = op == XFER_READ ? process_read(p->who.pid, s->v, s->nr) : process_write(p->who.pid, s->v, s->nr);
+		ret = op == XFER_READ ? process_read(p->who.pid, s->v, s->nr) :
+					process_write(p->who.pid, s->v, s->nr);
 		return ret ? ret : ended(p) ? -ESRCH : 0;
 	}
 	for (unsigned i = 0; i < s->nr; i++) {
@@ -209,13 +218,19 @@ static int slice_copy(const struct local_peer *p, enum xfer_op op, const struct 
 			copy_racy(s->v[i].local, remote, s->v[i].len);
 		else
 			copy_bytes(remote, s->v[i].local, s->v[i].len);
-		/* Vectors are done in order: readers of extents look at the header before and after the payload. */
+		/*
+		 * Vectors are done in order: readers of extents look at the header before and after
+		 * the payload.
+		 */
 		fence_full();
 	}
 	return 0;
 }
 
-/* The whole slice: 0, -EFAULT not reachable, -ECONNRESET the peer ended, -EAGAIN its table is changing. */
+/*
+ * The whole slice: 0, -EFAULT not reachable, -ECONNRESET the peer ended, -EAGAIN its table is
+ * changing.
+ */
 static int slice_move(const struct local_peer *p, enum xfer_op op, const struct slice *s)
 {
 	struct reach_access a;
@@ -249,7 +264,10 @@ static uint64_t xfer_bytes(const struct xfer *x)
 	return sum;
 }
 
-/* Moves x[0..nr), which are together in @s, at once. On failure they are left to progress(), one by one. */
+/*
+ * Moves x[0..nr), which are together in @s, at once. On failure they are left to progress(), one by
+ * one.
+ */
 static void flush(const struct local_peer *p, struct slice *s, struct xfer *const *x, unsigned nr)
 {
 	if (nr && !slice_move(p, x[0]->op, s)) {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The owner's side of the table of reachable ranges: a sorted array with hold counts, mirrored into shared memory. */
+/*
+ * The owner's side of the table of reachable ranges: a sorted array with hold counts, mirrored into
+ * shared memory.
+ */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
@@ -24,7 +27,7 @@ struct reach_table {
 	pthread_cond_t idle;
 	struct reach_range **range; /* sorted by address */
 	uint32_t nr;
-	struct list leaving; /* removed, somebody still holds them */
+	struct list leaving;	    /* removed, somebody still holds them */
 	pthread_mutex_t phase_lock; /* one grace period at a time; taken alone */
 	struct reach_shared *shared;
 	int fd;
@@ -114,14 +117,20 @@ static void publish(struct reach_table *t, uint32_t from)
 	uint32_t seq = atomic_load_explicit(&s->seq, memory_order_relaxed);
 
 	atomic_store_explicit(&s->seq, seq + 1, memory_order_relaxed);
-	/* Orders the odd number before the entries; pairs with the acquire load of seq in reach_view.c. */
+	/*
+	 * Orders the odd number before the entries; pairs with the acquire load of seq in
+	 * reach_view.c.
+	 */
 	fence_release();
 	for (uint32_t i = from; i < t->nr; i++) {
 		atomic_store_explicit(&s->entry[i].addr, t->range[i]->addr, memory_order_relaxed);
 		atomic_store_explicit(&s->entry[i].len, t->range[i]->len, memory_order_relaxed);
 	}
 	atomic_store_explicit(&s->nr, t->nr, memory_order_relaxed);
-	/* Release: the entries before the even number. Sequentially consistent: before the look at the writers' counters. */
+	/*
+	 * Release: the entries before the even number. Sequentially consistent: before the look at
+	 * the writers' counters.
+	 */
 	atomic_store_explicit(&s->seq, seq + 2, memory_order_seq_cst);
 }
 
@@ -209,8 +218,9 @@ static bool wait_for_phase(const struct reach_table *t, unsigned which, uint64_t
 }
 
 /*
- * Neighbours write with no message to us, so their end is awaited as in sleepable RCU: whoever counted itself in before the
- * phase flipped is waited for. Two flips, because a neighbour may have read the phase long before it counts.
+ * Neighbours write with no message to us, so their end is awaited as in sleepable RCU: whoever
+ * counted itself in before the phase flipped is waited for. Two flips, because a neighbour may have
+ * read the phase long before it counts.
  */
 static void wait_for_neighbours(struct reach_table *t)
 {

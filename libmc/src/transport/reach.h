@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Layout of the shared table of reachable ranges. The owner writes entries under a sequence lock; neighbours only read them, and
- * count themselves in and out in a slot of their own while they write to the owner's memory. Whoever can open this table can
- * write that memory anyway, so nothing in it is a boundary; the owner reads only the counters, and waits for them with a limit.
+ * Layout of the shared table of reachable ranges. The owner writes entries under a sequence lock;
+ * neighbours only read them, and count themselves in and out in a slot of their own while they
+ * write to the owner's memory. Whoever can open this table can write that memory anyway, so nothing
+ * in it is a boundary; the owner reads only the counters, and waits for them with a limit.
  */
 #ifndef MC_REACH_H
 #define MC_REACH_H
@@ -15,7 +16,7 @@
 #define REACH_SLOTS 128 /* neighbours at one time */
 
 struct reach_slot {
-	_Atomic uint64_t owner; /* pid and start time; 0: free */
+	_Atomic uint64_t owner;	    /* pid and start time; 0: free */
 	_Atomic uint32_t active[2]; /* writers that began in either phase */
 	uint8_t pad[48];
 };
@@ -33,8 +34,8 @@ struct reach_shared {
 };
 
 /*
- * Fences around plain copies and sequence numbers. The thread sanitizer does not know them; everything they order in this
- * process is atomic.
+ * Fences around plain copies and sequence numbers. The thread sanitizer does not know them;
+ * everything they order in this process is atomic.
  */
 #pragma GCC diagnostic push
 #if defined(__GNUC__) && !defined(__clang__)
@@ -56,7 +57,10 @@ static inline void fence_full(void)
 }
 #pragma GCC diagnostic pop
 
-/* Linux pids have at most 22 bits; start times count clock ticks since boot, 42 bits are a thousand years. */
+/*
+ * Linux pids have at most 22 bits; start times count clock ticks since boot, 42 bits are a thousand
+ * years.
+ */
 static inline uint64_t reach_owner_word(int pid, uint64_t start_time)
 {
 	return start_time << 22 | (uint64_t)pid;

@@ -24,7 +24,8 @@ static int map_table(int fd, struct reach_shared **out)
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS);
 
-	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) || st.st_size < (off_t)sizeof(*s))
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) ||
+	    st.st_size < (off_t)sizeof(*s))
 		return -EOPNOTSUPP;
 	s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (s == MAP_FAILED)
@@ -117,7 +118,9 @@ int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a)
 	if (write) {
 		a->slot = (int)(atomic_load(&s->phase) & 1);
 		atomic_fetch_add(&s->slot[v->slot].active[a->slot], 1);
-		/* The count before the look at the table; pairs with the store of seq in publish(). */
+		/*
+		 * The count before the look at the table; pairs with the store of seq in publish().
+		 */
 		fence_full();
 	}
 	for (int i = 0; i < SEQ_TRIES; i++) {
@@ -132,12 +135,16 @@ int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a)
 
 static bool unchanged(const struct reach_view *v, const struct reach_access *a)
 {
-	/* Everything read so far, table and copied bytes, before seq; pairs with the fence in publish(). */
+	/*
+	 * Everything read so far, table and copied bytes, before seq; pairs with the fence in
+	 * publish().
+	 */
 	fence_acquire();
 	return atomic_load_explicit(&v->shared->seq, memory_order_relaxed) == a->seq;
 }
 
-int reach_view_has(const struct reach_view *v, const struct reach_access *a, uint64_t addr, uint64_t len)
+int reach_view_has(const struct reach_view *v, const struct reach_access *a, uint64_t addr,
+		   uint64_t len)
 {
 	const struct reach_shared *s = v->shared;
 	uint32_t hi = atomic_load_explicit(&s->nr, memory_order_relaxed), lo = 0;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The tcp transport's table, its port, and the first look at who connects: one of ours or one of upstream's. */
+/*
+ * The tcp transport's table, its port, and the first look at who connects: one of ours or one of
+ * upstream's.
+ */
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -10,7 +13,7 @@
 #include "transport/tcp.h"
 
 #define FIRST_BYTES_NS (30 * NSEC_PER_SEC) /* a connection that says nothing is dropped */
-#define CLOSE_WAIT_NS (5 * NSEC_PER_SEC)
+#define CLOSE_WAIT_NS  (5 * NSEC_PER_SEC)
 
 /* A connection whose first bytes are not here yet. */
 struct fresh {
@@ -52,7 +55,7 @@ int tcp_connect_start(const struct net_addr *a, int *out)
 	return 0;
 }
 
-/* ---- first bytes ------------------------------------------------------------------------------------------------- */
+/* ---- first bytes ----------------------------------------------------------------------------- */
 
 /* Leaves the loop; the descriptor stays open. */
 static int fresh_free(struct fresh *f)
@@ -71,7 +74,10 @@ static void fresh_silent(struct loop_timer *timer)
 	close(fresh_free(container_of(timer, struct fresh, timer)));
 }
 
-/* Ours begin with the HELLO frame. What is missing of a frame's header here is the payload's length, which HELLO has none of. */
+/*
+ * Ours begin with the HELLO frame. What is missing of a frame's header here is the payload's
+ * length, which HELLO has none of.
+ */
 static bool is_ours(const uint8_t first[CLASSIC_HEADER_BYTES])
 {
 	uint8_t header[NET_FRAME_BYTES] = { 0 };
@@ -126,7 +132,7 @@ static void accepted(void *arg, int fd)
 	}
 }
 
-/* ---- open and close ------------------------------------------------------------------------------------------------ */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 struct listen_args {
 	struct tcp *tcp;
@@ -195,7 +201,8 @@ static int tcp_open(const struct transport_env *env, struct transport **out)
 static bool wait_until_quiet(struct tcp *t)
 {
 	uint64_t deadline_ns = deadline_after_ns(CLOSE_WAIT_NS);
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
+	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC),
+			       (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = 0;
 
 	pthread_mutex_lock(&t->lock);

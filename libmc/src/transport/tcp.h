@@ -2,7 +2,7 @@
 /*
  * The tcp transport's insides.
  *
- *	tcp.c		  the ops table; one port for both kinds of peers, told apart by their first bytes
+ *	tcp.c		  the ops table; one port for both kinds of peers
  *	tcp_serve.c	  our frames, served on the loop
  *	tcp_stream.c	  one stream to a peer: connect, HELLO, ready
  *	tcp_peer.c	  transfers over a few such streams
@@ -21,7 +21,7 @@
 #include "transport/turn.h"
 
 #define TCP_COST_NS_PER_MIB 400000
-#define TCP_STALL_NS (10 * NSEC_PER_SEC)
+#define TCP_STALL_NS	    (10 * NSEC_PER_SEC)
 
 struct tcp {
 	struct transport base;
@@ -58,19 +58,20 @@ struct tcp_peer_ops {
 
 /* Neither waits for the network. */
 int tcp_peer_open(struct tcp *t, const struct net_addr *a, struct tcp_peer_head **out);
-int classic_peer_open(struct tcp *t, const struct net_addr *a, int version, struct tcp_peer_head **out);
+int classic_peer_open(struct tcp *t, const struct net_addr *a, int version,
+		      struct tcp_peer_head **out);
 
 /* A non-blocking socket on its way to @a. */
 int tcp_connect_start(const struct net_addr *a, int *fd);
 
-/* ---- serving: on the loop ------------------------------------------------------------------------------------------ */
+/* ---- serving: on the loop -------------------------------------------------------------------- */
 
 int stream_serve(struct tcp *t, int fd); /* both take over @fd, also when they fail */
 int classic_serve(struct tcp *t, int fd);
 void stream_close_all(struct tcp *t);
 void classic_close_all(struct tcp *t);
 
-/* ---- tcp_stream.c -------------------------------------------------------------------------------------------------- */
+/* ---- tcp_stream.c ---------------------------------------------------------------------------- */
 
 /*
  * CONNECTING ── connected ──> HELLO ── answered ──> READY
@@ -79,12 +80,12 @@ void classic_close_all(struct tcp *t);
 enum stream_state { STREAM_CONNECTING, STREAM_HELLO, STREAM_READY, STREAM_BROKEN };
 
 struct tcp_stream {
-	_Atomic int refs;	   /* the peer's, and one per transfer */
+	_Atomic int refs;	  /* the peer's, and one per transfer */
 	_Atomic uint64_t backlog; /* bytes of transfers under way */
 	_Atomic int state;
 	struct turn turn; /* of whoever moves it towards READY; guards what follows */
 	int err;
-	int fd; /* until the mux has it */
+	int fd;		 /* until the mux has it */
 	struct mux *mux; /* constant once READY */
 	struct mux_req hello;
 	struct buf hello_body;
@@ -97,20 +98,21 @@ void stream_put(struct tcp_stream *s);
 /* Towards READY: 0; -EINPROGRESS not by the deadline (0: one look); else why it is broken. */
 int stream_advance(struct tcp_stream *s, uint64_t deadline_ns);
 
-/* ---- the classic protocol's bytes (transfer header and status) ------------------------------------------------------- */
+/* ---- the classic protocol's bytes (transfer header and status) ------------------------------- */
 
 #define CLASSIC_HEADER_BYTES 24
 #define CLASSIC_STATUS_BYTES 8
-#define CLASSIC_READ 0
-#define CLASSIC_WRITE 1
-#define CLASSIC_V2 0x80
+#define CLASSIC_READ	     0
+#define CLASSIC_WRITE	     1
+#define CLASSIC_V2	     0x80
 
 struct classic_header {
 	uint64_t size, addr;
 	bool write, v2;
 };
 
-static inline void classic_header_encode(const struct classic_header *h, uint8_t out[CLASSIC_HEADER_BYTES])
+static inline void classic_header_encode(const struct classic_header *h,
+					 uint8_t out[CLASSIC_HEADER_BYTES])
 {
 	memset(out, 0, CLASSIC_HEADER_BYTES);
 	put_le64(out, h->size);
@@ -119,7 +121,8 @@ static inline void classic_header_encode(const struct classic_header *h, uint8_t
 }
 
 /* Every 24 bytes are a header; its padding is not initialised by upstream. */
-static inline void classic_header_decode(const uint8_t in[CLASSIC_HEADER_BYTES], struct classic_header *h)
+static inline void classic_header_decode(const uint8_t in[CLASSIC_HEADER_BYTES],
+					 struct classic_header *h)
 {
 	h->size = get_le64(in);
 	h->addr = get_le64(in + 8);

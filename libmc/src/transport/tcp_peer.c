@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transfers to a peer of ours: each is one READ or WRITE on one of a few streams that all transfers share. The thread that
- * waits sends and receives. A stream that dies takes its transfers along to a new one, once each: both operations may be
- * repeated.
+ * Transfers to a peer of ours: each is one READ or WRITE on one of a few streams that all transfers
+ * share. The thread that waits sends and receives. A stream that dies takes its transfers along to
+ * a new one, once each: both operations may be repeated.
  */
 #include "base/clock.h"
 #include "base/log.h"
 #include "transport/tcp.h"
 
-#define STREAMS 2
-#define SPREAD_BYTES (1 * MiB) /* so much of one submission stays together on a stream */
+#define STREAMS	       2
+#define SPREAD_BYTES   (1 * MiB) /* so much of one submission stays together on a stream */
 #define BACKOFF_MIN_NS (10 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (1 * NSEC_PER_SEC)
-#define FREE_MAX 1024 /* transfers kept for the next ones */
+#define FREE_MAX       1024 /* transfers kept for the next ones */
 
 struct ttx;
 
@@ -22,8 +22,9 @@ struct tcp_peer {
 	struct net_addr addr;
 	pthread_mutex_t lock; /* guards what follows; nobody waits with it */
 	struct tcp_stream *stream[STREAMS];
-	uint64_t retry_ns, backoff_ns; /* after a failed connection: not before, and how long next time */
-	int err;			/* what it failed with */
+	/* After a failed connection: with what, the next one not before, and how long next time. */
+	int err;
+	uint64_t retry_ns, backoff_ns;
 	struct ttx *free;
 	unsigned nr_free;
 };
@@ -45,7 +46,7 @@ static struct tcp_peer *peer_of(struct tcp_peer_head *h)
 	return container_of(h, struct tcp_peer, head);
 }
 
-/* ---- streams --------------------------------------------------------------------------------------------------------- */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static bool is_dead(const struct tcp_stream *s)
 {
@@ -67,7 +68,10 @@ static int stream_new(struct tcp_peer *p, int i)
 	return ret;
 }
 
-/* The stream with the least to do; a second one is opened when all others are busy. NULL: @err says why. */
+/*
+ * The stream with the least to do; a second one is opened when all others are busy. NULL: @err says
+ * why.
+ */
 static struct tcp_stream *stream_choose(struct tcp_peer *p, int *err)
 {
 	struct tcp_stream *best = NULL;
@@ -120,7 +124,7 @@ static void connected(struct tcp_peer *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* ---- transfers ------------------------------------------------------------------------------------------------------- */
+/* ---- transfers ------------------------------------------------------------------------------- */
 
 static struct ttx *ttx_new(struct tcp_peer *p)
 {
@@ -259,7 +263,10 @@ static bool once_more(struct tcp_peer *p, struct xfer *x)
 	return s;
 }
 
-/* With one submission the first stretch of bytes goes to one stream, the next to another: system calls are shared. */
+/*
+ * With one submission the first stretch of bytes goes to one stream, the next to another: system
+ * calls are shared.
+ */
 static void peer_submit(struct tcp_peer_head *h, struct xfer *const *xs, unsigned nr)
 {
 	struct tcp_peer *p = peer_of(h);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The serving side of our data conversation: READ is answered straight from the ranges it names, WRITE received straight into
- * them. Ranges are held from the moment they are looked up until the last byte has moved.
+ * The serving side of our data conversation: READ is answered straight from the ranges it names,
+ * WRITE received straight into them. Ranges are held from the moment they are looked up until the
+ * last byte has moved.
  */
 #include <linux/tcp.h> /* the C library's struct tcp_info ends too early */
 #include <netinet/in.h>
@@ -57,7 +58,8 @@ static void stall_look(struct loop_timer *timer)
 		s->moved = moved;
 		s->looks = 0;
 	} else if (++s->looks >= STALL_LOOKS) {
-		log_warn_limited("tcp: a peer stopped in the middle of a transfer, its stream is closed");
+		log_warn_limited(
+			"tcp: a peer stopped in the middle of a transfer, its stream is closed");
 		conn_close(s->conn);
 		return;
 	}
@@ -66,7 +68,8 @@ static void stall_look(struct loop_timer *timer)
 
 static void watch(struct sstream *s)
 {
-	loop_timer_set(s->tcp->loop, &s->timer, deadline_after_ns(s->tcp->stall_ns / STALL_LOOKS), stall_look);
+	loop_timer_set(s->tcp->loop, &s->timer, deadline_after_ns(s->tcp->stall_ns / STALL_LOOKS),
+		       stall_look);
 }
 
 static void sstream_free(struct sstream *s)
@@ -110,7 +113,8 @@ static int hold(struct sstream *s, const struct msg_data *m, struct held **out)
 		const struct data_vec *v = &m->vecs[h->nr];
 
 		if (!v->len || !reach_get(s->tcp->reach, v->addr, v->len)) {
-			log_warn_limited("tcp: a peer asked for [0x%llx, +%llu), which is in no registered range",
+			log_warn_limited("tcp: a peer asked for [0x%llx, +%llu), which is in no "
+					 "registered range",
 					 (unsigned long long)v->addr, (unsigned long long)v->len);
 			release(h);
 			return -EFAULT;

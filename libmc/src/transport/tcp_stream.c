@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One stream to a peer of ours. Whoever needs it moves it on; nothing here waits longer than it was told to. */
+/*
+ * One stream to a peer of ours. Whoever needs it moves it on; nothing here waits longer than it was
+ * told to.
+ */
 #include <poll.h>
 #include <unistd.h>
 
@@ -44,8 +47,8 @@ void stream_get(struct tcp_stream *s)
 }
 
 /*
- * What a broken stream's socket still holds of writes must not arrive later: by then the ranges may have been written anew
- * over another stream. A reset throws it away.
+ * What a broken stream's socket still holds of writes must not arrive later: by then the ranges may
+ * have been written anew over another stream. A reset throws it away.
  */
 static void throw_away_unsent(struct mux *m)
 {
@@ -109,11 +112,13 @@ static int hear_hello(struct tcp_stream *s)
 	int ret = s->hello.status;
 
 	if (!ret)
-		ret = msg_hello_reply_decode(s->hello.reply.data, s->hello.reply.len, &scratch, &rep);
+		ret = msg_hello_reply_decode(s->hello.reply.data, s->hello.reply.len, &scratch,
+					     &rep);
 	if (!ret && (rep.version < PROTO_VERSION_MIN || rep.version > PROTO_VERSION))
 		ret = -EPROTO;
 	if (ret == -EPROTO)
-		log_err_limited("tcp: the peer speaks no version of the protocol that this build does (%d to %d)",
+		log_err_limited("tcp: the peer speaks no version of the protocol that this build "
+				"does (%d to %d)",
 				PROTO_VERSION_MIN, PROTO_VERSION);
 	scratch_fini(&scratch);
 	return ret;
@@ -132,7 +137,10 @@ static int step(struct tcp_stream *s, uint64_t deadline_ns)
 			s->state = STREAM_HELLO;
 		return ret;
 	}
-	/* Nobody else reads this socket before HELLO was answered, so it may be waited for directly. */
+	/*
+	 * Nobody else reads this socket before HELLO was answered, so it may be waited for
+	 * directly.
+	 */
 	if (!mux_poll(s->mux, &s->hello)) {
 		ret = wait_for(mux_fd(s->mux), POLLIN, deadline_ns);
 		if (ret || !mux_poll(s->mux, &s->hello))

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Moving ranges between this process's memory and a peer's: one ops table per way of doing it. The engine chooses; a
- * transport moves. Adding one touches its own files and one line of the table in transport.c.
+ * Moving ranges between this process's memory and a peer's: one ops table per way of doing it. The
+ * engine chooses; a transport moves. Adding one touches its own files and one line of the table in
+ * transport.c.
  *
  *	local	the same node: copy through a mapping or process_vm_readv/writev
- *	tcp	framed requests over a few long-lived streams per peer; the classic 24-byte protocol for peers that know no other
+ *	tcp	frames over a few long-lived streams per peer; upstream's protocol for its peers
  *	rdma	(a plug-in of its own, later) one-sided verbs
  */
 #ifndef MC_TRANSPORT_H
@@ -27,8 +28,9 @@ struct xvec {
 };
 
 /*
- * One transfer: vectors done in order (a later one never starts before an earlier one is complete at the peer: readers of
- * extents depend on it), one terminal status. The caller's memory from submit until done or cancelled.
+ * One transfer: vectors done in order (a later one never starts before an earlier one is complete
+ * at the peer: readers of extents depend on it), one terminal status. The caller's memory from
+ * submit until done or cancelled.
  */
 struct xfer {
 	enum xfer_op op;
@@ -36,33 +38,38 @@ struct xfer {
 	unsigned nr;
 	/* Out: */
 	bool done;
-	int status;	 /* 0 or a negative errno */
+	int status;	/* 0 or a negative errno */
 	uint64_t bytes; /* moved, when done */
 	/* The transport's: */
 	struct peer *peer;
 	void *priv;
 };
 
-/* ---- what peers may reach (reach.c, reach_view.c) ------------------------------------------------------------------- */
+/* ---- what peers may reach (reach.c, reach_view.c) -------------------------------------------- */
 
 /*
- * The memory this process lets peers read and write; the engine owns the table, transports look ranges up when they serve. The
- * ranges are also in shared memory, where a neighbour checks them before and after it copies. Thread-safe.
+ * The memory this process lets peers read and write; the engine owns the table, transports look
+ * ranges up when they serve. The ranges are also in shared memory, where a neighbour checks them
+ * before and after it copies. Thread-safe.
  */
 struct reach_table;
 #define REACH_MAX 8192
 
 int reach_open(struct reach_table **out);
 void reach_close(struct reach_table *t);
-int reach_add(struct reach_table *t, uint64_t addr, uint64_t len); /* -EINVAL; -EEXIST overlap; -ENOSPC over REACH_MAX */
+/* -EINVAL; -EEXIST overlap; -ENOSPC over REACH_MAX. */
+int reach_add(struct reach_table *t, uint64_t addr, uint64_t len);
 
 /*
- * Removes the range that starts at @addr, then waits until nobody uses it: transfers being served (they hold it) and neighbours
- * in the middle of writing. -ENOENT.
+ * Removes the range that starts at @addr, then waits until nobody uses it: transfers being served
+ * (they hold it) and neighbours in the middle of writing. -ENOENT.
  */
 int reach_del(struct reach_table *t, uint64_t addr);
 
-/* Holds the range that contains all of [addr, addr+len) against reach_del(); reach_put() takes any address inside. */
+/*
+ * Holds the range that contains all of [addr, addr+len) against reach_del(); reach_put() takes any
+ * address inside.
+ */
 bool reach_get(struct reach_table *t, uint64_t addr, uint64_t len);
 void reach_put(struct reach_table *t, uint64_t addr);
 int reach_fd(const struct reach_table *t); /* the shared memory; neighbours open it through /proc */
@@ -75,19 +82,26 @@ struct reach_access { /* one stretch of copying */
 	int slot; /* of the counter a writer holds; -1 for readers */
 };
 
-/* @fd: the number of the descriptor in that process. -EOPNOTSUPP: no such table there, or too many neighbours already. */
+/*
+ * @fd: the number of the descriptor in that process. -EOPNOTSUPP: no such table there, or too many
+ * neighbours already.
+ */
 int reach_view_open(const struct process_id *who, int fd, struct reach_view **out);
 void reach_view_close(struct reach_view *v);
 
 /*
- * Between begin and end the neighbour does not finish removing a range that @write'rs were told they may use; readers learn at
- * the end. -EAGAIN: the neighbour is in the middle of a change (or died in it): look again later.
+ * Between begin and end the neighbour does not finish removing a range that @write'rs were told
+ * they may use; readers learn at the end. -EAGAIN: the neighbour is in the middle of a change (or
+ * died in it): look again later.
  */
 int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a);
-int reach_view_has(const struct reach_view *v, const struct reach_access *a, uint64_t addr, uint64_t len); /* 0, -EFAULT, -EAGAIN */
-bool reach_view_end(struct reach_view *v, const struct reach_access *a); /* false: the table changed, look every range up again */
+/* 0, -EFAULT, -EAGAIN. */
+int reach_view_has(const struct reach_view *v, const struct reach_access *a, uint64_t addr,
+		   uint64_t len);
+/* false: the table changed, every range must be looked up again. */
+bool reach_view_end(struct reach_view *v, const struct reach_access *a);
 
-/* ---- transports ------------------------------------------------------------------------------------------------------ */
+/* ---- transports ------------------------------------------------------------------------------ */
 
 struct transport_env {
 	struct loop *loop; /* NULL: this process serves nobody */
@@ -101,26 +115,38 @@ struct transport_ops {
 	int (*open)(const struct transport_env *env, struct transport **out);
 	void (*close)(struct transport *t); /* no peer left open, nothing in flight */
 
-	/* What a descriptor must say so that peers can come here; who this process is, the engine has written already. */
+	/*
+	 * What a descriptor must say so that peers can come here; who this process is, the engine
+	 * has written already.
+	 */
 	void (*describe)(struct transport *t, struct segment_desc *desc);
 
 	/*
-	 * A way to the process that @desc describes, or -EOPNOTSUPP when this transport cannot reach it. Does not wait for
-	 * the peer: whether it is there shows in the first transfer. @cost: expected ns per MiB, for choosing.
+	 * A way to the process that @desc describes, or -EOPNOTSUPP when this transport cannot
+	 * reach it. Does not wait for the peer: whether it is there shows in the first transfer.
+	 * @cost: expected ns per MiB, for choosing.
 	 */
-	int (*connect)(struct transport *t, const struct segment_desc *desc, struct peer **out, uint64_t *cost);
+	int (*connect)(struct transport *t, const struct segment_desc *desc, struct peer **out,
+		       uint64_t *cost);
 	void (*disconnect)(struct peer *p); /* nothing in flight */
 
-	/* Starts @nr transfers to one peer; each ends in its own status. Does not wait for the network. */
+	/*
+	 * Starts @nr transfers to one peer; each ends in its own status. Does not wait for the
+	 * network.
+	 */
 	void (*submit)(struct peer *p, struct xfer *const *x, unsigned nr);
 
 	/*
-	 * Moves things on until @x is done or the deadline passed (deadline 0: one look). Return: is it done? Only then are
-	 * its status fields to be read. One thread at a time per transfer, for this and cancel().
+	 * Moves things on until @x is done or the deadline passed (deadline 0: one look). Return:
+	 * is it done? Only then are its status fields to be read. One thread at a time per
+	 * transfer, for this and cancel().
 	 */
 	bool (*progress)(struct peer *p, struct xfer *x, uint64_t deadline_ns);
 
-	/* Ends @x with -ECANCELED unless it is done; afterwards nothing touches its local memory, and it is done. */
+	/*
+	 * Ends @x with -ECANCELED unless it is done; afterwards nothing touches its local memory,
+	 * and it is done.
+	 */
 	void (*cancel)(struct peer *p, struct xfer *x);
 
 	/* Bytes queued towards the peer, for the engine's choice. */

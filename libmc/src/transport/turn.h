@@ -35,7 +35,8 @@ static inline void turn_fini(struct turn *t)
 /* @deadline_ns 0: only if it is free. Return: is it the caller's? */
 static inline bool turn_take(struct turn *t, uint64_t deadline_ns)
 {
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
+	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC),
+			       (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = deadline_ns ? 0 : ETIMEDOUT;
 	bool mine;
 
