@@ -81,7 +81,6 @@ static int map_regions(const int *fds, const struct msg_attach_reply *info, bool
 			close_rest(fds, i + 1, info->nr_regions);
 			return ret;
 		}
-		v->region[i].size = info->region_bytes[i];
 		v->nr_regions++;
 	}
 	return 0;
@@ -135,7 +134,6 @@ int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_a
 		view_close(&v);
 		return ret;
 	}
-	v.dir_region.size = info->dir_bytes;
 	ret = view_init(&v);
 	if (ret)
 		return ret;
