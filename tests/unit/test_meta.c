@@ -253,6 +253,23 @@ TEST(keys_carry_the_cluster)
 	stop();
 }
 
+/* A service that accepts and says nothing: opening ends by its deadline, also what it undoes. */
+TEST(opening_ends_by_its_deadline)
+{
+	struct mc_engine_opts o = { .size = sizeof(o), .deadline_ns = deadline_after_ms(300) };
+	uint64_t began = clock_now_ns();
+	struct mc_engine *eng;
+	char url[64];
+	int fd;
+
+	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &fd, &port), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/metadata", port);
+	o.metadata = url;
+	EXPECT_EQ(mc_engine_open(&o, &eng), -ETIMEDOUT);
+	EXPECT_LE(clock_now_ns() - began, 400 * NSEC_PER_MSEC);
+	close(fd);
+}
+
 /* Two engines that know each other by name only. */
 TEST(engines_find_each_other_over_http)
 {

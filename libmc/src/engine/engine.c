@@ -111,15 +111,15 @@ static int announce(struct mc_engine *eng, uint64_t deadline_ns)
 	if (!eng->loop)
 		return 0;
 	snprintf(rpc.host, sizeof(rpc.host), "%s", eng->address.advertise);
-	eng->published = true;
 	ret = engine_publish(eng, deadline_ns);
-	return ret ? ret : meta_put_rpc(eng->meta, eng->address.name, &rpc, deadline_ns);
+	if (ret)
+		return ret;
+	eng->published = true;
+	return meta_put_rpc(eng->meta, eng->address.name, &rpc, deadline_ns);
 }
 
-static void withdraw(struct mc_engine *eng)
+static void withdraw(struct mc_engine *eng, uint64_t deadline_ns)
 {
-	uint64_t deadline_ns = deadline_after_ns(ENGINE_META_NS);
-
 	if (!eng->published)
 		return;
 	meta_del_rpc(eng->meta, eng->address.name, deadline_ns);
@@ -228,7 +228,6 @@ static int start_serving(struct mc_engine *eng, int *fd)
 
 static int start(struct mc_engine *eng, const struct mc_engine_opts *o)
 {
-	uint64_t deadline_ns = o->deadline_ns ? o->deadline_ns : deadline_after_ns(ENGINE_OPEN_NS);
 	struct serve_args a = { .eng = eng, .fd = -1 };
 	int ret = 0;
 
@@ -247,7 +246,7 @@ static int start(struct mc_engine *eng, const struct mc_engine_opts *o)
 	}
 	if (a.fd >= 0)
 		close(a.fd);
-	return ret ? ret : announce(eng, deadline_ns);
+	return ret ? ret : announce(eng, o->deadline_ns);
 }
 
 static int read_opts(const struct mc_engine_opts *in, struct mc_engine_opts *out)
@@ -320,6 +319,8 @@ int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out)
 
 	if (ret)
 		return ret;
+	if (!o.deadline_ns)
+		o.deadline_ns = deadline_after_ns(ENGINE_OPEN_NS);
 	pthread_once(&once, watch_forks);
 	eng = engine_alloc();
 	if (!eng)
@@ -332,7 +333,7 @@ int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out)
 	if (!ret)
 		ret = start(eng, &o);
 	if (ret) {
-		withdraw(eng);
+		withdraw(eng, o.deadline_ns);
 		engine_free(eng);
 		return ret;
 	}
@@ -348,7 +349,7 @@ void mc_engine_close(struct mc_engine *eng)
 		engine_refuse_fork();
 		return;
 	}
-	withdraw(eng);
+	withdraw(eng, deadline_after_ns(ENGINE_WITHDRAW_NS));
 	engine_free(eng);
 }
 

@@ -32,6 +32,7 @@
 #define ENGINE_VECS_MAX	      DATA_VECS_MAX /* of one request */
 #define ENGINE_OPEN_NS	      (10 * NSEC_PER_SEC)
 #define ENGINE_META_NS	      (10 * NSEC_PER_SEC) /* publishing, where the caller has no deadline */
+#define ENGINE_WITHDRAW_NS    (3 * NSEC_PER_SEC) /* closing is not held up by a dead service */
 #define ENGINE_NOTIFIES_MAX   65536
 #define ENGINE_NAME_MAX	      256
 
