@@ -67,6 +67,8 @@ bool arg_key(PyObject *o, const char *name, struct mc_key *out)
 
 	if (PyUnicode_Check(o)) {
 		out->data = PyUnicode_AsUTF8AndSize(o, &len);
+		if (!out->data && PyErr_ExceptionMatches(PyExc_UnicodeError))
+			PyErr_Format(PyExc_TypeError, "incompatible function arguments: %s cannot be encoded as UTF-8", name);
 		out->len = (size_t)len;
 		return out->data;
 	}
@@ -117,19 +119,30 @@ bool arg_u64(PyObject *o, const char *name, uint64_t *out)
 
 bool arg_bool(PyObject *o, const char *name, bool *out)
 {
-	if (!PyBool_Check(o))
+	int is;
+
+	/* None and whatever knows its own truth (ints, numpy.bool_) pass, as callers are used to; text and lists do not. */
+	if (o != Py_None && !PyType_GetSlot(Py_TYPE(o), Py_nb_bool))
 		return wrong(name, "bool", o);
-	*out = o == Py_True;
-	return true;
+	is = PyObject_IsTrue(o);
+	*out = is > 0;
+	return is >= 0;
 }
 
 PyObject *arg_tuple(PyObject *o, const char *name)
 {
+	PyObject *t;
+
 	if (PyUnicode_Check(o) || PyBytes_Check(o) || !PySequence_Check(o)) {
 		wrong(name, "a list", o);
 		return NULL;
 	}
-	return PySequence_Tuple(o);
+	t = PySequence_Tuple(o);
+	if (t && PyTuple_Size(t) > INT32_MAX) { /* C counts items in 32 bits */
+		PyErr_Format(PyExc_ValueError, "%s has too many items", name);
+		Py_CLEAR(t);
+	}
+	return t;
 }
 
 PyObject *arg_u64s(PyObject *o, const char *name, uint64_t **out)
@@ -149,6 +162,7 @@ PyObject *arg_u64s(PyObject *o, const char *name, uint64_t **out)
 		if (arg_u64(PyTuple_GetItem(t, i), name, &(*out)[i]))
 			continue;
 		PyMem_Free(*out);
+		*out = NULL;
 		Py_DECREF(t);
 		return NULL;
 	}
@@ -160,6 +174,30 @@ bool arg_buffer(PyObject *o, const char *name, Py_buffer *out)
 	if (!PyObject_CheckBuffer(o))
 		return wrong(name, "a bytes-like object", o);
 	return !PyObject_GetBuffer(o, out, PyBUF_CONTIG_RO);
+}
+
+PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out)
+{
+	PyObject *t = arg_tuple(o, name);
+	Py_ssize_t nr;
+
+	if (!t)
+		return NULL;
+	nr = PyTuple_Size(t);
+	*out = PyMem_Calloc((size_t)nr + 1, sizeof(**out));
+	if (!*out) {
+		Py_DECREF(t);
+		return PyErr_NoMemory();
+	}
+	for (Py_ssize_t i = 0; i < nr; i++) {
+		if (arg_key(PyTuple_GetItem(t, i), name, &(*out)[i]))
+			continue;
+		PyMem_Free(*out);
+		*out = NULL;
+		Py_DECREF(t);
+		return NULL;
+	}
+	return t;
 }
 
 PyObject *list_of_codes(const int64_t *v, Py_ssize_t nr)

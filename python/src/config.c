@@ -42,7 +42,7 @@ static PyObject *config_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 	return (PyObject *)c;
 }
 
-static int config_clear(struct config *c)
+static void config_drop(struct config *c)
 {
 	Py_CLEAR(c->pin_ttl);
 	Py_CLEAR(c->groups);
@@ -50,12 +50,15 @@ static int config_clear(struct config *c)
 	Py_CLEAR(c->preferred_nof);
 	Py_CLEAR(c->preferred_one);
 	Py_CLEAR(c->host_id);
-	return 0;
 }
 
+/* Seen by the collector but never cleared by it, like a tuple: a cycle runs through a list or a dict, which are. */
 static int config_traverse(struct config *c, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE((PyObject *)c));
+	Py_VISIT(c->pin_ttl);
+	Py_VISIT(c->preferred_one);
+	Py_VISIT(c->host_id);
 	Py_VISIT(c->preferred);
 	Py_VISIT(c->preferred_nof);
 	Py_VISIT(c->groups);
@@ -67,7 +70,7 @@ static void config_dealloc(struct config *c)
 	PyTypeObject *type = Py_TYPE((PyObject *)c);
 
 	PyObject_GC_UnTrack(c);
-	config_clear(c);
+	config_drop(c);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(c);
 	Py_DECREF(type);
 }
@@ -132,27 +135,27 @@ static int set_text(PyObject *c, PyObject *v, void *closure)
 {
 	const char *text;
 
-	return !deleted(v) && arg_text(v, "the attribute", &text) ? put_object(c, closure, Py_NewRef(v)) : -1;
+	return !deleted(v) && arg_text(v, "the attribute", &text) ? put_object(c, closure, PyUnicode_FromString(text)) : -1;
 }
 
-/* Kept as a list of its own, so that later changes of the caller's do not slip past the check. */
+/* Kept as a list of its own. Callers may append to it; a put checks what it reads. */
 static int set_texts(PyObject *c, PyObject *v, void *closure)
 {
+	PyObject *t, *list, *one;
 	const char *text;
-	PyObject *t;
-	int ret = 0;
 
 	if (deleted(v))
 		return -1;
 	t = arg_tuple(v, "the attribute");
-	if (!t)
-		return -1;
-	for (Py_ssize_t i = 0; i < PyTuple_Size(t) && !ret; i++)
-		ret = arg_text(PyTuple_GetItem(t, i), "each item", &text) ? 0 : -1;
-	if (!ret)
-		ret = put_object(c, closure, PySequence_List(t));
-	Py_DECREF(t);
-	return ret;
+	list = t ? PyList_New(0) : NULL;
+	for (Py_ssize_t i = 0; list && i < PyTuple_Size(t); i++) {
+		one = arg_text(PyTuple_GetItem(t, i), "each item", &text) ? PyUnicode_FromString(text) : NULL;
+		if (!one || PyList_Append(list, one))
+			Py_CLEAR(list);
+		Py_XDECREF(one);
+	}
+	Py_XDECREF(t);
+	return put_object(c, closure, list);
 }
 
 static int set_texts_or_none(PyObject *c, PyObject *v, void *closure)
@@ -200,18 +203,29 @@ static PyObject *get_enum(PyObject *c, void *closure)
 static int set_enum(PyObject *c, PyObject *v, void *closure)
 {
 	bool pin = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action);
-	PyObject *n;
+	const char *name = pin ? "SoftPinAction" : "ObjectDataType";
+	struct core_state *st;
+	PyObject *type, *n;
 	long value;
+	int is;
 
 	if (deleted(v))
 		return -1;
-	n = PyLong_Check(v) ? Py_NewRef(v) : PyNumber_Long(v);
-	value = n ? PyLong_AsLong(n) : -1;
-	Py_XDECREF(n);
-	if (PyErr_Occurred() || value < 0 || value > (pin ? 2 : 9)) {
-		PyErr_Format(PyExc_TypeError, "the attribute must be a member of %s", pin ? "SoftPinAction" : "ObjectDataType");
+	st = core_state_of(Py_TYPE(c));
+	type = st ? core_type(st, name) : NULL;
+	is = type ? PyObject_IsInstance(v, type) : -1;
+	Py_XDECREF(type);
+	if (is < 0)
+		return -1;
+	if (!is) {
+		PyErr_Format(PyExc_TypeError, "the attribute must be a member of %s", name);
 		return -1;
 	}
+	n = PyNumber_Long(v);
+	value = n ? PyLong_AsLong(n) : -1;
+	Py_XDECREF(n);
+	if (value < 0 || value > (pin ? 2 : 9)) /* a member somebody added */
+		return PyErr_Occurred() ? -1 : (PyErr_Format(PyExc_TypeError, "unknown member of %s", name), -1);
 	*AT(c, closure, long) = value;
 	return 0;
 }
@@ -267,7 +281,6 @@ static PyObject *config_str(PyObject *self)
 bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 {
 	struct config *c = (struct config *)o;
-	PyObject *list;
 	Py_ssize_t nr;
 	uint64_t ttl = 0;
 
@@ -280,19 +293,18 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: config must be a ReplicateConfig");
 		return false;
 	}
-	list = c->preferred;
-	nr = PyList_Size(list);
-	if (PyUnicode_GetLength(c->preferred_one))
-		nr = 1;
+	out->names = PyUnicode_GetLength(c->preferred_one) ? PyTuple_Pack(1, c->preferred_one) : PyList_AsTuple(c->preferred);
+	if (!out->names)
+		return false;
+	nr = PyTuple_Size(out->names);
 	out->preferred = PyMem_Malloc((size_t)(nr ? nr : 1) * sizeof(*out->preferred));
 	if (!out->preferred) {
+		config_put(out);
 		PyErr_NoMemory();
 		return false;
 	}
 	for (Py_ssize_t i = 0; i < nr; i++) {
-		PyObject *text = PyUnicode_GetLength(c->preferred_one) ? c->preferred_one : PyList_GetItem(list, i);
-
-		if (!text || !arg_text(text, "preferred_segments", &out->preferred[i])) {
+		if (!arg_text(PyTuple_GetItem(out->names, i), "preferred_segments", &out->preferred[i])) {
 			config_put(out);
 			return false;
 		}
@@ -321,6 +333,7 @@ void config_put(struct put_config *c)
 {
 	PyMem_Free(c->preferred);
 	c->preferred = NULL;
+	Py_CLEAR(c->names);
 }
 
 #define SOFT_PIN_MAX_MS (24ull * 3600 * 1000)
@@ -338,7 +351,6 @@ static PyType_Slot config_slots[] = {
 	{ Py_tp_new, config_new },
 	{ Py_tp_dealloc, config_dealloc },
 	{ Py_tp_traverse, config_traverse },
-	{ Py_tp_clear, config_clear },
 	{ Py_tp_getset, config_attrs },
 	{ Py_tp_str, config_str },
 	{ Py_tp_repr, config_str },

@@ -17,6 +17,8 @@
 struct core_state { /* of the module */
 	PyTypeObject *store, *config, *handle, *engine, *inner;
 	PyObject *types; /* mooncake._types: enumerations and plain records, written in Python; imported on first use */
+	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
+	bool exit_hook;
 };
 
 struct core_state *core_state_of(PyTypeObject *type); /* also for Python subclasses of a type of ours; NULL with an exception */
@@ -36,12 +38,14 @@ bool bind_args(const struct sig *s, PyObject *const *args, Py_ssize_t nargs, PyO
 bool arg_key(PyObject *o, const char *name, struct mc_key *out);
 bool arg_text(PyObject *o, const char *name, const char **out); /* no NUL inside */
 bool arg_u64(PyObject *o, const char *name, uint64_t *out);	/* int or __index__, 0 to 2^64-1 */
-bool arg_bool(PyObject *o, const char *name, bool *out);
+bool arg_bool(PyObject *o, const char *name, bool *out);	/* bool, or something with a truth of its own */
 
 /* A sequence (not str or bytes) as a tuple that keeps its items alive; NULL with a TypeError. */
 PyObject *arg_tuple(PyObject *o, const char *name);
 /* The same, each item an integer; *out is PyMem memory of PyTuple_Size() entries. */
 PyObject *arg_u64s(PyObject *o, const char *name, uint64_t **out);
+/* The same, each item a key. */
+PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out);
 
 /* A readable, C-contiguous export; release with PyBuffer_Release(). */
 bool arg_buffer(PyObject *o, const char *name, Py_buffer *out);
@@ -55,9 +59,10 @@ extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec
 
 PyObject *core_type(struct core_state *st, const char *name); /* of mooncake._types; a new reference */
 
-/* ReplicateConfig (config.c) as C options; @o borrows from the object, so keep that alive. */
+/* ReplicateConfig (config.c) as C options: a copy, so that another thread may change the object meanwhile. */
 struct put_config {
 	struct mc_put_opts opts;
+	PyObject *names; /* tuple that keeps @preferred alive */
 	const char **preferred;
 	bool same_node;
 	Py_ssize_t nr_groups; /* -1: no group_ids */
@@ -82,7 +87,10 @@ uint64_t room_limit(const struct room *r);
 
 /* ---- the engine, for setup(engine=…) (engine.c) ----------------------------------------------------------------------- */
 
-/* What get_engine() returned, or a TransferEngine. NULL with a TypeError. The object keeps it open. */
-struct mc_engine *engine_of(struct core_state *st, PyObject *o);
+struct engine_ref;
+
+/* What get_engine() returned, or a TransferEngine: a reference, given back with engine_put(). NULL with a TypeError. */
+struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engine **out);
+void engine_put(struct engine_ref *r); /* may close, so: without the interpreter lock when the last one could go */
 
 #endif

@@ -87,7 +87,7 @@ int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns, st
 	return 0;
 }
 
-struct mc_engine *engine_of(struct core_state *st, PyObject *o)
+struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engine **out)
 {
 	struct engine_ref *r = NULL;
 
@@ -100,7 +100,9 @@ struct mc_engine *engine_of(struct core_state *st, PyObject *o)
 						 "what its get_engine() returned");
 		return NULL;
 	}
-	return r->eng;
+	atomic_fetch_add(&r->refs, 1);
+	*out = r->eng;
+	return r;
 }
 
 /* ---- life ----------------------------------------------------------------------------------------------------------- */
@@ -120,10 +122,6 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 
 	if (!st)
 		return NULL;
-	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
-		PyErr_SetString(PyExc_TypeError, "TransferEngine() takes no arguments; call initialize()");
-		return NULL;
-	}
 	o = (struct engine_obj *)PyType_GenericAlloc(type, 0);
 	if (o) {
 		o->st = st;
@@ -133,16 +131,28 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 	return (PyObject *)o;
 }
 
-static void detach(struct engine_obj *o)
+static int engine_init(PyObject *self, PyObject *args, PyObject *kw)
 {
-	struct engine_ref *r = o->ref;
+	if (Py_TYPE(self) != ((struct engine_obj *)self)->st->engine)
+		return 0; /* a subclass may take what it likes */
+	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
+		PyErr_SetString(PyExc_TypeError, "TransferEngine() takes no arguments; call initialize()");
+		return -1;
+	}
+	return 0;
+}
 
+/* Puts @r, which may be NULL, in the place of what is open. */
+static void replace(struct engine_obj *o, struct engine_ref *r)
+{
+	struct engine_ref *old = o->ref;
+
+	o->ref = r;
 	pending_drop_all(o);
-	o->ref = NULL;
-	if (!r)
+	if (!old)
 		return;
 	Py_BEGIN_ALLOW_THREADS
-	engine_put(r);
+	engine_put(old);
 	Py_END_ALLOW_THREADS
 }
 
@@ -150,7 +160,7 @@ static void engine_dealloc(PyObject *self)
 {
 	PyTypeObject *type = Py_TYPE(self);
 
-	detach((struct engine_obj *)self);
+	replace((struct engine_obj *)self, NULL);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }
@@ -165,7 +175,6 @@ static bool text_or_none(PyObject *o, const char *name, const char **out)
 static PyObject *run_initialize(PyObject *self, const char *host, const char *meta, const char *protocol, const char *devices)
 {
 	struct mc_engine_opts opts = { .size = sizeof(opts), .local_name = host, .metadata = meta, .devices = devices };
-	struct engine_obj *o = (struct engine_obj *)self;
 	struct engine_ref *r;
 	int ret;
 
@@ -189,8 +198,7 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 		free(r);
 		return PyLong_FromLong(-1);
 	}
-	detach(o); /* a second initialize() replaces the first */
-	o->ref = r;
+	replace((struct engine_obj *)self, r); /* a second initialize() replaces the first */
 	return PyLong_FromLong(0);
 }
 
@@ -327,11 +335,11 @@ METHOD(unregister_memory)
 METHOD(batch_register_memory)
 {
 	static const struct sig sig = { "batch_register_memory", { "buffer_addresses", "capacities", "location", NULL }, 2, 0 };
-	PyObject *a[3], *t1 = NULL, *t2 = NULL;
+	PyObject *a[3], *t1 = NULL, *t2 = NULL, *out = NULL;
 	uint64_t *addr = NULL, *len = NULL;
 	const char *location = NULL;
 	struct mc_range *ranges = NULL;
-	struct engine_ref *r = NULL;
+	struct engine_ref *r;
 	Py_ssize_t nr = 0;
 	int ret = -EINVAL;
 
@@ -343,23 +351,27 @@ METHOD(batch_register_memory)
 		goto out;
 	nr = PyTuple_Size(t1);
 	ranges = PyMem_Calloc((size_t)nr + 1, sizeof(*ranges));
-	r = engine_get(self);
-	if (!ranges || !r || PyTuple_Size(t2) != nr)
+	if (!ranges) {
+		PyErr_NoMemory();
 		goto out;
-	for (Py_ssize_t i = 0; i < nr; i++)
+	}
+	for (Py_ssize_t i = 0; i < nr && i < PyTuple_Size(t2); i++)
 		ranges[i] = (struct mc_range){ (void *)(uintptr_t)addr[i], len[i] };
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_region_add_many(r->eng, ranges, (unsigned)nr, location && strcmp(location, "*") ? location : NULL);
-	Py_END_ALLOW_THREADS
-out:
-	if (r)
+	r = PyTuple_Size(t2) == nr ? engine_get(self) : NULL;
+	if (r) {
+		Py_BEGIN_ALLOW_THREADS
+		ret = mc_region_add_many(r->eng, ranges, (unsigned)nr, location && strcmp(location, "*") ? location : NULL);
 		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
+	out = code(ret);
+out:
 	PyMem_Free(ranges);
 	PyMem_Free(addr);
 	PyMem_Free(len);
 	Py_XDECREF(t1);
 	Py_XDECREF(t2);
-	return PyErr_Occurred() ? NULL : code(ret);
+	return out;
 }
 
 METHOD(batch_unregister_memory)
@@ -441,7 +453,10 @@ METHOD(write_bytes_to_buffer)
 		return NULL;
 	if (len > data.len)
 		return PyErr_Format(PyExc_ValueError, "length %llu is more than the data's %zu bytes", (unsigned long long)len, data.len);
-	memcpy((void *)(uintptr_t)addr, data.data, len);
+	if (len && !addr)
+		return PyErr_Format(PyExc_ValueError, "dest_address is null");
+	if (len)
+		memcpy((void *)(uintptr_t)addr, data.data, len);
 	return PyLong_FromLong(0);
 }
 
@@ -455,6 +470,8 @@ METHOD(read_bytes_from_buffer)
 		return NULL;
 	if (len > PY_SSIZE_T_MAX)
 		return PyErr_NoMemory();
+	if (len && !addr)
+		return PyErr_Format(PyExc_ValueError, "source_address is null");
 	return PyBytes_FromStringAndSize((const char *)(uintptr_t)addr, (Py_ssize_t)len);
 }
 
@@ -510,22 +527,40 @@ METHOD(send_probe)
 	return ret == -ENOENT ? PyLong_FromLong(-200) : code(ret);
 }
 
+/* A peer's bytes may not be text: what is not becomes U+FFFD. Frees the message. */
+static PyObject *note_of(PyObject *type, struct mc_notify *msg)
+{
+	PyObject *name = PyUnicode_DecodeUTF8(msg->name, (Py_ssize_t)strlen(msg->name), "replace");
+	PyObject *text = name ? PyUnicode_DecodeUTF8(msg->msg, (Py_ssize_t)strlen(msg->msg), "replace") : NULL;
+	PyObject *out = text ? PyObject_CallFunctionObjArgs(type, name, text, NULL) : NULL;
+
+	Py_XDECREF(name);
+	Py_XDECREF(text);
+	free(msg->name);
+	free(msg->msg);
+	return out;
+}
+
 static PyObject *get_notifies(PyObject *self, PyObject *unused)
 {
-	struct engine_obj *o = (struct engine_obj *)self;
-	PyObject *list = PyList_New(0), *type, *n;
+	PyObject *type = core_type(((struct engine_obj *)self)->st, "TransferNotify"), *list, *n;
+	struct engine_ref *r; /* a constructor written in Python lets other threads run */
 	struct mc_notify msg;
 
-	type = list && o->ref ? core_type(o->st, "TransferNotify") : NULL;
-	while (type && list && mc_notify_recv(o->ref->eng, &msg) == 1) {
-		n = PyObject_CallFunction(type, "ss", msg.name, msg.msg);
-		free(msg.name);
-		free(msg.msg);
+	list = type ? PyList_New(0) : NULL;
+	r = list ? engine_get(self) : NULL;
+	while (r && list && mc_notify_recv(r->eng, &msg) == 1) {
+		n = note_of(type, &msg);
 		if (!n || PyList_Append(list, n))
 			Py_CLEAR(list);
 		Py_XDECREF(n);
 	}
 	Py_XDECREF(type);
+	if (r) {
+		Py_BEGIN_ALLOW_THREADS
+		engine_put(r);
+		Py_END_ALLOW_THREADS
+	}
 	return list;
 }
 
@@ -558,40 +593,40 @@ METHOD(warmup_efa_segment)
 
 PyMethodDef engine_life[] = {
 	{ "initialize", CALL(initialize), FAST,
-	  "initialize(local_hostname, metadata_server, protocol, device_name, /) -> int\n\nStart the engine. metadata_server\n"
+	  "initialize($self, local_hostname, metadata_server, protocol, device_name, /)\n--\n\nStart the engine. metadata_server\n"
 	  "'P2PHANDSHAKE' or 'http://host:port/metadata'. Returns 0, or -1 (the log says why)." },
 	{ "initialize_ext", CALL(initialize_ext), FAST,
-	  "initialize_ext(local_hostname, metadata_server, protocol, device_name, metadata_type, /) -> int\n\nAs initialize(); a\n"
+	  "initialize_ext($self, local_hostname, metadata_server, protocol, device_name, metadata_type, /)\n--\n\nAs initialize(); a\n"
 	  "metadata_server without a scheme gets metadata_type as its scheme." },
-	{ "get_rpc_port", get_rpc_port, METH_NOARGS, "get_rpc_port() -> int\n\nThe handshake port; peers open 'host:port'." },
-	{ "get_engine", get_engine, METH_NOARGS, "get_engine() -> InnerTransferEngine or None\n\nFor store.setup(engine=...)." },
-	{ "get_engine_ptr", get_engine_ptr, METH_NOARGS, "get_engine_ptr() -> int\n\nAddress of the engine; 0 before initialize()." },
+	{ "get_rpc_port", get_rpc_port, METH_NOARGS, "get_rpc_port($self, /)\n--\n\nThe handshake port; peers open 'host:port'." },
+	{ "get_engine", get_engine, METH_NOARGS, "get_engine($self, /)\n--\n\nFor store.setup(engine=...)." },
+	{ "get_engine_ptr", get_engine_ptr, METH_NOARGS, "get_engine_ptr($self, /)\n--\n\nAddress of the engine; 0 before initialize()." },
 	{ "register_memory", CALL(register_memory), FAST,
-	  "register_memory(buffer_addr, capacity, location='*') -> int\n\nLet peers read and write capacity bytes. Returns 0; -1 empty;\n"
+	  "register_memory($self, /, buffer_addr, capacity, location='*')\n--\n\nLet peers read and write capacity bytes. Returns 0; -1 empty;\n"
 	  "-7 overlaps a registered range; -200 metadata." },
 	{ "unregister_memory", CALL(unregister_memory), FAST,
-	  "unregister_memory(buffer_addr, /) -> int\n\nReturns 0; -3 no range starts there." },
+	  "unregister_memory($self, buffer_addr, /)\n--\n\nReturns 0; -3 no range starts there." },
 	{ "batch_register_memory", CALL(batch_register_memory), FAST,
-	  "batch_register_memory(buffer_addresses, capacities, location='*') -> int\n\nAll or none. Returns 0 or a code." },
+	  "batch_register_memory($self, /, buffer_addresses, capacities, location='*')\n--\n\nAll or none. Returns 0 or a code." },
 	{ "batch_unregister_memory", CALL(batch_unregister_memory), FAST,
-	  "batch_unregister_memory(buffer_addresses, /) -> int\n\nReturns 0 or the first code." },
+	  "batch_unregister_memory($self, buffer_addresses, /)\n--\n\nReturns 0 or the first code." },
 	{ "allocate_managed_buffer", CALL(allocate_managed_buffer), FAST,
-	  "allocate_managed_buffer(length, /) -> int\n\nAddress of registered memory; 0 on failure." },
+	  "allocate_managed_buffer($self, length, /)\n--\n\nAddress of registered memory; 0 on failure." },
 	{ "free_managed_buffer", CALL(free_managed_buffer), FAST,
-	  "free_managed_buffer(buffer_addr, length, /) -> int\n\nThe same length as allocated. Returns 0." },
+	  "free_managed_buffer($self, buffer_addr, length, /)\n--\n\nThe same length as allocated. Returns 0." },
 	{ "write_bytes_to_buffer", CALL(write_bytes_to_buffer), FAST,
-	  "write_bytes_to_buffer(dest_address, data, length, /) -> int\n\nCopy length bytes of str or bytes. Returns 0." },
+	  "write_bytes_to_buffer($self, dest_address, data, length, /)\n--\n\nCopy length bytes of str or bytes. Returns 0." },
 	{ "read_bytes_from_buffer", CALL(read_bytes_from_buffer), FAST,
-	  "read_bytes_from_buffer(source_address, length, /) -> bytes" },
+	  "read_bytes_from_buffer($self, source_address, length, /)\n--\n\nA copy of memory of this process." },
 	{ "get_first_buffer_address", CALL(get_first_buffer_address), FAST,
-	  "get_first_buffer_address(segment_name, /) -> int\n\nOf the peer's first registered range; 0 unknown or none." },
+	  "get_first_buffer_address($self, segment_name, /)\n--\n\nOf the peer's first registered range; 0 unknown or none." },
 	{ "send_probe", CALL(send_probe), FAST,
-	  "send_probe(peer_server_name) -> int\n\n0 reachable; -200 unknown to metadata; a socket code." },
+	  "send_probe($self, /, peer_server_name)\n--\n\n0 reachable; -200 unknown to metadata; a socket code." },
 	{ "get_notifies", get_notifies, METH_NOARGS,
-	  "get_notifies() -> list[TransferNotify]\n\nWhat peers left since the last call, oldest first." },
+	  "get_notifies($self, /)\n--\n\nWhat peers left since the last call, oldest first." },
 	{ "get_local_topology", CALL(get_local_topology), FAST,
-	  "get_local_topology(device_name=None) -> str\n\nLocations of this machine and their NICs, as JSON." },
-	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST, "warmup_efa_segment(segment_name, /) -> int\n\nNothing to do: 0." },
+	  "get_local_topology($self, /, device_name=None)\n--\n\nLocations of this machine and their NICs, as JSON." },
+	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST, "warmup_efa_segment($self, segment_name, /)\n--\n\nNothing to do: 0." },
 	{ NULL, NULL, 0, NULL },
 };
 
@@ -612,6 +647,7 @@ void engine_gather(void)
 static PyType_Slot engine_slots[] = {
 	{ Py_tp_doc, (void *)"Moves ranges between this process's memory and memory that peers registered. Any thread may call." },
 	{ Py_tp_new, engine_new },
+	{ Py_tp_init, engine_init },
 	{ Py_tp_dealloc, engine_dealloc },
 	{ Py_tp_methods, all_methods },
 	{ 0, NULL },

@@ -6,7 +6,7 @@
 #include "core.h"
 #include "gather.h"
 
-/* An open engine; TransferEngine, what get_engine() returned, and running calls hold references. */
+/* An open engine; TransferEngine, what get_engine() returned, stores, and running calls hold references. */
 struct engine_ref {
 	struct mc_engine *eng;
 	_Atomic int refs;
@@ -29,7 +29,6 @@ struct inner_obj {
 };
 
 struct engine_ref *engine_get(PyObject *self); /* a reference, or NULL without an exception */
-void engine_put(struct engine_ref *r);	       /* may close, so: without the interpreter lock when the last one could go */
 
 /* The peer called @name, open. Call without the interpreter lock. 0 or a negative errno. */
 int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns, struct mc_segment **out);

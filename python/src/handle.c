@@ -111,8 +111,8 @@ static PyObject *handle_size(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef handle_methods[] = {
-	{ "ptr", handle_ptr, METH_NOARGS, "ptr() -> int\n\nAddress of the first byte, valid while this object lives." },
-	{ "size", handle_size, METH_NOARGS, "size() -> int\n\nBytes." },
+	{ "ptr", handle_ptr, METH_NOARGS, "ptr($self, /)\n--\n\nAddress of the first byte, valid while this object lives." },
+	{ "size", handle_size, METH_NOARGS, "size($self, /)\n--\n\nBytes." },
 	{ NULL, NULL, 0, NULL },
 };
 

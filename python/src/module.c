@@ -23,8 +23,14 @@ struct core_state *core_state_of(PyTypeObject *type)
 
 PyObject *core_type(struct core_state *st, const char *name)
 {
-	if (!st->types)
-		st->types = PyImport_ImportModule("mooncake._types");
+	if (!st->types) {
+		PyObject *types = PyImport_ImportModule("mooncake._types"); /* other threads may run meanwhile */
+
+		if (st->types)
+			Py_XDECREF(types);
+		else
+			st->types = types;
+	}
 	return st->types ? PyObject_GetAttrString(st->types, name) : NULL;
 }
 

@@ -25,27 +25,71 @@ void store_put(struct shared *sh)
 /* Ends calls in other threads, waits until they are out, closes. Without the interpreter lock. */
 static void shared_close(struct shared *sh)
 {
+	if (getpid() != sh->owner)
+		return; /* a copy without its threads: there is nobody to end, and nothing here to give back */
 	mc_store_shutdown(sh->s);
 	while (atomic_load(&sh->refs) > 1)
 		usleep(100);
 	mc_store_close(sh->s);
+	if (sh->engine)
+		engine_put(sh->engine);
 	room_unref(sh->room);
 	free(sh);
 }
 
-static void detach(struct store_obj *o)
+/* Takes what is open away from @o and puts @sh, which may be NULL, in its place; closes the old one. */
+static void replace(struct store_obj *o, struct shared *sh)
 {
-	struct shared *sh = o->sh;
-	PyObject *engine = o->engine;
+	struct shared *old = o->sh;
 
-	o->sh = NULL;
-	o->engine = NULL;
-	if (sh) {
-		Py_BEGIN_ALLOW_THREADS
-		shared_close(sh);
-		Py_END_ALLOW_THREADS
+	o->sh = sh;
+	if (sh && !old) {
+		o->next = o->st->live;
+		o->at = &o->st->live;
+		if (o->next)
+			o->next->at = &o->next;
+		o->st->live = o;
+	} else if (!sh && old) {
+		*o->at = o->next;
+		if (o->next)
+			o->next->at = o->at;
 	}
-	Py_XDECREF(engine);
+	if (!old)
+		return;
+	Py_BEGIN_ALLOW_THREADS
+	shared_close(old);
+	Py_END_ALLOW_THREADS
+}
+
+/* While every thread can still run, so that calls in daemon threads end instead of being cut off inside the library. */
+static PyObject *at_exit(PyObject *module, PyObject *unused)
+{
+	struct core_state *st = PyModule_GetState(module);
+
+	while (st->live)
+		replace(st->live, NULL);
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef at_exit_def = { "close_all", at_exit, METH_NOARGS, NULL };
+
+/* At the first setup(), since an import has no side effects. */
+static int hook_exit(struct store_obj *o)
+{
+	PyObject *module, *atexit, *f, *done = NULL;
+
+	if (o->st->exit_hook)
+		return 0;
+	module = PyType_GetModule(o->st->store);
+	f = module ? PyCFunction_NewEx(&at_exit_def, module, NULL) : NULL;
+	atexit = f ? PyImport_ImportModule("atexit") : NULL;
+	if (atexit)
+		done = PyObject_CallMethod(atexit, "register", "O", f);
+	Py_XDECREF(atexit);
+	Py_XDECREF(f);
+	o->st->exit_hook = done;
+	Py_XDECREF(done);
+	return done ? 0 : -1;
 }
 
 static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *kw)
@@ -69,25 +113,11 @@ static int store_init(PyObject *self, PyObject *args, PyObject *kw)
 	return 0;
 }
 
-static int store_traverse(PyObject *self, visitproc visit, void *arg)
-{
-	Py_VISIT(Py_TYPE(self));
-	Py_VISIT(((struct store_obj *)self)->engine);
-	return 0;
-}
-
-static int store_clear(PyObject *self)
-{
-	detach((struct store_obj *)self);
-	return 0;
-}
-
 static void store_dealloc(PyObject *self)
 {
 	PyTypeObject *type = Py_TYPE(self);
 
-	PyObject_GC_UnTrack(self);
-	detach((struct store_obj *)self);
+	replace((struct store_obj *)self, NULL);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }
@@ -96,52 +126,66 @@ static void store_dealloc(PyObject *self)
 
 struct setup {
 	struct mc_store_opts opts;
-	uint64_t local_buffer;
-	PyObject *engine;
+	struct engine_ref *engine; /* a reference, passed on or given back */
 };
 
 /* "local_hostname" as callers write it; "auto-discovery" means no list of devices. */
-static int run_setup(struct store_obj *o, struct setup *in)
+static int open_store(struct setup *in, struct shared **out)
 {
 	struct shared *sh;
 	int ret;
 
-	if (!in->opts.local_name || !*in->opts.local_name)
-		return NOT_SET_UP;
 	if (in->opts.devices && !strcmp(in->opts.devices, "auto-discovery"))
 		in->opts.devices = NULL;
-	detach(o); /* a second setup replaces the first */
 	sh = calloc(1, sizeof(*sh));
 	if (!sh)
-		return -1;
+		return -ENOMEM;
 	atomic_init(&sh->refs, 1);
-	sh->room = room_new(in->local_buffer);
+	sh->room = room_new(in->opts.local_buffer_bytes);
 	if (!sh->room) {
 		free(sh);
-		return -1;
+		return -ENOMEM;
 	}
 	in->opts.size = sizeof(in->opts);
-	in->opts.local_buffer_bytes = in->local_buffer;
-	Py_BEGIN_ALLOW_THREADS
 	ret = mc_store_open(&in->opts, &sh->s);
-	Py_END_ALLOW_THREADS
 	if (ret) {
 		room_unref(sh->room);
 		free(sh);
-		/* Callers know one number for "no master": -1. */
-		return ret == -EINVAL ? NOT_SET_UP : ret == -ENOMEM ? NOT_SET_UP : -1;
+		return ret;
 	}
-	o->sh = sh;
-	o->engine = Py_XNewRef(in->engine);
+	sh->engine = in->engine;
+	sh->owner = getpid();
+	in->engine = NULL;
+	*out = sh;
 	return 0;
 }
 
-static PyObject *dict_text(PyObject *dict, const char *key, const char *deflt)
+static PyObject *run_setup(struct store_obj *o, struct setup *in)
 {
-	PyObject *v = PyDict_GetItemString(dict, key);
+	struct shared *sh = NULL;
+	int ret = -EINVAL;
 
-	return v ? PyObject_Str(v) : deflt ? PyUnicode_FromString(deflt) : NULL;
+	if (hook_exit(o)) {
+		Py_BEGIN_ALLOW_THREADS
+		if (in->engine)
+			engine_put(in->engine);
+		Py_END_ALLOW_THREADS
+		return NULL;
+	}
+	replace(o, NULL); /* a second setup replaces the first */
+	Py_BEGIN_ALLOW_THREADS
+	if (in->opts.local_name && *in->opts.local_name)
+		ret = open_store(in, &sh);
+	if (in->engine)
+		engine_put(in->engine);
+	Py_END_ALLOW_THREADS
+	if (!ret)
+		replace(o, sh); /* another thread's setup may have come first */
+	/* Callers know one number for "no master": -1. */
+	return PyLong_FromLong(!ret ? 0 : ret == -EINVAL || ret == -ENOMEM || ret == -EPERM ? NOT_SET_UP : -1);
 }
+
+/* ---- setup from a dict: everything is text ------------------------------------------------------------------------------- */
 
 static const char *const known_keys[] = {
 	"local_hostname",     "metadata_server", "global_segment_size",	      "local_buffer_size", "protocol",
@@ -149,73 +193,114 @@ static const char *const known_keys[] = {
 	"ssd_offload_path",   "tenant_id",	 "enable_client_http_server", "client_http_port",  NULL,
 };
 
-static int warn_unknown(PyObject *dict)
+static int warn(const char *text, PyObject *name)
 {
-	PyObject *key, *value;
-	Py_ssize_t pos = 0;
+	return PyErr_WarnFormat(PyExc_UserWarning, 1, text, name);
+}
 
-	while (PyDict_Next(dict, &pos, &key, &value)) {
+/* A new dict of str(key): str(value); unknown keys are named in a warning each. */
+static PyObject *texts_of(PyObject *dict)
+{
+	PyObject *items = PyDict_Items(dict), *out = items ? PyDict_New() : NULL;
+
+	for (Py_ssize_t i = 0; out && i < PyList_Size(items); i++) {
+		PyObject *item = PyList_GetItem(items, i);
+		PyObject *key = PyObject_Str(PyTuple_GetItem(item, 0));
+		PyObject *value = key ? PyObject_Str(PyTuple_GetItem(item, 1)) : NULL;
 		bool known = false;
 
-		for (int i = 0; known_keys[i] && !known; i++)
-			known = PyUnicode_Check(key) && !PyUnicode_CompareWithASCIIString(key, known_keys[i]);
-		if (!known && PyErr_WarnFormat(PyExc_UserWarning, 1, "setup(): unknown key %R is ignored", key))
-			return -1;
+		for (int k = 0; key && known_keys[k] && !known; k++)
+			known = !PyUnicode_CompareWithASCIIString(key, known_keys[k]);
+		if (!value || (!known && warn("setup(): unknown key %R is ignored", key)) || PyDict_SetItem(out, key, value))
+			Py_CLEAR(out);
+		Py_XDECREF(key);
+		Py_XDECREF(value);
 	}
-	return 0;
+	Py_XDECREF(items);
+	return out;
+}
+
+/* Borrowed from @texts. False with an exception when it has a NUL inside. */
+static bool text_at(PyObject *texts, const char *key, const char *deflt, const char **out)
+{
+	PyObject *v = PyDict_GetItemString(texts, key);
+
+	*out = deflt;
+	return !v || arg_text(v, key, out);
 }
 
 /* A size in the grammar of mc_parse_size(): 0, or at least 1024. */
-static bool dict_size(PyObject *dict, const char *key, uint64_t max, uint64_t *out)
+static bool good_size(const char *text, uint64_t max, uint64_t *out)
 {
-	PyObject *text = dict_text(dict, key, "16777216");
-	const char *s;
-	bool ok;
-
-	ok = text && arg_text(text, key, &s) && !mc_parse_size(s, out) && (!*out || *out >= 1024) && *out <= max;
-	Py_XDECREF(text);
-	return ok;
+	return !mc_parse_size(text, out) && (!*out || *out >= 1024) && *out <= max;
 }
 
-#define DICT_TEXTS 6
+static bool good_port(const char *text)
+{
+	char *end;
+	long port = strtol(text, &end, 10);
+
+	return end > text && !*end && port > 0 && port <= 65535;
+}
+
+/* A word for yes or no; another one is named in a warning and means no. -1 with an exception. */
+static int bool_word(PyObject *texts, const char *key)
+{
+	static const char *const words[] = { "0", "1", "false", "true", "no", "yes", "off", "on", NULL };
+	PyObject *name;
+	const char *v;
+	int ret;
+
+	if (!text_at(texts, key, "0", &v))
+		return -1;
+	for (int i = 0; words[i]; i++)
+		if (!strcasecmp(v, words[i]))
+			return i % 2;
+	name = PyUnicode_FromString(key);
+	ret = name ? warn("setup(): %R is neither yes nor no; taken for no", name) : -1;
+	Py_XDECREF(name);
+	return ret;
+}
+
+/* What callers ask for and this release does not have. */
+static int warn_missing(bool ssd, bool http)
+{
+	if (ssd && PyErr_WarnEx(PyExc_UserWarning, "setup(): enable_ssd_offload is not available and is ignored", 1))
+		return -1;
+	return http ? PyErr_WarnEx(PyExc_UserWarning, "setup(): enable_client_http_server is not available and is ignored", 1) : 0;
+}
+
+static PyObject *setup_texts(struct store_obj *o, PyObject *texts)
+{
+	const char *segment, *local, *port;
+	struct setup in = { 0 };
+	struct mc_store_opts *opts = &in.opts;
+	int ssd = bool_word(texts, "enable_ssd_offload"), http = ssd < 0 ? -1 : bool_word(texts, "enable_client_http_server");
+
+	if (http < 0 || warn_missing(ssd, http) || !text_at(texts, "local_hostname", "", &opts->local_name) ||
+	    !text_at(texts, "metadata_server", "", &opts->metadata) || !text_at(texts, "protocol", "tcp", &opts->protocol) ||
+	    !text_at(texts, "rdma_devices", "", &opts->devices) || !text_at(texts, "tenant_id", "default", &opts->tenant) ||
+	    /* Both spellings are in use. */
+	    !text_at(texts, "master_server_address", "127.0.0.1:50051", &opts->master) ||
+	    !text_at(texts, "master_server_addr", opts->master, &opts->master) ||
+	    !text_at(texts, "global_segment_size", "16777216", &segment) ||
+	    !text_at(texts, "local_buffer_size", "16777216", &local) || !text_at(texts, "client_http_port", "9300", &port))
+		return NULL;
+	if (!*opts->local_name || !*opts->metadata || !good_size(segment, UINT64_MAX, &opts->pool_bytes) ||
+	    !good_size(local, (uint64_t)1 << 40, &opts->local_buffer_bytes) || !good_port(port))
+		return PyLong_FromLong(NOT_SET_UP);
+	return run_setup(o, &in);
+}
 
 static PyObject *setup_dict(struct store_obj *o, PyObject *dict)
 {
-	static const char *const name[DICT_TEXTS] = { "local_hostname", "metadata_server", "protocol",
-						      "rdma_devices",	"tenant_id",	   "master_server_addr" };
-	static const char *const deflt[DICT_TEXTS] = { "", "", "tcp", "", "default", "127.0.0.1:50051" };
-	PyObject *obj[DICT_TEXTS] = { NULL };
-	const char *text[DICT_TEXTS];
-	struct setup in = { 0 };
-	long ret = NOT_SET_UP;
-	bool ok = !warn_unknown(dict);
+	PyObject *texts = texts_of(dict), *out = texts ? setup_texts(o, texts) : NULL;
 
-	for (int i = 0; i < DICT_TEXTS && ok; i++) {
-		const char *key = name[i];
-
-		/* Both spellings are in use. */
-		if (i == 5 && !PyDict_GetItemString(dict, key) && PyDict_GetItemString(dict, "master_server_address"))
-			key = "master_server_address";
-		obj[i] = dict_text(dict, key, deflt[i]);
-		ok = obj[i] && arg_text(obj[i], key, &text[i]);
-	}
-	if (ok && *text[0] && *text[1] && dict_size(dict, "global_segment_size", UINT64_MAX, &in.opts.pool_bytes) &&
-	    dict_size(dict, "local_buffer_size", (uint64_t)1 << 40, &in.local_buffer)) {
-		in.opts.local_name = text[0];
-		in.opts.metadata = text[1];
-		in.opts.protocol = text[2];
-		in.opts.devices = text[3];
-		in.opts.tenant = text[4];
-		in.opts.master = text[5];
-		ret = run_setup(o, &in);
-	}
-	for (int i = 0; i < DICT_TEXTS; i++)
-		Py_XDECREF(obj[i]);
-	if (PyErr_Occurred() && !ok)
-		return NULL;
-	PyErr_Clear();
-	return PyLong_FromLong(ret);
+	Py_XDECREF(texts);
+	return out;
 }
+
+/* ---- setup from arguments ---------------------------------------------------------------------------------------------- */
 
 enum { HOST, META, SEGMENT, LOCAL, PROTOCOL, DEVICES, MASTER, ENGINE, SSD, SSD_PATH, TENANT, HTTP, HTTP_PORT, NR_SETUP };
 
@@ -233,7 +318,7 @@ METHOD(setup)
 	struct setup in = { 0 };
 	const char *unused;
 	uint64_t port = 9300;
-	bool flag;
+	bool ssd = false, http = false;
 
 	if (nargs + (kwnames ? PyTuple_Size(kwnames) : 0) == 1 && PyDict_Check(args[0])) {
 		if (!bind_args(&dict_sig, args, nargs, kwnames, a))
@@ -243,29 +328,28 @@ METHOD(setup)
 	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[HOST], "local_hostname", &in.opts.local_name) ||
 	    !arg_text(a[META], "metadata_server", &in.opts.metadata) ||
 	    !arg_u64(a[SEGMENT], "global_segment_size", &in.opts.pool_bytes) ||
-	    !arg_u64(a[LOCAL], "local_buffer_size", &in.local_buffer) || !arg_text(a[PROTOCOL], "protocol", &in.opts.protocol) ||
+	    !arg_u64(a[LOCAL], "local_buffer_size", &in.opts.local_buffer_bytes) || !arg_text(a[PROTOCOL], "protocol", &in.opts.protocol) ||
 	    !arg_text(a[DEVICES], "rdma_devices", &in.opts.devices) || !arg_text(a[MASTER], "master_server_addr", &in.opts.master))
 		return NULL;
-	if ((a[SSD] && !arg_bool(a[SSD], "enable_ssd_offload", &flag)) ||
+	if ((a[SSD] && !arg_bool(a[SSD], "enable_ssd_offload", &ssd)) ||
 	    (a[SSD_PATH] && !arg_text(a[SSD_PATH], "ssd_offload_path", &unused)) ||
 	    (a[TENANT] && !arg_text(a[TENANT], "tenant_id", &in.opts.tenant)) ||
-	    (a[HTTP] && !arg_bool(a[HTTP], "enable_client_http_server", &flag)) ||
-	    (a[HTTP_PORT] && !arg_u64(a[HTTP_PORT], "client_http_port", &port)))
+	    (a[HTTP] && !arg_bool(a[HTTP], "enable_client_http_server", &http)) ||
+	    (a[HTTP_PORT] && !arg_u64(a[HTTP_PORT], "client_http_port", &port)) || warn_missing(ssd, http))
 		return NULL;
-	if (a[ENGINE] && a[ENGINE] != Py_None) {
-		in.opts.engine = engine_of(o->st, a[ENGINE]);
-		if (!in.opts.engine)
-			return NULL;
-		in.engine = a[ENGINE];
-	}
 	if (!port || port > 65535)
 		return PyLong_FromLong(NOT_SET_UP);
-	return PyLong_FromLong(run_setup(o, &in));
+	if (a[ENGINE] && a[ENGINE] != Py_None) {
+		in.engine = engine_of(o->st, a[ENGINE], &in.opts.engine);
+		if (!in.engine)
+			return NULL;
+	}
+	return run_setup(o, &in);
 }
 
 static PyObject *close_store(PyObject *self, PyObject *unused)
 {
-	detach((struct store_obj *)self);
+	replace((struct store_obj *)self, NULL);
 	return PyLong_FromLong(0);
 }
 
@@ -278,9 +362,9 @@ static PyObject *health_check(PyObject *self, PyObject *unused)
 		return PyLong_FromLong(1);
 	Py_BEGIN_ALLOW_THREADS
 	ret = mc_store_health(sh->s);
-	Py_END_ALLOW_THREADS
 	store_put(sh);
-	return PyLong_FromLong(!ret ? 0 : ret == -ESHUTDOWN ? 1 : 2);
+	Py_END_ALLOW_THREADS
+	return PyLong_FromLong(!ret ? 0 : ret == -ESHUTDOWN || ret == -EPERM ? 1 : 2);
 }
 
 static PyObject *get_hostname(PyObject *self, PyObject *unused)
@@ -300,7 +384,7 @@ static PyObject *enter(PyObject *self, PyObject *unused)
 
 METHOD(leave)
 {
-	detach((struct store_obj *)self);
+	replace((struct store_obj *)self, NULL);
 	Py_RETURN_NONE;
 }
 
@@ -323,21 +407,21 @@ static PyObject *last_error(PyObject *self, PyObject *unused)
 
 PyMethodDef store_life[] = {
 	{ "setup", CALL(setup), FAST,
-	  "setup(local_hostname, metadata_server, global_segment_size, local_buffer_size, protocol, rdma_devices,\n"
+	  "setup($self, /, local_hostname, metadata_server, global_segment_size, local_buffer_size, protocol, rdma_devices,\n"
 	  "      master_server_addr, engine=None, enable_ssd_offload=False, ssd_offload_path='', tenant_id='default',\n"
-	  "      enable_client_http_server=False, client_http_port=9300) -> int\n"
-	  "setup(config: dict) -> int\n\n"
+	  "      enable_client_http_server=False, client_http_port=9300)\n--\n\n"
+	  "setup(...) -> int, or setup(config: dict) -> int\n\n"
 	  "Connect to the master and contribute global_segment_size bytes to the pool (0: none). local_buffer_size bytes limit what\n"
 	  "passes through the library's own memory (put, get, get_buffer). master_server_addr 'embedded' needs no master: one process\n"
 	  "alone. The dict form takes the same names as text, with sizes like '4gb'.\n"
 	  "Returns 0; -600 bad arguments; -1 no master, or the pool could not be made (last_error() says why)." },
 	{ "close", close_store, METH_NOARGS,
-	  "close() -> int\n\nEnd calls in other threads, leave the pool, free everything. Returns 0; may be called again." },
+	  "close($self, /)\n--\n\nEnd calls in other threads, leave the pool, free everything. Returns 0; may be called again." },
 	{ "health_check", health_check, METH_NOARGS,
-	  "health_check() -> int\n\n0 healthy; 1 not set up or closed; 2 the master does not answer." },
-	{ "get_hostname", get_hostname, METH_NOARGS, "get_hostname() -> str\n\n'host:port' of this client; '' when not set up." },
+	  "health_check($self, /)\n--\n\n0 healthy; 1 not set up or closed; 2 the master does not answer." },
+	{ "get_hostname", get_hostname, METH_NOARGS, "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up." },
 	{ "last_error", last_error, METH_NOARGS,
-	  "last_error() -> str\n\nThe calling thread's last error in words, with cause and fix; '' when nothing failed." },
+	  "last_error($self, /)\n--\n\nThe calling thread's last error in words, with cause and fix; '' when nothing failed." },
 	{ "__enter__", enter, METH_NOARGS, NULL },
 	{ "__exit__", CALL(leave), FAST, NULL },
 	{ NULL, NULL, 0, NULL },
@@ -348,7 +432,7 @@ static PyMethodDef all_methods[64];
 
 static void gather(void)
 {
-	PyMethodDef *const tables[] = { store_life, store_bytes, store_zero, store_query };
+	PyMethodDef *const tables[] = { store_life, store_bytes, store_zero, store_ranges, store_query };
 	size_t n = 0;
 
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
@@ -362,8 +446,6 @@ static PyType_Slot store_slots[] = {
 	{ Py_tp_new, store_new },
 	{ Py_tp_init, store_init },
 	{ Py_tp_dealloc, store_dealloc },
-	{ Py_tp_traverse, store_traverse },
-	{ Py_tp_clear, store_clear },
 	{ Py_tp_repr, store_repr },
 	{ Py_tp_methods, all_methods },
 	{ 0, NULL },
@@ -372,7 +454,7 @@ static PyType_Slot store_slots[] = {
 PyType_Spec store_spec = {
 	.name = "mooncake.store.MooncakeDistributedStore",
 	.basicsize = sizeof(struct store_obj),
-	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, /* refers to no Python object, so it is in no cycle */
 	.slots = store_slots,
 };
 

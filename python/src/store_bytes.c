@@ -2,6 +2,7 @@
 /* Values that are Python objects: put, get and their kin. They pass through the library's memory only where they must. */
 #include "store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* ---- put ------------------------------------------------------------------------------------------------------------ */
@@ -20,7 +21,7 @@ static void exports_free(struct exports *e)
 		PyBuffer_Release(&e->view[i]);
 	PyMem_Free(e->view);
 	PyMem_Free(e->iov);
-	e->nr = 0;
+	*e = (struct exports){ 0 };
 }
 
 static bool exports_room(struct exports *e, Py_ssize_t nr)
@@ -45,27 +46,34 @@ static bool exports_add(struct exports *e, PyObject *value)
 	return true;
 }
 
-static long put_one(struct shared *sh, const struct mc_key *key, const struct mc_iov *iov, Py_ssize_t nr,
-		    struct put_config *cfg, uint32_t flags)
+/* The pieces of one object; no bytes at all are @none: -600, or 0 for calls that take that for nothing to do. */
+static long put_one(PyObject *self, const struct mc_key *key, const struct exports *e, struct put_config *cfg, uint32_t flags,
+		    long none)
 {
-	struct mc_put p = { .key = *key, .iov = iov, .nr_iov = (unsigned)nr };
+	struct mc_put p = { .key = *key, .iov = e->iov, .nr_iov = (unsigned)e->nr };
+	struct shared *sh = cfg->same_node || !config_valid(cfg, 1) ? NULL : store_get(self);
+	bool fits;
 
+	if (!sh)
+		return NOT_SET_UP;
 	cfg->opts.flags |= flags;
 	Py_BEGIN_ALLOW_THREADS
-	mc_store_put(sh->s, &p, 1, &cfg->opts, 0);
+	fits = e->bytes <= room_limit(sh->room);
+	if (fits && e->bytes)
+		mc_store_put(sh->s, &p, 1, &cfg->opts, 0);
+	store_put(sh);
 	Py_END_ALLOW_THREADS
-	return (long)mc_store_code(p.result);
+	return !fits ? NOT_SET_UP : e->bytes ? (long)mc_store_code(p.result) : none;
 }
 
 static PyObject *put_value(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
 			   uint32_t flags)
 {
 	struct put_config cfg;
-	struct shared *sh;
 	struct exports e;
 	struct mc_key key;
 	PyObject *a[3];
-	long ret = NOT_SET_UP;
+	long ret;
 
 	if (!bind_args(sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &key) ||
 	    !config_get(((struct store_obj *)self)->st, a[2], &cfg))
@@ -75,11 +83,7 @@ static PyObject *put_value(PyObject *self, const struct sig *sig, PyObject *cons
 		config_put(&cfg);
 		return NULL;
 	}
-	sh = store_get(self);
-	if (sh && e.bytes && e.bytes <= room_limit(sh->room) && !cfg.same_node && config_valid(&cfg, 1))
-		ret = put_one(sh, &key, e.iov, 1, &cfg, flags);
-	if (sh)
-		store_put(sh);
+	ret = put_one(self, &key, &e, &cfg, flags, NOT_SET_UP);
 	exports_free(&e);
 	config_put(&cfg);
 	return PyLong_FromLong(ret);
@@ -104,18 +108,20 @@ static PyObject *put_gathered(PyObject *self, const char *name, PyObject *const 
 			      uint32_t flags)
 {
 	const struct sig sig = { name, { "key", "config", NULL }, 1, 0 };
+	Py_ssize_t nr_named = kwnames ? PyTuple_Size(kwnames) : 0, first = nargs ? 1 : 0;
+	PyObject *a[2], *fixed[3] = { NULL };
 	struct put_config cfg;
-	struct shared *sh;
 	struct exports e;
 	struct mc_key key;
-	PyObject *a[2], *fixed[2];
-	long ret = NOT_SET_UP;
+	long ret;
 
-	if (kwnames && PyTuple_Size(kwnames) > 1)
-		return PyErr_Format(PyExc_TypeError, "%s(): config is the only keyword", name);
-	fixed[0] = nargs ? args[0] : NULL;
-	fixed[1] = kwnames && PyTuple_Size(kwnames) ? args[nargs] : NULL;
-	if (!bind_args(&sig, fixed, nargs ? 1 : 0, fixed[1] ? kwnames : NULL, a) || !arg_key(a[0], "key", &key) ||
+	if (nr_named > 2)
+		return PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: too many keywords", name);
+	if (nargs)
+		fixed[0] = args[0];
+	for (Py_ssize_t i = 0; i < nr_named; i++)
+		fixed[first + i] = args[nargs + i];
+	if (!bind_args(&sig, fixed, first, kwnames, a) || !arg_key(a[0], "key", &key) ||
 	    !config_get(((struct store_obj *)self)->st, a[1], &cfg))
 		return NULL;
 	if (!exports_room(&e, nargs))
@@ -128,11 +134,7 @@ static PyObject *put_gathered(PyObject *self, const char *name, PyObject *const 
 			goto err_exports;
 		}
 	}
-	sh = store_get(self);
-	if (sh && !cfg.same_node && config_valid(&cfg, 1) && e.bytes <= room_limit(sh->room))
-		ret = e.bytes ? put_one(sh, &key, e.iov, e.nr, &cfg, flags) : 0; /* nothing to store: nothing is stored */
-	if (sh)
-		store_put(sh);
+	ret = put_one(self, &key, &e, &cfg, flags, 0);
 	exports_free(&e);
 	config_put(&cfg);
 	return PyLong_FromLong(ret);
@@ -155,27 +157,25 @@ METHOD(upsert_parts)
 }
 
 /* One int for all: 0, or the first failing key's code. */
-static long put_all(struct shared *sh, PyObject *keys, struct exports *e, struct put_config *cfg, uint32_t flags)
+static long put_all(PyObject *self, const struct mc_key *key, const struct exports *e, struct put_config *cfg, uint32_t flags)
 {
-	Py_ssize_t nr = PyTuple_Size(keys);
-	struct mc_put *p = PyMem_Calloc((size_t)nr + 1, sizeof(*p));
-	long ret = 0;
+	struct mc_put *p = PyMem_Calloc((size_t)e->nr + 1, sizeof(*p));
+	struct shared *sh = p ? store_get(self) : NULL;
+	long ret = NOT_SET_UP;
 
-	if (!p)
-		return -1;
-	for (Py_ssize_t i = 0; i < nr; i++) {
-		if (!arg_key(PyTuple_GetItem(keys, i), "keys", &p[i].key)) {
-			PyMem_Free(p);
-			return 0; /* the exception speaks */
-		}
-		p[i].iov = &e->iov[i];
-		p[i].nr_iov = 1;
-	}
+	for (Py_ssize_t i = 0; i < e->nr && p; i++)
+		p[i] = (struct mc_put){ .key = key[i], .iov = &e->iov[i], .nr_iov = 1, .result = -EINVAL };
 	cfg->opts.flags |= flags;
-	Py_BEGIN_ALLOW_THREADS
-	mc_store_put(sh->s, p, (unsigned)nr, &cfg->opts, 0);
-	Py_END_ALLOW_THREADS
-	for (Py_ssize_t i = 0; i < nr && !ret; i++)
+	if (sh) {
+		Py_BEGIN_ALLOW_THREADS
+		if (e->bytes <= room_limit(sh->room)) {
+			mc_store_put(sh->s, p, (unsigned)e->nr, &cfg->opts, 0);
+			ret = 0;
+		}
+		store_put(sh);
+		Py_END_ALLOW_THREADS
+	}
+	for (Py_ssize_t i = 0; i < e->nr && !ret; i++)
 		ret = (long)mc_store_code(p[i].result);
 	PyMem_Free(p);
 	return ret;
@@ -186,32 +186,26 @@ static PyObject *put_values(PyObject *self, const struct sig *sig, PyObject *con
 {
 	PyObject *a[3], *keys = NULL, *values = NULL, *out = NULL;
 	struct exports e = { 0 };
+	struct mc_key *key = NULL;
 	struct put_config cfg;
-	struct shared *sh;
-	bool ok = true;
-	long ret = NOT_SET_UP;
+	bool ok;
 
 	if (!bind_args(sig, args, nargs, kwnames, a) || !config_get(((struct store_obj *)self)->st, a[2], &cfg))
 		return NULL;
-	keys = arg_tuple(a[0], "keys");
+	keys = arg_keys(a[0], "keys", &key);
 	values = keys ? arg_tuple(a[1], "values") : NULL;
 	if (!values || !exports_room(&e, PyTuple_Size(values)))
 		goto out;
+	ok = PyTuple_Size(keys) == PyTuple_Size(values) && !cfg.same_node && config_valid(&cfg, PyTuple_Size(keys));
 	for (Py_ssize_t i = 0; i < PyTuple_Size(values); i++) {
 		if (!exports_add(&e, PyTuple_GetItem(values, i)))
 			goto out;
 		ok = ok && e.iov[i].len;
 	}
-	sh = store_get(self);
-	if (sh && ok && PyTuple_Size(keys) == e.nr && e.bytes <= room_limit(sh->room) && !cfg.same_node &&
-	    config_valid(&cfg, e.nr))
-		ret = put_all(sh, keys, &e, &cfg, flags);
-	if (sh)
-		store_put(sh);
-	if (!PyErr_Occurred())
-		out = PyLong_FromLong(ret);
+	out = PyLong_FromLong(ok ? put_all(self, key, &e, &cfg, flags) : NOT_SET_UP);
 out:
 	exports_free(&e);
+	PyMem_Free(key);
 	Py_XDECREF(values);
 	Py_XDECREF(keys);
 	config_put(&cfg);
@@ -301,95 +295,95 @@ static PyObject *handle_of(struct core_state *st, struct target *t, int64_t resu
 	Py_RETURN_NONE;
 }
 
-/* Reads all @keys; each result becomes bytes, or a handle. */
-static PyObject *get_many(PyObject *self, struct shared *sh, PyObject *keys, bool handles)
+/* Reads one object per key; each ends as bytes or a handle in @x, a new reference or NULL with an exception. */
+static void read_objects(PyObject *self, struct mc_get *g, struct target *t, PyObject **x, Py_ssize_t nr, bool handles)
 {
 	struct core_state *st = ((struct store_obj *)self)->st;
-	Py_ssize_t nr = PyTuple_Size(keys);
-	struct mc_get *g = PyMem_Calloc((size_t)nr + 1, sizeof(*g));
-	struct target *t = PyMem_Calloc((size_t)nr + 1, sizeof(*t));
+	struct shared *sh = store_get(self);
 	PyThreadState *thread;
-	PyObject *list = NULL, *x;
-	bool ok = g && t;
+	struct room *room;
 
-	for (Py_ssize_t i = 0; ok && i < nr; i++) {
-		ok = arg_key(PyTuple_GetItem(keys, i), "keys", &g[i].key);
-		t[i].thread = &thread;
-		t[i].room = sh->room;
+	room = sh ? sh->room : NULL;
+	for (Py_ssize_t i = 0; i < nr; i++) {
+		t[i] = (struct target){ .thread = &thread, .room = room };
 		g[i].alloc = handles ? as_memory : as_bytes;
 		g[i].arg = &t[i];
+		g[i].result = -EINVAL;
 	}
-	if (ok) {
+	if (sh) {
 		thread = PyEval_SaveThread();
 		mc_store_get(sh->s, g, (unsigned)nr, 0);
+		room_ref(room); /* handles are made when the store may be closed already */
+		store_put(sh);
 		PyEval_RestoreThread(thread);
-		list = PyList_New(nr);
-		for (Py_ssize_t i = 0; i < nr; i++) {
-			x = handles ? handle_of(st, &t[i], g[i].result) : bytes_of(&t[i], g[i].result);
-			if (list && (!x || PyList_SetItem(list, i, x)))
-				Py_CLEAR(list);
-			else if (!list)
-				Py_XDECREF(x);
-		}
 	}
-	PyMem_Free(t);
-	PyMem_Free(g);
-	return list ? list : PyErr_Occurred() ? NULL : PyErr_NoMemory();
+	for (Py_ssize_t i = 0; i < nr; i++)
+		x[i] = handles ? handle_of(st, &t[i], g[i].result) : bytes_of(&t[i], g[i].result);
+	room_unref(room);
 }
 
-static PyObject *get_first(PyObject *self, PyObject *key, bool handles)
+static PyObject *get_one(PyObject *self, PyObject *key, bool handle)
 {
-	struct shared *sh;
-	PyObject *keys, *list, *out = NULL;
-	struct mc_key check;
+	struct mc_get g = { .result = 0 };
+	struct target t;
+	PyObject *x;
 
-	if (!arg_key(key, "key", &check))
+	if (!arg_key(key, "key", &g.key))
 		return NULL;
-	sh = store_get(self);
-	if (!sh)
-		return handles ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize("", 0);
-	keys = PyTuple_Pack(1, key);
-	list = keys ? get_many(self, sh, keys, handles) : NULL;
-	if (list)
-		out = Py_NewRef(PyList_GetItem(list, 0));
-	Py_XDECREF(list);
-	Py_XDECREF(keys);
-	store_put(sh);
-	return out;
-}
-
-static PyObject *get(PyObject *self, PyObject *key)
-{
-	return get_first(self, key, false);
-}
-
-static PyObject *get_buffer(PyObject *self, PyObject *key)
-{
-	return get_first(self, key, true);
+	read_objects(self, &g, &t, &x, 1, handle);
+	return x;
 }
 
 static PyObject *get_list(PyObject *self, PyObject *arg, bool handles)
 {
-	PyObject *keys = arg_tuple(arg, "keys"), *out;
-	struct shared *sh;
+	PyObject *keys, *list = NULL, **x = NULL;
+	struct mc_key *key = NULL;
+	struct target *t = NULL;
+	struct mc_get *g = NULL;
+	Py_ssize_t nr;
 
+	keys = arg_keys(arg, "keys", &key);
 	if (!keys)
 		return NULL;
-	sh = store_get(self);
-	if (!handles && (!sh || !PyTuple_Size(keys))) /* callers know this one element */
-		out = Py_BuildValue("[y#]", "", (Py_ssize_t)0);
-	else if (!sh)
-		out = PyList_New(0);
-	else
-		out = get_many(self, sh, keys, handles);
-	if (handles && !sh && out)
-		for (Py_ssize_t i = 0; i < PyTuple_Size(keys); i++)
-			if (PyList_Append(out, Py_None))
-				Py_CLEAR(out);
-	if (sh)
-		store_put(sh);
+	nr = PyTuple_Size(keys);
+	if (!handles && (!nr || !((struct store_obj *)self)->sh)) { /* callers know this one element */
+		list = Py_BuildValue("[y#]", "", (Py_ssize_t)0);
+		goto out;
+	}
+	g = PyMem_Calloc((size_t)nr + 1, sizeof(*g));
+	t = PyMem_Calloc((size_t)nr + 1, sizeof(*t));
+	x = PyMem_Calloc((size_t)nr + 1, sizeof(PyObject *));
+	if (!g || !t || !x) {
+		PyErr_NoMemory();
+		goto out;
+	}
+	for (Py_ssize_t i = 0; i < nr; i++)
+		g[i].key = key[i];
+	read_objects(self, g, t, x, nr, handles);
+	list = PyList_New(nr);
+	for (Py_ssize_t i = 0; i < nr; i++) {
+		if (!list)
+			Py_XDECREF(x[i]);
+		else if (!x[i] || PyList_SetItem(list, i, x[i]))
+			Py_CLEAR(list);
+	}
+out:
+	PyMem_Free(x);
+	PyMem_Free(t);
+	PyMem_Free(g);
+	PyMem_Free(key);
 	Py_DECREF(keys);
-	return out;
+	return list;
+}
+
+static PyObject *get(PyObject *self, PyObject *key)
+{
+	return get_one(self, key, false);
+}
+
+static PyObject *get_buffer(PyObject *self, PyObject *key)
+{
+	return get_one(self, key, true);
 }
 
 static PyObject *get_batch(PyObject *self, PyObject *keys)
@@ -404,29 +398,29 @@ static PyObject *batch_get_buffer(PyObject *self, PyObject *keys)
 
 PyMethodDef store_bytes[] = {
 	{ "put", CALL(put), FAST,
-	  "put(key, value, config=ReplicateConfig()) -> int\n\n"
+	  "put($self, /, key, value, config=...)\n--\n\n"
 	  "Store the bytes of a C-contiguous bytes-like value. Returns 0 when it is stored, or was there already (the stored value is\n"
 	  "not changed); -600 bad arguments, empty value, or larger than local_buffer_size; -200 no room; -900 no master." },
 	{ "put_parts", CALL(put_parts), FAST,
-	  "put_parts(key, *parts, config=ReplicateConfig()) -> int\n\n"
+	  "put_parts($self, /, key, *parts, config=...)\n--\n\n"
 	  "Store the concatenation of 1-D bytes-like parts. No bytes at all: 0, and nothing is stored. Codes as put()." },
 	{ "put_batch", CALL(put_batch), FAST,
-	  "put_batch(keys, values, config=ReplicateConfig()) -> int\n\n"
+	  "put_batch($self, /, keys, values, config=...)\n--\n\n"
 	  "Store several values with one acknowledgement. Returns 0, or the first failing key's code; others may be stored. -600 when\n"
 	  "the lists differ in length or a value is empty: nothing is sent." },
-	{ "upsert", CALL(upsert), FAST, "upsert(key, value, config=ReplicateConfig()) -> int\n\nAs put(), but replaces what is there." },
+	{ "upsert", CALL(upsert), FAST, "upsert($self, /, key, value, config=...)\n--\n\nAs put(), but replaces what is there." },
 	{ "upsert_parts", CALL(upsert_parts), FAST,
-	  "upsert_parts(key, *parts, config=ReplicateConfig()) -> int\n\nAs put_parts(), but replaces what is there." },
+	  "upsert_parts($self, /, key, *parts, config=...)\n--\n\nAs put_parts(), but replaces what is there." },
 	{ "upsert_batch", CALL(upsert_batch), FAST,
-	  "upsert_batch(keys, values, config=ReplicateConfig()) -> int\n\nAs put_batch(), but replaces what is there." },
+	  "upsert_batch($self, /, keys, values, config=...)\n--\n\nAs put_batch(), but replaces what is there." },
 	{ "get", get, METH_O,
-	  "get(key, /) -> bytes\n\nThe value; b'' when it is missing or could not be read (last_error() says which)." },
+	  "get($self, key, /)\n--\n\nThe value; b'' when it is missing or could not be read (last_error() says which)." },
 	{ "get_batch", get_batch, METH_O,
-	  "get_batch(keys, /) -> list[bytes]\n\nOne entry per key, b'' where it is missing. An empty list gives [b'']." },
+	  "get_batch($self, keys, /)\n--\n\nOne entry per key, b'' where it is missing. An empty list gives [b'']." },
 	{ "get_buffer", get_buffer, METH_O,
-	  "get_buffer(key, /) -> BufferHandle or None\n\nThe value in memory of the library; None when it is missing or\n"
+	  "get_buffer($self, key, /)\n--\n\nThe value in memory of the library; None when it is missing or\n"
 	  "local_buffer_size has no room for it." },
 	{ "batch_get_buffer", batch_get_buffer, METH_O,
-	  "batch_get_buffer(keys, /) -> list[BufferHandle or None]\n\nAs get_buffer() for each key." },
+	  "batch_get_buffer($self, keys, /)\n--\n\nAs get_buffer() for each key." },
 	{ NULL, NULL, 0, NULL },
 };

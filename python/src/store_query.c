@@ -20,8 +20,8 @@ static long long query_one(PyObject *self, PyObject *arg, bool size, bool *bad)
 		mc_store_stat(sh->s, &q, 1, 0);
 	else
 		mc_store_exists(sh->s, &q, 1, 0);
-	Py_END_ALLOW_THREADS
 	store_put(sh);
+	Py_END_ALLOW_THREADS
 	if (size && q.result >= 0)
 		return q.result ? (long long)q.bytes : mc_store_code(-ENOENT);
 	return mc_store_code(q.result);
@@ -48,12 +48,13 @@ METHOD(batch_is_exist)
 	static const struct sig sig = { "batch_is_exist", { "keys", NULL }, 1, 0 };
 	PyObject *a[1], *keys, *out = NULL;
 	struct mc_query *q = NULL;
-	struct shared *sh = NULL;
+	struct mc_key *key = NULL;
+	struct shared *sh;
 	Py_ssize_t nr;
 
 	if (!bind_args(&sig, args, nargs, kwnames, a))
 		return NULL;
-	keys = arg_tuple(a[0], "keys");
+	keys = arg_keys(a[0], "keys", &key);
 	if (!keys)
 		return NULL;
 	nr = PyTuple_Size(keys);
@@ -63,8 +64,7 @@ METHOD(batch_is_exist)
 		goto done;
 	}
 	for (Py_ssize_t i = 0; i < nr; i++)
-		if (!arg_key(PyTuple_GetItem(keys, i), "keys", &q[i].key))
-			goto done;
+		q[i] = (struct mc_query){ .key = key[i], .result = -EINVAL };
 	sh = store_get(self);
 	if (!sh) {
 		out = list_of_value(nr, NOT_SET_UP);
@@ -72,6 +72,7 @@ METHOD(batch_is_exist)
 	}
 	Py_BEGIN_ALLOW_THREADS
 	mc_store_exists(sh->s, q, (unsigned)nr, 0);
+	store_put(sh);
 	Py_END_ALLOW_THREADS
 	out = PyList_New(nr);
 	for (Py_ssize_t i = 0; out && i < nr; i++) {
@@ -81,9 +82,8 @@ METHOD(batch_is_exist)
 			Py_CLEAR(out);
 	}
 done:
-	if (sh)
-		store_put(sh);
 	PyMem_Free(q);
+	PyMem_Free(key);
 	Py_DECREF(keys);
 	return out;
 }
@@ -106,8 +106,8 @@ METHOD(remove_key)
 		return PyLong_FromLong(NOT_SET_UP);
 	Py_BEGIN_ALLOW_THREADS
 	mc_store_remove(sh->s, &r, 1, force ? MC_REMOVE_FORCE : 0, 0);
-	Py_END_ALLOW_THREADS
 	store_put(sh);
+	Py_END_ALLOW_THREADS
 	return PyLong_FromLongLong(mc_store_code(r.result));
 }
 
@@ -116,26 +116,24 @@ METHOD(batch_remove)
 	static const struct sig sig = { "batch_remove", { "keys", "force", NULL }, 1, 0 };
 	PyObject *a[2], *keys, *out = NULL;
 	struct mc_remove *r = NULL;
-	struct shared *sh = NULL;
-	int64_t *code = NULL;
+	struct mc_key *key = NULL;
+	struct shared *sh;
 	bool force = false;
 	Py_ssize_t nr;
 
 	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[1] && !arg_bool(a[1], "force", &force)))
 		return NULL;
-	keys = arg_tuple(a[0], "keys");
+	keys = arg_keys(a[0], "keys", &key);
 	if (!keys)
 		return NULL;
 	nr = PyTuple_Size(keys);
 	r = PyMem_Calloc((size_t)nr + 1, sizeof(*r));
-	code = PyMem_Calloc((size_t)nr + 1, sizeof(*code));
-	if (!r || !code) {
+	if (!r) {
 		PyErr_NoMemory();
 		goto done;
 	}
 	for (Py_ssize_t i = 0; i < nr; i++)
-		if (!arg_key(PyTuple_GetItem(keys, i), "keys", &r[i].key))
-			goto done;
+		r[i] = (struct mc_remove){ .key = key[i], .result = -EINVAL };
 	sh = store_get(self);
 	if (!sh) {
 		out = list_of_value(nr, NOT_SET_UP);
@@ -143,15 +141,18 @@ METHOD(batch_remove)
 	}
 	Py_BEGIN_ALLOW_THREADS
 	mc_store_remove(sh->s, r, (unsigned)nr, force ? MC_REMOVE_FORCE : 0, 0);
+	store_put(sh);
 	Py_END_ALLOW_THREADS
-	for (Py_ssize_t i = 0; i < nr; i++)
-		code[i] = r[i].result;
-	out = list_of_codes(code, nr);
+	out = PyList_New(nr);
+	for (Py_ssize_t i = 0; out && i < nr; i++) {
+		PyObject *x = PyLong_FromLongLong(mc_store_code(r[i].result));
+
+		if (!x || PyList_SetItem(out, i, x))
+			Py_CLEAR(out);
+	}
 done:
-	if (sh)
-		store_put(sh);
-	PyMem_Free(code);
 	PyMem_Free(r);
+	PyMem_Free(key);
 	Py_DECREF(keys);
 	return out;
 }
@@ -165,8 +166,8 @@ static PyObject *remove_matching(PyObject *self, const char *regex, bool force)
 		return PyLong_FromLong(NOT_SET_UP);
 	Py_BEGIN_ALLOW_THREADS
 	ret = mc_store_remove_matching(sh->s, regex, force ? MC_REMOVE_FORCE : 0, 0);
-	Py_END_ALLOW_THREADS
 	store_put(sh);
+	Py_END_ALLOW_THREADS
 	return PyLong_FromLongLong(mc_store_code(ret));
 }
 
@@ -196,17 +197,17 @@ METHOD(remove_all)
 
 PyMethodDef store_query[] = {
 	{ "is_exist", is_exist, METH_O,
-	  "is_exist(key, /) -> int\n\n1 it can be read; 0 not; -900 the master does not answer. Grants a lease, so an unforced remove()\n"
+	  "is_exist($self, key, /)\n--\n\n1 it can be read; 0 not; -900 the master does not answer. Grants a lease, so an unforced remove()\n"
 	  "right afterwards gives -706." },
-	{ "batch_is_exist", CALL(batch_is_exist), FAST, "batch_is_exist(keys) -> list[int]\n\nAs is_exist() for each key." },
-	{ "get_size", get_size, METH_O, "get_size(key, /) -> int\n\nBytes; -704 missing." },
+	{ "batch_is_exist", CALL(batch_is_exist), FAST, "batch_is_exist($self, /, keys)\n--\n\nAs is_exist() for each key." },
+	{ "get_size", get_size, METH_O, "get_size($self, key, /)\n--\n\nBytes; -704 missing." },
 	{ "remove", CALL(remove_key), FAST,
-	  "remove(key, force=False) -> int\n\nReturns 0; -704 missing; -706 read lately and not forced." },
-	{ "batch_remove", CALL(batch_remove), FAST, "batch_remove(keys, force=False) -> list[int]\n\nAs remove() for each key." },
+	  "remove($self, /, key, force=False)\n--\n\nReturns 0; -704 missing; -706 read lately and not forced." },
+	{ "batch_remove", CALL(batch_remove), FAST, "batch_remove($self, /, keys, force=False)\n--\n\nAs remove() for each key." },
 	{ "remove_by_regex", CALL(remove_by_regex), FAST,
-	  "remove_by_regex(regex_pattern, force=False) -> int\n\nRemove all keys in which the expression is found (it is searched, not\n"
+	  "remove_by_regex($self, /, regex_pattern, force=False)\n--\n\nRemove all keys in which the expression is found (it is searched, not\n"
 	  "anchored). Returns how many went; -600 a bad expression. Keys read lately stay unless forced." },
 	{ "remove_all", CALL(remove_all), FAST,
-	  "remove_all(force=False) -> int\n\nRemove every key of this tenant. Returns how many went." },
+	  "remove_all($self, /, force=False)\n--\n\nRemove every key of this tenant. Returns how many went." },
 	{ NULL, NULL, 0, NULL },
 };

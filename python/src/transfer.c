@@ -18,6 +18,13 @@ struct work {
 	bool mismatch;
 };
 
+/* None instead of a name is an error of the call, not of its type. */
+static bool arg_peer(PyObject *o, const char **out)
+{
+	*out = NULL;
+	return o == Py_None || arg_text(o, "target_hostname", out);
+}
+
 static void work_free(struct work *w)
 {
 	if (w->local != &w->one[0]) {
@@ -36,7 +43,7 @@ static bool work_one(struct work *w, PyObject *const *a)
 	w->remote = &w->one[1];
 	w->len = &w->one[2];
 	w->nr = 1;
-	if (!arg_text(a[0], "target_hostname", &w->peer) || !arg_u64(a[1], "buffer", w->local) ||
+	if (!arg_peer(a[0], &w->peer) || !arg_u64(a[1], "buffer", w->local) ||
 	    !arg_u64(a[2], "peer_buffer_address", w->remote) || !arg_u64(a[3], "length", w->len))
 		return false;
 	w->bytes = *w->len;
@@ -46,7 +53,7 @@ static bool work_one(struct work *w, PyObject *const *a)
 static bool work_many(struct work *w, PyObject *const *a)
 {
 	memset(w, 0, sizeof(*w));
-	if (!arg_text(a[0], "target_hostname", &w->peer))
+	if (!arg_peer(a[0], &w->peer))
 		return false;
 	w->t[0] = arg_u64s(a[1], "buffers", &w->local);
 	w->t[1] = w->t[0] ? arg_u64s(a[2], "peer_buffer_addresses", &w->remote) : NULL;
@@ -104,7 +111,7 @@ static int transfer(struct engine_ref *r, const struct work *w, enum mc_op op, c
 	struct reqs q;
 	int ret;
 
-	ret = engine_peer(r, w->peer, deadline_ns, &seg);
+	ret = w->peer ? engine_peer(r, w->peer, deadline_ns, &seg) : -EINVAL;
 	if (ret)
 		return ret;
 	if (w->mismatch || (!w->nr && note_name))
@@ -122,12 +129,22 @@ static int transfer(struct engine_ref *r, const struct work *w, enum mc_op op, c
 }
 
 /* name and msg of a TransferNotify; None: none. Texts live as long as @keep. */
-static bool read_note(PyObject *note, const char **name, const char **msg, PyObject *keep[2])
+static bool read_note(struct core_state *st, PyObject *note, const char **name, const char **msg, PyObject *keep[2])
 {
+	PyObject *type;
+	int is;
+
 	*name = *msg = NULL;
 	keep[0] = keep[1] = NULL;
 	if (!note || note == Py_None)
 		return true;
+	type = core_type(st, "TransferNotify");
+	is = type ? PyObject_IsInstance(note, type) : -1;
+	Py_XDECREF(type);
+	if (!is)
+		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: notify must be a TransferNotify or None");
+	if (is <= 0)
+		return false;
 	keep[0] = PyObject_GetAttrString(note, "name");
 	keep[1] = keep[0] ? PyObject_GetAttrString(note, "msg") : NULL;
 	return keep[1] && arg_text(keep[0], "notify.name", name) && arg_text(keep[1], "notify.msg", msg);
@@ -142,7 +159,7 @@ static PyObject *run_sync(PyObject *self, struct work *w, enum mc_op op, PyObjec
 	PyObject *keep[2], *out = NULL;
 	int ret = -1;
 
-	if (!read_note(note, &name, &msg, keep))
+	if (!read_note(o->st, note, &name, &msg, keep))
 		goto out;
 	r = engine_get(self);
 	if (r) {
@@ -274,6 +291,8 @@ struct pending {
 	struct engine_ref *ref;
 	struct mc_batch *batch; /* NULL: it was empty, and is complete */
 	unsigned nr;
+	int users;	/* threads inside transfer_check_status(); guarded by the interpreter lock, as the list is */
+	bool collected; /* in no list any more: the last user frees */
 	uint64_t deadline_ns;
 };
 
@@ -285,17 +304,35 @@ static void pending_free(struct pending *p)
 	free(p);
 }
 
+/* With the lock. */
+static void pending_done(struct pending *p)
+{
+	p->collected = true;
+	if (p->users)
+		return;
+	Py_BEGIN_ALLOW_THREADS
+	pending_free(p);
+	Py_END_ALLOW_THREADS
+}
+
 void pending_drop_all(struct engine_obj *o)
 {
 	struct pending *p = o->pending, *next;
 
 	o->pending = NULL;
-	Py_BEGIN_ALLOW_THREADS
 	for (; p; p = next) {
 		next = p->next;
-		pending_free(p);
+		pending_done(p);
 	}
-	Py_END_ALLOW_THREADS
+}
+
+static struct pending *pending_find(const struct engine_obj *o, uint64_t id)
+{
+	struct pending *p = o->pending;
+
+	while (p && p->id != id)
+		p = p->next;
+	return p;
 }
 
 static struct pending *pending_take(struct engine_obj *o, uint64_t id)
@@ -322,7 +359,7 @@ static int submit(struct pending *p, const struct work *w, enum mc_op op)
 	struct reqs q;
 	int ret;
 
-	ret = engine_peer(p->ref, w->peer, p->deadline_ns, &seg);
+	ret = w->peer ? engine_peer(p->ref, w->peer, p->deadline_ns, &seg) : -EINVAL;
 	if (ret)
 		return ret;
 	if (w->mismatch)
@@ -456,11 +493,11 @@ METHOD(get_batch_transfer_status)
 	}
 	Py_BEGIN_ALLOW_THREADS
 	waited = wait_all(list);
+	Py_END_ALLOW_THREADS
 	for (p = list; p; p = next) {
 		next = p->next;
-		pending_free(p);
+		pending_done(p);
 	}
-	Py_END_ALLOW_THREADS
 	PyMem_Free(ids);
 	Py_DECREF(t);
 	return PyLong_FromLong(ret ? ret : waited);
@@ -478,19 +515,22 @@ METHOD(transfer_check_status)
 
 	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "batch_id", &id))
 		return NULL;
-	p = pending_take(o, id);
+	p = pending_find(o, id);
 	if (!p)
 		return PyLong_FromLong(-1);
+	p->users++;
 	Py_BEGIN_ALLOW_THREADS
 	if (p->batch) {
 		left = mc_batch_poll(p->batch);
 		mc_batch_status(p->batch, 0, &st);
 	}
-	if (!left && st.error != -ETIMEDOUT)
-		pending_free(p);
 	Py_END_ALLOW_THREADS
-	if (left || st.error == -ETIMEDOUT)
-		pending_back(o, p);
+	p->users--;
+	if (p->collected || (!left && st.error != -ETIMEDOUT)) {
+		if (!p->collected)
+			pending_take(o, id);
+		pending_done(p);
+	}
 	return PyLong_FromLong(left ? 0 : st.error == -ETIMEDOUT ? -2 : st.error ? -1 : 1);
 }
 
@@ -499,34 +539,34 @@ METHOD(transfer_check_status)
 
 PyMethodDef engine_transfer[] = {
 	{ "transfer_sync_write", CALL(transfer_sync_write), FAST,
-	  "transfer_sync_write(target_hostname, buffer, peer_buffer_address, length, transport_hint='') -> int" TRANSFER_DOC },
+	  "transfer_sync_write($self, /, target_hostname, buffer, peer_buffer_address, length, transport_hint='')\n--" TRANSFER_DOC },
 	{ "transfer_sync_read", CALL(transfer_sync_read), FAST,
-	  "transfer_sync_read(target_hostname, buffer, peer_buffer_address, length, transport_hint='') -> int" TRANSFER_DOC },
+	  "transfer_sync_read($self, /, target_hostname, buffer, peer_buffer_address, length, transport_hint='')\n--" TRANSFER_DOC },
 	{ "transfer_sync", CALL(transfer_sync), FAST,
-	  "transfer_sync(target_hostname, buffer, peer_buffer_address, length, opcode, notify=None, transport_hint='') -> int"
+	  "transfer_sync($self, /, target_hostname, buffer, peer_buffer_address, length, opcode, notify=None, transport_hint='')\n--"
 	  TRANSFER_DOC },
 	{ "batch_transfer_sync_write", CALL(batch_transfer_sync_write), FAST,
-	  "batch_transfer_sync_write(target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='') -> int"
+	  "batch_transfer_sync_write($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--"
 	  TRANSFER_DOC },
 	{ "batch_transfer_sync_read", CALL(batch_transfer_sync_read), FAST,
-	  "batch_transfer_sync_read(target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='') -> int"
+	  "batch_transfer_sync_read($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--"
 	  TRANSFER_DOC },
 	{ "batch_transfer_sync", CALL(batch_transfer_sync), FAST,
-	  "batch_transfer_sync(target_hostname, buffers, peer_buffer_addresses, lengths, opcode, notify=None, transport_hint='') -> int"
+	  "batch_transfer_sync($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, opcode, notify=None, transport_hint='')\n--"
 	  TRANSFER_DOC },
 	{ "batch_transfer_async_write", CALL(batch_transfer_async_write), FAST,
-	  "batch_transfer_async_write(target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='') -> int" ASYNC_DOC },
+	  "batch_transfer_async_write($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--" ASYNC_DOC },
 	{ "batch_transfer_async_read", CALL(batch_transfer_async_read), FAST,
-	  "batch_transfer_async_read(target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='') -> int" ASYNC_DOC },
+	  "batch_transfer_async_read($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--" ASYNC_DOC },
 	{ "batch_transfer_async", CALL(batch_transfer_async), FAST,
-	  "batch_transfer_async(target_hostname, buffers, peer_buffer_addresses, lengths, opcode, transport_hint='') -> int" ASYNC_DOC },
+	  "batch_transfer_async($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, opcode, transport_hint='')\n--" ASYNC_DOC },
 	{ "get_batch_transfer_status", CALL(get_batch_transfer_status), FAST,
-	  "get_batch_transfer_status(batch_ids, /) -> int\n\nWait until all have ended. 0 all succeeded; -1 one failed, timed out, or is\n"
+	  "get_batch_transfer_status($self, batch_ids, /)\n--\n\nWait until all have ended. 0 all succeeded; -1 one failed, timed out, or is\n"
 	  "unknown. Collects every id." },
 	{ "transfer_submit_write", CALL(transfer_submit_write), FAST,
-	  "transfer_submit_write(target_hostname, buffer, peer_buffer_address, length, transport_hint='') -> int\n\nReturns a number for\n"
+	  "transfer_submit_write($self, /, target_hostname, buffer, peer_buffer_address, length, transport_hint='')\n--\n\nReturns a number for\n"
 	  "transfer_check_status(); 0 on failure." },
 	{ "transfer_check_status", CALL(transfer_check_status), FAST,
-	  "transfer_check_status(batch_id, /) -> int\n\n1 done; 0 pending; -1 failed; -2 timed out. 1 and -1 collect the id." },
+	  "transfer_check_status($self, batch_id, /)\n--\n\n1 done; 0 pending; -1 failed; -2 timed out. 1 and -1 collect the id." },
 	{ NULL, NULL, 0, NULL },
 };

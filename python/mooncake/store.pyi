@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store: immutable objects under keys, shared by all clients of a master."""
+import enum
+from collections.abc import Sequence
+from typing import Any, overload
+
+from typing_extensions import Buffer
+
+from .engine import InnerTransferEngine, TransferEngine
+
+Key = str | bytes
+Nested = Sequence[Sequence[Sequence[int]]]
+
+class _Enum(enum.Enum):
+    """Members compare equal only to members of the same type, hash, and convert with int()."""
+    def __int__(self) -> int: ...
+    def __index__(self) -> int: ...
+
+class ObjectDataType(_Enum):
+    UNKNOWN = 0
+    KVCACHE = 1
+    TENSOR = 2
+    WEIGHT = 3
+    SAMPLE = 4
+    ACTIVATION = 5
+    GRADIENT = 6
+    OPTIMIZER_STATE = 7
+    METADATA = 8
+    GENERAL = 9
+
+class ReplicaStatus(_Enum):
+    UNDEFINED = 0
+    INITIALIZED = 1
+    PROCESSING = 2
+    COMPLETE = 3
+    REMOVED = 4
+    FAILED = 5
+
+class SoftPinAction(_Enum):
+    PRESERVE = 0
+    ENABLE = 1
+    DISABLE = 2
+
+UNKNOWN = ObjectDataType.UNKNOWN
+KVCACHE = ObjectDataType.KVCACHE
+TENSOR = ObjectDataType.TENSOR
+WEIGHT = ObjectDataType.WEIGHT
+SAMPLE = ObjectDataType.SAMPLE
+ACTIVATION = ObjectDataType.ACTIVATION
+GRADIENT = ObjectDataType.GRADIENT
+OPTIMIZER_STATE = ObjectDataType.OPTIMIZER_STATE
+METADATA = ObjectDataType.METADATA
+GENERAL = ObjectDataType.GENERAL
+UNDEFINED = ReplicaStatus.UNDEFINED
+INITIALIZED = ReplicaStatus.INITIALIZED
+PROCESSING = ReplicaStatus.PROCESSING
+COMPLETE = ReplicaStatus.COMPLETE
+REMOVED = ReplicaStatus.REMOVED
+FAILED = ReplicaStatus.FAILED
+
+class ReplicateConfig:
+    """How a put is stored. No arguments; set the attributes.
+
+    All puts read it during the call only.
+    """
+    def __init__(self) -> None: ...
+    replica_num: int
+    """int: memory replicas, each in another pool; best effort"""
+    nof_replica_num: int
+    """int: NVMe-oF replicas; not available, must be 0"""
+    dfs_replica_num: int
+    """int: replicas in a distributed file system; not available, must be 0"""
+    with_soft_pin: bool
+    """bool: evicted after everything unpinned"""
+    soft_pin_action: SoftPinAction
+    """SoftPinAction"""
+    soft_pin_ttl_ms: int | None
+    """int or None: milliseconds, only with ENABLE"""
+    with_hard_pin: bool
+    """bool: never evicted"""
+    preferred_segments: list[str]
+    """list[str]: segment names to place replicas in first"""
+    preferred_nof_segments: list[str]
+    """list[str]: not used"""
+    preferred_segment: str
+    """str: the older single form; wins when not empty"""
+    prefer_alloc_in_same_node: bool
+    """bool: only for multi-buffer and tensor puts"""
+    data_type: ObjectDataType
+    """ObjectDataType: informative"""
+    group_ids: list[str] | None
+    """list[str] or None: one group per key"""
+    host_id: str
+    """str: informative"""
+
+class BufferHandle:
+    """Bytes of one object: a writable buffer of bytes. Made by get_buffer(); freed with the object.
+
+    Counts against the store's local buffer while it lives.
+    """
+    def ptr(self) -> int:
+        """Address of the first byte, valid while this object lives."""
+
+    def size(self) -> int:
+        """Bytes."""
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class MooncakeDistributedStore:
+    """A cache of immutable objects shared by all clients of a master.
+
+    No method raises for what can go wrong at run time: results are codes, see each method. Any thread may call.
+    """
+    def __init__(self) -> None: ...
+    def __enter__(self) -> MooncakeDistributedStore: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+    @overload
+    def setup(self, local_hostname: str, metadata_server: str, global_segment_size: int, local_buffer_size: int,
+              protocol: str, rdma_devices: str, master_server_addr: str,
+              engine: TransferEngine | InnerTransferEngine | None = None, enable_ssd_offload: bool = False,
+              ssd_offload_path: str = '', tenant_id: str = 'default', enable_client_http_server: bool = False,
+              client_http_port: int = 9300) -> int:
+        """setup(...) -> int, or setup(config: dict) -> int
+
+        Connect to the master and contribute global_segment_size bytes to the pool (0: none). local_buffer_size bytes limit what
+        passes through the library's own memory (put, get, get_buffer). master_server_addr 'embedded' needs no master: one process
+        alone. The dict form takes the same names as text, with sizes like '4gb'.
+        Returns 0; -600 bad arguments; -1 no master, or the pool could not be made (last_error() says why).
+        """
+
+    @overload
+    def setup(self, config: dict[str, Any]) -> int: ...
+
+    def close(self) -> int:
+        """End calls in other threads, leave the pool, free everything. Returns 0; may be called again."""
+
+    def health_check(self) -> int:
+        """0 healthy; 1 not set up or closed; 2 the master does not answer."""
+
+    def get_hostname(self) -> str:
+        """'host:port' of this client; '' when not set up."""
+
+    def last_error(self) -> str:
+        """The calling thread's last error in words, with cause and fix; '' when nothing failed."""
+
+    def put(self, key: Key, value: Buffer, config: ReplicateConfig = ...) -> int:
+        """Store the bytes of a C-contiguous bytes-like value. Returns 0 when it is stored, or was there already (the stored value is
+        not changed); -600 bad arguments, empty value, or larger than local_buffer_size; -200 no room; -900 no master.
+        """
+
+    def put_parts(self, key: Key, *parts: Buffer, config: ReplicateConfig = ...) -> int:
+        """Store the concatenation of 1-D bytes-like parts. No bytes at all: 0, and nothing is stored. Codes as put()."""
+
+    def put_batch(self, keys: Sequence[Key], values: Sequence[Buffer], config: ReplicateConfig = ...) -> int:
+        """Store several values with one acknowledgement. Returns 0, or the first failing key's code; others may be stored. -600 when
+        the lists differ in length or a value is empty: nothing is sent.
+        """
+
+    def get(self, key: Key, /) -> bytes:
+        """The value; b'' when it is missing or could not be read (last_error() says which)."""
+
+    def get_batch(self, keys: Sequence[Key], /) -> list[bytes]:
+        """One entry per key, b'' where it is missing. An empty list gives [b'']."""
+
+    def get_buffer(self, key: Key, /) -> BufferHandle | None:
+        """The value in memory of the library; None when it is missing or
+        local_buffer_size has no room for it.
+        """
+
+    def batch_get_buffer(self, keys: Sequence[Key], /) -> list[BufferHandle | None]:
+        """As get_buffer() for each key."""
+
+    def upsert(self, key: Key, value: Buffer, config: ReplicateConfig = ...) -> int:
+        """As put(), but replaces what is there."""
+
+    def upsert_parts(self, key: Key, *parts: Buffer, config: ReplicateConfig = ...) -> int:
+        """As put_parts(), but replaces what is there."""
+
+    def upsert_batch(self, keys: Sequence[Key], values: Sequence[Buffer], config: ReplicateConfig = ...) -> int:
+        """As put_batch(), but replaces what is there."""
+
+    def register_buffer(self, buffer_ptr: int, size: int) -> int:
+        """Tell the store of memory that gets and puts will use. Returns 0; -600 null, empty,
+        or overlapping a registered range. The memory stays the caller's.
+        """
+
+    def unregister_buffer(self, buffer_ptr: int) -> int:
+        """Returns 0; -600 when no registered range starts there."""
+
+    def put_from(self, key: Key, buffer_ptr: int, size: int, config: ReplicateConfig = ...) -> int:
+        """Store size bytes of memory. Returns 0 (size 0: nothing is
+        stored); codes as put().
+        """
+
+    def put_from_with_metadata(self, key: Key, buffer_ptr: int, metadata_buffer_ptr: int, size: int, metadata_size: int,
+                               config: ReplicateConfig = ...) -> int:
+        """Store metadata followed by data as one object. Returns 0; failed writes give the code WITHOUT its sign."""
+
+    def get_into(self, key: Key, buffer_ptr: int, size: int) -> int:
+        """Read an object into memory. Returns its bytes; -704 missing; -600 it is larger than
+        size (nothing is written); -800, -900 could not be read.
+        """
+
+    def get_into_ranges(self, buffer_ptrs: Sequence[int], all_keys: Sequence[Sequence[Key]], all_dst_offsets: Nested,
+                        all_src_offsets: Nested, all_sizes: Nested) -> list[list[list[int]]]:
+        """Fragment f of key k for buffer b: all_sizes[b][k][f] bytes from object offset all_src_offsets[b][k][f] to
+        buffer_ptrs[b] + all_dst_offsets[b][k][f]. Buffers must be registered. Bytes or a code per fragment.
+        """
+
+    def batch_put_from(self, keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int],
+                       config: ReplicateConfig = ...) -> list[int]:
+        """One code per key, as put_from(); all -600
+        when the lists differ in length.
+        """
+
+    def batch_get_into(self, keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int]) -> list[int]:
+        """Bytes or a code per key, as get_into()."""
+
+    def batch_put_from_multi_buffers(self, keys: Sequence[Key], all_buffer_ptrs: Sequence[Sequence[int]],
+                                     all_sizes: Sequence[Sequence[int]], config: ReplicateConfig = ...) -> list[int]:
+        """Each object is the concatenation of its buffers, in order."""
+
+    def batch_get_into_multi_buffers(self, keys: Sequence[Key], all_buffer_ptrs: Sequence[Sequence[int]],
+                                     all_sizes: Sequence[Sequence[int]],
+                                     prefer_alloc_in_same_node: bool = False) -> list[int]:
+        """Each object fills its buffers in order. Object bytes or a code per key."""
+
+    def upsert_from(self, key: Key, buffer_ptr: int, size: int, config: ReplicateConfig = ...) -> int:
+        """As put_from(), but replaces what is there."""
+
+    def batch_upsert_from(self, keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int],
+                          config: ReplicateConfig = ...) -> list[int]:
+        """As batch_put_from(), replacing."""
+
+    def is_exist(self, key: Key, /) -> int:
+        """1 it can be read; 0 not; -900 the master does not answer. Grants a lease, so an unforced remove()
+        right afterwards gives -706.
+        """
+
+    def batch_is_exist(self, keys: Sequence[Key]) -> list[int]:
+        """As is_exist() for each key."""
+
+    def get_size(self, key: Key, /) -> int:
+        """Bytes; -704 missing."""
+
+    def remove(self, key: Key, force: bool = False) -> int:
+        """Returns 0; -704 missing; -706 read lately and not forced."""
+
+    def remove_by_regex(self, regex_pattern: str, force: bool = False) -> int:
+        """Remove all keys in which the expression is found (it is searched, not
+        anchored). Returns how many went; -600 a bad expression. Keys read lately stay unless forced.
+        """
+
+    def remove_all(self, force: bool = False) -> int:
+        """Remove every key of this tenant. Returns how many went."""
+
+    def batch_remove(self, keys: Sequence[Key], force: bool = False) -> list[int]:
+        """As remove() for each key."""

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python surface as callers know it: one row per call, walked by test_surface.py.
+
+A row: name, signature (names, order, `/` and `*`, defaults; `...` stands for a default ReplicateConfig), arguments of a call
+that is well formed, and what that call gives before setup() or initialize().
+"""
+from mooncake.engine import Read
+
+P = 0x1000  # an address that is never touched
+
+STORE = [
+    # life
+    ("setup", "(local_hostname, metadata_server, global_segment_size, local_buffer_size, protocol, rdma_devices, master_server_addr, "
+              "engine=None, enable_ssd_offload=False, ssd_offload_path='', tenant_id='default', enable_client_http_server=False, "
+              "client_http_port=9300)", ("", "P2PHANDSHAKE", 0, 0, "tcp", "", "embedded"), -600),
+    ("close", "()", (), 0),
+    ("health_check", "()", (), 1),
+    ("get_hostname", "()", (), ""),
+    ("last_error", "()", (), None),
+    # bytes
+    ("put", "(key, value, config=...)", ("k", b"v"), -600),
+    ("put_parts", "(key, *parts, config=...)", ("k", b"v"), -600),
+    ("put_batch", "(keys, values, config=...)", (["k"], [b"v"]), -600),
+    ("get", "(key, /)", ("k",), b""),
+    ("get_batch", "(keys, /)", (["a", "b"],), [b""]),
+    ("get_buffer", "(key, /)", ("k",), None),
+    ("batch_get_buffer", "(keys, /)", (["a", "b"],), [None, None]),
+    ("upsert", "(key, value, config=...)", ("k", b"v"), -600),
+    ("upsert_parts", "(key, *parts, config=...)", ("k", b"v"), -600),
+    ("upsert_batch", "(keys, values, config=...)", (["k"], [b"v"]), -600),
+    # zero copy
+    ("register_buffer", "(buffer_ptr, size)", (P, 8), -600),
+    ("unregister_buffer", "(buffer_ptr)", (P,), -600),
+    ("put_from", "(key, buffer_ptr, size, config=...)", ("k", P, 8), -600),
+    ("put_from_with_metadata", "(key, buffer_ptr, metadata_buffer_ptr, size, metadata_size, config=...)", ("k", P, P, 8, 8), -600),
+    ("get_into", "(key, buffer_ptr, size)", ("k", P, 8), -600),
+    ("get_into_ranges", "(buffer_ptrs, all_keys, all_dst_offsets, all_src_offsets, all_sizes)",
+     ([P, P], [["a", "b"], ["c"]], [[[0, 1], [2]], [[3]]], [[[0, 1], [2]], [[3]]], [[[1, 1], [1]], [[1]]]),
+     [[[-600, -600], [-600]], [[-600]]]),
+    ("batch_put_from", "(keys, buffer_ptrs, sizes, config=...)", (["a", "b"], [P, P], [8, 8]), [-600, -600]),
+    ("batch_get_into", "(keys, buffer_ptrs, sizes)", (["a", "b"], [P, P], [8, 8]), [-600, -600]),
+    ("batch_put_from_multi_buffers", "(keys, all_buffer_ptrs, all_sizes, config=...)", (["a"], [[P]], [[8]]), []),
+    ("batch_get_into_multi_buffers", "(keys, all_buffer_ptrs, all_sizes, prefer_alloc_in_same_node=False)",
+     (["a"], [[P]], [[8]]), [-600]),
+    ("upsert_from", "(key, buffer_ptr, size, config=...)", ("k", P, 8), -600),
+    ("batch_upsert_from", "(keys, buffer_ptrs, sizes, config=...)", (["a", "b"], [P, P], [8, 8]), [-600, -600]),
+    # existence and removal
+    ("is_exist", "(key, /)", ("k",), -600),
+    ("batch_is_exist", "(keys)", (["a", "b"],), [-600, -600]),
+    ("get_size", "(key, /)", ("k",), -600),
+    ("remove", "(key, force=False)", ("k",), -600),
+    ("remove_by_regex", "(regex_pattern, force=False)", ("k",), -600),
+    ("remove_all", "(force=False)", (), -600),
+    ("batch_remove", "(keys, force=False)", (["a", "b"],), [-600, -600]),
+]
+
+HANDLE = [("ptr", "()"), ("size", "()")]
+
+CONFIG = [  # attribute, default, a good value, bad values
+    ("replica_num", 1, 3, (-1, 1.0, "1", None)),
+    ("nof_replica_num", 0, 1, (-1, "1")),
+    ("dfs_replica_num", 0, 1, (-1, "1")),
+    ("with_soft_pin", False, True, ("yes", [])),
+    ("with_hard_pin", False, True, ("yes", [])),
+    ("prefer_alloc_in_same_node", False, True, ("yes", [])),
+    ("soft_pin_ttl_ms", None, 1000, (-1, "1")),
+    ("preferred_segments", [], ["a:1", "b:2"], ("a:1", [1], None)),
+    ("preferred_nof_segments", [], ["a"], ("a", [1])),
+    ("preferred_segment", "", "a:1", (1, None, ["a:1"])),
+    ("group_ids", None, ["g", ""], ("g", [1], 1)),
+    ("host_id", "", "h", (1, None)),
+]
+
+ONE = "(target_hostname, buffer, peer_buffer_address, length, transport_hint='')"
+MANY = "(target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')"
+ENGINE = [
+    ("initialize", "(local_hostname, metadata_server, protocol, device_name, /)", ("", "P2PHANDSHAKE", "tcp", ""), -1),
+    ("initialize_ext", "(local_hostname, metadata_server, protocol, device_name, metadata_type, /)",
+     ("", "P2PHANDSHAKE", "tcp", "", "http"), -1),
+    ("get_rpc_port", "()", (), 0),
+    ("get_engine", "()", (), None),
+    ("get_engine_ptr", "()", (), 0),
+    ("allocate_managed_buffer", "(length, /)", (8,), 0),
+    ("free_managed_buffer", "(buffer_addr, length, /)", (P, 8), 0),
+    ("register_memory", "(buffer_addr, capacity, location='*')", (P, 8), -1),
+    ("unregister_memory", "(buffer_addr, /)", (P,), -1),
+    ("batch_register_memory", "(buffer_addresses, capacities, location='*')", ([P], [8]), -1),
+    ("batch_unregister_memory", "(buffer_addresses, /)", ([P],), -1),
+    ("transfer_sync_write", ONE, ("p", P, P, 8), -1),
+    ("transfer_sync_read", ONE, ("p", P, P, 8), -1),
+    ("transfer_sync", "(target_hostname, buffer, peer_buffer_address, length, opcode, notify=None, transport_hint='')",
+     ("p", P, P, 8, Read), -1),
+    ("batch_transfer_sync_write", MANY, ("p", [P], [P], [8]), -1),
+    ("batch_transfer_sync_read", MANY, ("p", [P], [P], [8]), -1),
+    ("batch_transfer_sync", "(target_hostname, buffers, peer_buffer_addresses, lengths, opcode, notify=None, transport_hint='')",
+     ("p", [P], [P], [8], Read), -1),
+    ("batch_transfer_async_write", MANY, ("p", [P], [P], [8]), 0),
+    ("batch_transfer_async_read", MANY, ("p", [P], [P], [8]), 0),
+    ("batch_transfer_async", "(target_hostname, buffers, peer_buffer_addresses, lengths, opcode, transport_hint='')",
+     ("p", [P], [P], [8], Read), 0),
+    ("get_batch_transfer_status", "(batch_ids, /)", ([7],), -1),
+    ("transfer_submit_write", ONE, ("p", P, P, 8), 0),
+    ("transfer_check_status", "(batch_id, /)", (7,), -1),
+    ("write_bytes_to_buffer", "(dest_address, data, length, /)", (P, b"", 0), 0),
+    ("read_bytes_from_buffer", "(source_address, length, /)", (P, 0), b""),
+    ("get_local_topology", "(device_name=None)", (), ...),
+    ("get_first_buffer_address", "(segment_name, /)", ("p",), 0),
+    ("get_notifies", "()", (), []),
+    ("send_probe", "(peer_server_name)", ("p",), -1),
+    ("warmup_efa_segment", "(segment_name, /)", ("p",), 0),
+]
