@@ -47,3 +47,7 @@ check-master: $(MASTER_TESTS) $(DAEMON_BIN)
 	$(Q)tests/run.sh $(MASTER_TESTS)
 
 .PHONY: check-master
+
+$(BUILD)/obj/tests/fuzz/fuzz_pattern.o: CPPFLAGS_ALL += -Idaemon
+FUZZ_EXTRA_fuzz_pattern := $(BUILD)/obj/daemon/master/pattern.o
+$(BUILD)/tests/fuzz/fuzz_pattern: $(BUILD)/obj/daemon/master/pattern.o

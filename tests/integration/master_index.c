@@ -289,7 +289,7 @@ TEST(list_goes_through_all)
 		} while (rep.cursor && ++rounds < 1000);
 		EXPECT_EQ(nr, pass ? MANY / 10 : MANY);
 	}
-	m.pattern = (struct key){ "x{1001}", 7 };
+	m.pattern = (struct key){ "x{2001}", 7 };
 	buf_reset(&c.body);
 	msg_match_encode(&m, &c.body);
 	EXPECT_EQ(client_call(&c, MSG_LIST), -EINVAL);
