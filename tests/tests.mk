@@ -17,6 +17,22 @@ $(BUILD)/obj/tests/%.o: CFLAGS_ALL += -Wno-sign-compare
 unit: $(if $(T),$(BUILD)/tests/unit/$(T),$(UNIT_BIN))
 	$(Q)tests/run.sh $^
 
-.PHONY: unit
-
 include tests/bench/bench.mk tests/fuzz/fuzz.mk tests/integration/engine.mk
+
+# The node as a process, with a master and clients made of net and proto.
+NODE_TESTS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(sort $(wildcard tests/integration/node_*.c)))
+$(NODE_TESTS): $(BUILD)/tests/integration/%: $(BUILD)/obj/tests/integration/%.o $(LIBMC_A) | $(DAEMON_BIN)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(LIBMC_A) $(PKG_LIBS) -lm
+INTEGRATION_BIN += $(NODE_TESTS)
+
+# Everything. What needs several processes finds the build through BUILD.
+INTEGRATION_ALL = $(sort $(INTEGRATION_BIN) $(wildcard tests/integration/*_test.sh tests/integration/*_test.py tests/integration/interop_*.py))
+PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py))
+
+check-all: all $(UNIT_BIN) $(INTEGRATION_BIN)
+	$(Q)BUILD='$(BUILD)' SAN='$(SAN)' PYTHON='$(PYTHON)' MAKE='$(MAKE)' UNIT='$(UNIT_BIN)' INTEGRATION='$(INTEGRATION_ALL)' \
+		PYTHON_TESTS='$(PYTHON_TESTS)' tests/check.sh
+
+.PHONY: unit check-all
