@@ -121,6 +121,23 @@ TEST(ghosts_remember_a_span)
 	ghosts_fini(&g);
 }
 
+TEST(reading_back_is_one_use)
+{
+	struct twoq q;
+
+	ASSERT_EQ(twoq_init(&q, 100, 2), 0);
+	for (uint32_t i = 0; i < 100; i++)
+		twoq_insert(&q, i, twoq_tag(hash_of(i)));
+	twoq_touch(&q, 99);
+	EXPECT_EQ(q.list[1].count, 0u);
+	twoq_touch(&q, 0);
+	EXPECT_EQ(q.list[1].count, 1u);
+	twoq_touch(&q, 0);
+	EXPECT_EQ(q.list[1].count, 1u);
+	EXPECT_EQ(twoq_victim(&q), 1u);
+	twoq_fini(&q);
+}
+
 /* Hits per cent of @ops with @cap entries. */
 static unsigned hits_of(const struct evict_ops *ops, uint32_t cap, uint32_t (*next)(unsigned n))
 {

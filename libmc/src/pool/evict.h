@@ -42,7 +42,7 @@ struct evict {
  * 10, 20 % of the footprint:
  *
  *	            conversation (at most 36.6)      synthetic (at most 64.0)         bytes per entry
- *	adaptive     9.3  13.8  21.5  28.9  34.5      4.2   7.9  16.1  28.1  41.7     34, and 0.4 MB
+ *	adaptive     9.3  13.8  21.5  28.9  34.5      4.2   7.9  16.1  28.0  41.6     34, and 0.4 MB
  *	twoq         5.6   9.4  21.4  29.3  34.0      3.8   7.9  15.5  26.4  40.8     34
  *	lru          5.3   7.9  19.6  27.9  34.5      3.8   7.8  15.7  26.2  39.3      8
  */

@@ -5,6 +5,12 @@
  */
 #include "pool/evict_twoq.h"
 
+/*
+ * A touch within this share of the entries after the last use belongs to the same use (a block that
+ * is written and read back) and says nothing about its coming again.
+ */
+#define SAME_USE     32
+
 #define FIXED_WEIGHT 2 /* the best fixed one at pools of 5 and 10 % of both traces */
 
 int twoq_init(struct twoq *q, uint32_t max, uint32_t weight)
@@ -60,10 +66,11 @@ void twoq_insert(struct twoq *q, uint32_t i, uint32_t tag)
 
 void twoq_touch(struct twoq *q, uint32_t i)
 {
-	uint32_t tag = q->nodes[i].tag & ~1u;
+	uint32_t tag = q->nodes[i].tag & ~1u, age = q->clock - q->nodes[i].when;
+	bool again = (q->nodes[i].tag & 1) || age > twoq_count(q) / SAME_USE;
 
 	twoq_remove(q, i);
-	push(q, i, tag, true);
+	push(q, i, tag, again);
 }
 
 static uint32_t older(const struct twoq *q, uint32_t once, uint32_t again)

@@ -5,7 +5,7 @@
  * what came back. What went is remembered for a while (ghosts), and counts as seen again when it
  * returns.
  *
- *	insert → once ── touch ──→ again ←─ touch
+ *	insert → once ── touch ──→ again ←─ touch		(not at once: SAME_USE)
  *	           │                 │
  *	           └──→ victim ←─────┘   the hash stays in ghosts; inserted again, it goes to again
  */
