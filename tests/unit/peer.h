@@ -57,8 +57,8 @@ static inline int peer_engine(const struct peer_proc *p, const char *name, struc
 }
 
 /*
- * What the child does when told to, one byte each: 'u' unregister, 'r' register again, 'n' wait for
- * a message, 'q' end.
+ * What the child does when told to, one byte each: 'u' unregister, 'r' register again, 'n' collect a
+ * message, 'x' become another program, 'q' end.
  */
 static inline int peer_main(const struct peer_proc *p, int from, int to)
 {
@@ -74,6 +74,8 @@ static inline int peer_main(const struct peer_proc *p, int from, int to)
 		return 1;
 	while (read(from, &cmd, 1) == 1 && cmd != 'q') {
 		answer = 'k';
+		if (cmd == 'x')
+			execl("/bin/sleep", "sleep", "60", (char *)NULL);
 		if (cmd == 'u')
 			answer = mc_region_del_addr(eng, p->mem) ? 'e' : 'k';
 		else if (cmd == 'r')

@@ -87,6 +87,35 @@ TEST(a_killed_peer_is_noticed_by_tcp)
 	killed("tcp");
 }
 
+/* The pid is the same, the start time is the same, the memory is another's. */
+TEST(a_peer_that_became_another_program_is_noticed)
+{
+	struct peer_proc p = { .len = MiB };
+	struct mc_segment *seg;
+	struct mc_engine *eng;
+	char path[64], exe[64] = "", buf[16], x = 'x';
+	uint64_t limit = soon();
+
+	ASSERT_EQ(peer_start(&p), 0);
+	eng = engine_new(NULL);
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
+	EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem, 16, "local", soon()), 0);
+	EXPECT_EQ(write(p.to, &x, 1), 1);
+	snprintf(path, sizeof(path), "/proc/%d/exe", p.pid);
+	while (!strstr(exe, "sleep") && !deadline_passed(limit)) {
+		ssize_t n = readlink(path, exe, sizeof(exe) - 1);
+
+		exe[n > 0 ? n : 0] = 0;
+		sched_yield();
+	}
+	for (int op = MC_READ; op <= MC_WRITE; op++)
+		EXPECT_LT(move_one(eng, seg, (enum mc_op)op, buf, p.mem, 16, "local", soon()), 0);
+	mc_segment_close(seg);
+	mc_engine_close(eng);
+	peer_stop(&p, SIGKILL);
+	peer_free(&p);
+}
+
 /* The same name, another process: transfers find it without being told. */
 static void restarted(const char *transport)
 {

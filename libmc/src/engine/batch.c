@@ -51,17 +51,13 @@ int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), 
 
 	if (engine_forked(eng))
 		return engine_refuse_fork();
-	if (!max || check_mul((size_t)max, sizeof(b->item[0]), &size) ||
+	if (!max || check_mul((size_t)max, sizeof(b->item[0]) + sizeof(b->run[0]), &size) ||
 	    check_add(size, sizeof(*b), &size))
 		return -EINVAL;
 	b = calloc(1, size);
 	if (!b)
 		return -ENOMEM;
-	b->run = calloc(max, sizeof(b->run[0]));
-	if (!b->run) {
-		free(b);
-		return -ENOMEM;
-	}
+	b->run = (struct xfer **)&b->item[max];
 	b->eng = eng;
 	b->max = max;
 	b->done = done;
@@ -79,7 +75,6 @@ void mc_batch_close(struct mc_batch *b)
 	mc_batch_cancel(b);
 	vecs_reset(b, true);
 	turn_fini(&b->turn);
-	free(b->run);
 	free(b);
 }
 

@@ -173,7 +173,7 @@ struct mc_batch {
 	_Atomic unsigned pending;
 	bool told; /* @done was called for what was submitted */
 	struct vec_block *vecs;
-	struct xfer **run; /* room for one submission's transfers */
+	struct xfer **run; /* room for one submission's transfers, behind the items */
 	struct item item[];
 };
 

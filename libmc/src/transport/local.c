@@ -33,13 +33,15 @@ struct local_peer {
 	struct peer base;
 	struct process_id who;
 	struct reach_view *view;
-	int pidfd;   /* readable once the process ended: its pid may then be another's */
+	uint8_t token[REACH_TOKEN_BYTES];
+	uint64_t token_addr;
+	int pidfd;   /* readable once the process ended */
 	bool inside; /* it is this process */
 };
 
 /* What one look at the table and, mostly, one system call move. */
 struct slice {
-	struct process_vec v[SLICE_VECS];
+	struct process_vec v[SLICE_VECS + 1]; /* and the token */
 	unsigned nr;
 	uint64_t bytes;
 };
@@ -90,14 +92,14 @@ static bool ended(const struct local_peer *p)
 	return poll(&pfd, 1, 0) > 0;
 }
 
-/* Permission is checked before the address: an address that nobody has tells the two apart. */
-static bool copying_allowed(pid_t pid)
+/* Is the process of that pid still, and in its old program, the peer? */
+static int check_token(const struct local_peer *p)
 {
-	char byte;
-	struct process_vec v = { .local = &byte, .remote = 1, .len = 1 };
-	int ret = process_read(pid, &v, 1);
+	uint8_t got[REACH_TOKEN_BYTES];
+	struct process_vec v = { .local = got, .remote = p->token_addr, .len = sizeof(got) };
+	int ret = process_read(p->who.pid, &v, 1);
 
-	return ret != -EPERM && ret != -ENOSYS;
+	return ret ? ret : memcmp(got, p->token, sizeof(got)) ? -ESRCH : 0;
 }
 
 static void tell_once(struct local *t, const struct segment_desc *desc, const char *why)
@@ -107,24 +109,30 @@ static void tell_once(struct local *t, const struct segment_desc *desc, const ch
 			 why);
 }
 
+static int open_view(struct local_peer *p, int reach_fd)
+{
+	int ret = process_alive(&p->who) ? reach_view_open(&p->who, reach_fd, &p->view) : -ESRCH;
+
+	if (ret)
+		return ret;
+	memcpy(p->token, reach_view_token(p->view, &p->token_addr), sizeof(p->token));
+	ret = p->inside ? 0 : check_token(p);
+	if (ret)
+		reach_view_close(p->view);
+	return ret;
+}
+
 static int open_neighbour(struct local *t, struct local_peer *p, const struct segment_desc *desc)
 {
 	int ret = process_pidfd(p->who.pid, &p->pidfd);
 
 	if (ret)
 		return -EOPNOTSUPP;
-	/* After the pidfd: it is then known whose it is. */
-	ret = process_alive(&p->who) ? reach_view_open(&p->who, desc->mc.reach_fd, &p->view) :
-				       -EOPNOTSUPP;
-	if (ret == -EPERM || ret == -EACCES ||
-	    (!ret && !p->inside && !copying_allowed(p->who.pid))) {
-		tell_once(
-			t, desc,
-			"the kernel forbids access to its memory (another user or a ptrace limit)");
-		if (!ret)
-			reach_view_close(p->view);
-		ret = -EOPNOTSUPP;
-	}
+	ret = open_view(p, desc->mc.reach_fd);
+	if (ret == -EPERM || ret == -EACCES || ret == -ENOSYS)
+		tell_once(t, desc,
+			  "the kernel forbids access to its memory (another user, a ptrace "
+			  "limit or a sandbox)");
 	if (ret)
 		close(p->pidfd);
 	return ret == -ENOMEM ? ret : ret ? -EOPNOTSUPP : 0;
@@ -199,18 +207,29 @@ static int slice_check(const struct reach_view *view, const struct reach_access 
 	return ret;
 }
 
-static int slice_copy(const struct local_peer *p, enum xfer_op op, const struct slice *s)
+/*
+ * The token is read last, in the same system call: if it is the peer's, so was all that was read
+ * before.
+ * A write cannot be taken back, so there it comes first.
+ */
+static int slice_copy_foreign(const struct local_peer *p, enum xfer_op op, struct slice *s)
 {
+	uint8_t got[REACH_TOKEN_BYTES];
 	int ret;
 
-	if (!p->inside) {
-		/* Before a write and after a read: the pid must still be the process's. */
-		if (op == XFER_WRITE && ended(p))
-			return -ESRCH;
-		ret = op == XFER_READ ? process_read(p->who.pid, s->v, s->nr) :
-					process_write(p->who.pid, s->v, s->nr);
-		return ret ? ret : ended(p) ? -ESRCH : 0;
+	if (op == XFER_WRITE) {
+		ret = check_token(p);
+		return ret ? ret : process_write(p->who.pid, s->v, s->nr);
 	}
+	s->v[s->nr] = (struct process_vec){ got, p->token_addr, sizeof(got) };
+	ret = process_read(p->who.pid, s->v, s->nr + 1);
+	return ret ? ret : memcmp(got, p->token, sizeof(got)) ? -ESRCH : 0;
+}
+
+static int slice_copy(const struct local_peer *p, enum xfer_op op, struct slice *s)
+{
+	if (!p->inside)
+		return slice_copy_foreign(p, op, s);
 	for (unsigned i = 0; i < s->nr; i++) {
 		void *remote = (void *)(uintptr_t)s->v[i].remote;
 
@@ -231,7 +250,7 @@ static int slice_copy(const struct local_peer *p, enum xfer_op op, const struct 
  * The whole slice: 0, -EFAULT not reachable, -ECONNRESET the peer ended, -EAGAIN its table is
  * changing.
  */
-static int slice_move(const struct local_peer *p, enum xfer_op op, const struct slice *s)
+static int slice_move(const struct local_peer *p, enum xfer_op op, struct slice *s)
 {
 	struct reach_access a;
 	int ret = reach_view_begin(p->view, op == XFER_WRITE, &a);
@@ -283,10 +302,12 @@ static void flush(const struct local_peer *p, struct slice *s, struct xfer *cons
 static void local_submit(struct peer *base, struct xfer *const *x, unsigned nr)
 {
 	struct local_peer *p = container_of(base, struct local_peer, base);
-	struct slice s = { .nr = 0 };
+	struct slice s; /* large: only what is used is set */
 	uint64_t left = SUBMIT_BYTES;
 	unsigned first = 0, i;
 
+	s.nr = 0;
+	s.bytes = 0;
 	for (i = 0; i < nr; i++) {
 		x[i]->peer = base;
 		x[i]->done = false;

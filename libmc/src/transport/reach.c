@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "dev/dev.h"
 #include "transport/reach.h"
@@ -55,6 +56,8 @@ int reach_open(struct reach_table **out)
 		goto err_free;
 	/* A child keeps no view of this: it serves nobody. */
 	madvise(t->shared, sizeof(*t->shared), MADV_DONTFORK);
+	t->shared->token_addr = (uintptr_t)t->shared->token;
+	random_bytes(t->shared->token, sizeof(t->shared->token));
 	t->shared->magic = REACH_MAGIC;
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_mutex_init(&t->phase_lock, NULL);

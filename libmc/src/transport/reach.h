@@ -26,7 +26,10 @@ struct reach_shared {
 	_Atomic uint32_t seq;	/* odd while entries change */
 	_Atomic uint32_t phase; /* the low bit chooses the counter that new writers use */
 	_Atomic uint32_t nr;
-	uint8_t pad[44];
+	uint8_t pad0[4];
+	uint64_t token_addr; /* of @token in the owner's memory */
+	uint8_t token[REACH_TOKEN_BYTES];
+	uint8_t pad1[16];
 	struct reach_slot slot[REACH_SLOTS];
 	struct {
 		_Atomic uint64_t addr, len;

@@ -110,6 +110,12 @@ void reach_view_close(struct reach_view *v)
 	free(v);
 }
 
+const uint8_t *reach_view_token(const struct reach_view *v, uint64_t *addr)
+{
+	*addr = v->shared->token_addr;
+	return v->shared->token;
+}
+
 int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a)
 {
 	struct reach_shared *s = v->shared;

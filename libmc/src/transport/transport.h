@@ -53,7 +53,8 @@ struct xfer {
  * before and after it copies. Thread-safe.
  */
 struct reach_table;
-#define REACH_MAX 8192
+#define REACH_MAX	  8192
+#define REACH_TOKEN_BYTES 16
 
 int reach_open(struct reach_table **out);
 void reach_close(struct reach_table *t);
@@ -88,6 +89,13 @@ struct reach_access { /* one stretch of copying */
  */
 int reach_view_open(const struct process_id *who, int fd, struct reach_view **out);
 void reach_view_close(struct reach_view *v);
+
+/*
+ * Random bytes that lie at *@addr in the owner's memory for as long as this table is there. Who
+ * finds them in the process of that pid is in the right one: not in another that got the pid, nor
+ * in another program.
+ */
+const uint8_t *reach_view_token(const struct reach_view *v, uint64_t *addr);
 
 /*
  * Between begin and end the neighbour does not finish removing a range that @write'rs were told
