@@ -124,14 +124,15 @@ class Master(Daemon):
 
 
 class Node(Daemon):
-    def __init__(self, build, name, master, pool_bytes, extra=(), prefix=()):
-        self.name = name
+    """@http: with the server that metrics() asks, which takes being in the same network."""
+
+    def __init__(self, build, name, master, pool_bytes, extra=(), prefix=(), http=True):
         super().__init__(name, [f"{build}/bin/mooncake-node", "--port=0", f"--unix_path=unix:@mc-{os.getpid()}-{name}",
                                 f"--master_server_address={master}", f"--global_segment_size={pool_bytes}",
-                                "--enable_http_server=true", "--http_port=0", *extra], prefix=prefix)
-        m = self.wait_log(r"segment (\S+), serving", 60)
-        self.segment = m[1]
-        self.http = self.wait_log(r"http://(\S+)/health")[1]
+                                f"--enable_http_server={str(http).lower()}", "--http_port=0", *extra], prefix=prefix)
+        self.segment = self.wait_log(r"segment (\S+), serving", 60)[1]
+        if http:
+            self.http = self.wait_log(r"http://(\S+)/health")[1]
 
     def joined(self, seconds=15):
         self.wait_log("joined master", seconds)
