@@ -4,8 +4,6 @@
 
 #define SHARDS 1024
 
-/* Owners restamp what they refill; only these describe the object. */
-#define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
 
 int objects_open(const struct objects_opts *o, struct objects **out)
 {
@@ -88,6 +86,7 @@ int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot)
 	ix->slots[i].pool = pool;
 	ix->slots[i].heads = heads;
 	ix->slots[i].purge_at = 0;
+	atomic_store(&ix->slots[i].buried, false);
 	atomic_store(&ix->slots[i].replicas, 0);
 	atomic_store(&ix->slots[i].objects, 0);
 	atomic_store(&ix->slots[i].tenanted, 0);
@@ -100,6 +99,11 @@ int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot)
 void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state)
 {
 	atomic_store(&ix->state[slot], (unsigned char)state);
+}
+
+void objects_slot_bury(struct objects *ix, uint16_t slot)
+{
+	atomic_store(&ix->slots[slot].buried, true);
 }
 
 void objects_slot_stat(struct objects *ix, uint16_t slot, struct slot_stat *out)
@@ -316,12 +320,27 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 	return rep_add(ix, s, o, slot, &it->loc);
 }
 
+/* Removed while a pool that had it was away: nobody may bring it back. */
+static bool is_buried(struct objects *ix, struct object *o)
+{
+	struct rep *r;
+
+	if (o->flags & OBJ_BURIED)
+		return true;
+	for_each_rep(o, r)
+		if (rep_state(ix, r) == SLOT_GONE && atomic_load_explicit(&ix->slots[r->slot].buried, memory_order_relaxed))
+			return true;
+	return false;
+}
+
 static int publish_more(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct publish_item *it)
 {
 	struct rep *r;
 
 	if (o->size != it->size)
 		return -EINVAL;
+	if (unlikely(is_buried(ix, o)))
+		return -EEXIST;
 	for_each_rep(o, r)
 		if (r->slot == slot) {
 			set_loc(r, &it->loc);

@@ -51,6 +51,9 @@ enum slot_state { SLOT_GONE, SLOT_LIVE, SLOT_HIDDEN };
 int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot);
 void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state);
 
+/* All that is in a slot that is gone was removed: until it is purged, nobody may publish these puts again. */
+void objects_slot_bury(struct objects *ix, uint16_t slot);
+
 struct slot_stat {
 	uint64_t replicas;
 	uint64_t objects; /* whose first replica is here: over all slots, each object is counted once */
@@ -67,7 +70,7 @@ void objects_slot_close(struct objects *ix, uint16_t slot); /* empty: the number
 /*
  * A replica is in @slot now. The first put of a key wins and its replicas share a put_id; OBJ_REPLACE takes the place of
  * another put, whose holders elsewhere are then in @old[*nr_old] for the caller to tell.
- * Return: 0; -EEXIST another put was first; -EINVAL the replicas of one put differ in size; -ENOSPC too many; -ENOMEM.
+ * Return: 0; -EEXIST another put was first, or this one was removed; -EINVAL the replicas of one put differ in size; -ENOSPC too many; -ENOMEM.
  */
 int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
 		    unsigned *nr_old);
@@ -88,7 +91,8 @@ void objects_prefetch(struct objects *ix, const struct key *first, size_t stride
 void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out);
 
 /*
- * May the object go, and who has to be told? Replicas whose slot is gone are forgotten on the spot.
+ * May the object go, and who has to be told? A pool that had it and is away will not bring it back, unless it is away until the
+ * slot was purged.
  * Return: 0 and its holders; -EBUSY leased, and not @force; -ENOENT.
  */
 int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],

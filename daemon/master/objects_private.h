@@ -12,6 +12,7 @@
 struct slot {
 	uint32_t pool;
 	bool used;
+	atomic_bool buried;
 	_Atomic uint64_t replicas, objects, tenanted; /* struct slot_stat */
 	unsigned purge_at; /* the shard where purging goes on */
 	struct rep **heads; /* one chain per shard, under that shard's lock */
@@ -28,6 +29,10 @@ struct objects {
 	struct slot slots[SLOTS_MAX];
 	unsigned next_slot;
 };
+
+/* What owners say that describes the object itself, and our own bit for one that was removed while some of its pools were away. */
+#define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
+#define OBJ_BURIED 0x80
 
 static inline enum slot_state rep_state(struct objects *ix, const struct rep *r)
 {

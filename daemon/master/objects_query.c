@@ -97,7 +97,7 @@ void objects_locate(struct objects *ix, const struct key *key, bool touch, uint6
 	out->status = 0;
 	out->size = o->size;
 	out->put_id = o->put_id;
-	out->flags = o->flags;
+	out->flags = o->flags & KEPT_FLAGS;
 	if (touch)
 		grant(ix, s, o, now);
 out:
@@ -118,17 +118,16 @@ int objects_holders(struct objects *ix, const struct key *key, bool force, uint6
 	o = shard_find(s, hash, key);
 	if (!o)
 		goto out;
-	object_reap(ix, o);
-	if (!o->nr) {
-		object_del(ix, s, o);
-		goto out;
-	}
 	ret = -EBUSY;
-	if (!force && o->lease_ns > now)
+	if (!force && o->lease_ns > now && object_has(ix, o, SLOT_LIVE))
 		goto out;
-	ret = 0;
-	for_each_rep(o, r)
-		out[(*nr)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
+	for_each_rep(o, r) {
+		if (rep_state(ix, r) == SLOT_GONE)
+			o->flags |= OBJ_BURIED; /* it may come back, and must not with this */
+		else
+			out[(*nr)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
+	}
+	ret = *nr ? 0 : -ENOENT;
 out:
 	pthread_mutex_unlock(&s->lock);
 	return ret;
@@ -163,7 +162,7 @@ static bool show(void *arg, struct object *o)
 	struct object_view v = {
 		.key = { .data = o->key, .len = o->key_len },
 		.size = o->size,
-		.flags = o->flags,
+		.flags = o->flags & KEPT_FLAGS,
 		.leased = o->lease_ns > w->now,
 	};
 	struct rep *r;

@@ -309,6 +309,20 @@ int pools_emptied(struct pools *ps, struct pool_life *l, uint64_t now)
 	return 0;
 }
 
+void pools_bury(struct pools *ps, bool all_tenants)
+{
+	struct slot_stat st;
+	struct retired *r;
+
+	pthread_mutex_lock(&ps->lock);
+	list_for_each_entry(r, &ps->retired, node) {
+		objects_slot_stat(ps->ix, r->slot, &st);
+		if (all_tenants || !st.tenanted)
+			objects_slot_bury(ps->ix, r->slot);
+	}
+	pthread_mutex_unlock(&ps->lock);
+}
+
 void pools_suspect(struct pools *ps, uint32_t index, bool suspect)
 {
 	struct pool *p;

@@ -66,6 +66,9 @@ void pools_ended(struct pools *ps, const struct pool_life *l, bool leave, uint64
 /* All it published so far is gone: life goes on in an empty slot, l->slot. -ENOSPC, -ENOMEM. */
 int pools_emptied(struct pools *ps, struct pool_life *l, uint64_t now);
 
+/* Everything was removed: pools that are away must not bring their part back. @all_tenants: that of other tenants too. */
+void pools_bury(struct pools *ps, bool all_tenants);
+
 /* It does not answer, or answers again. */
 void pools_suspect(struct pools *ps, uint32_t index, bool suspect);
 

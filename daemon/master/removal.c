@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "master.h"
 
-#define SLICE_KEYS 4096
+#define SLICE_KEYS 2048
 #define SLICE_STEPS 8192
 #define TEXT_BYTES (512 * KiB) /* of keys in one slice: more than one key takes */
 #define SLICE_NS (NSEC_PER_MSEC / 2)
@@ -292,6 +292,7 @@ int removal_start(struct worker *w, const struct removal_opts *o)
 {
 	struct removal *rm = calloc(1, sizeof(*rm));
 	int ret = -ENOMEM;
+	bool whole;
 
 	if (!rm)
 		return -ENOMEM;
@@ -308,7 +309,10 @@ int removal_start(struct worker *w, const struct removal_opts *o)
 			goto err;
 	}
 	atomic_fetch_add(&w->m->ops, 1);
-	if (!o->pattern.len && (o->all_tenants || !o->tenant.len) && (o->force || !objects_leased(w->m->ix, clock_now_ns())))
+	whole = !o->pattern.len && (o->all_tenants || !o->tenant.len);
+	if (whole)
+		pools_bury(w->m->pools, o->all_tenants);
+	if (whole && (o->force || !objects_leased(w->m->ix, clock_now_ns())))
 		empty_pools(rm);
 	else
 		again(rm);

@@ -163,6 +163,42 @@ TEST(what_is_not_live_gives_way)
 	objects_close(ix);
 }
 
+TEST(what_was_removed_does_not_come_back)
+{
+	struct objects *ix = index_new(2);
+	uint16_t a = slot_new(ix, 1), b = slot_new(ix, 2), again;
+	struct key k = key_of(0), k2 = key_of(1), k3 = key_of(2);
+	struct holder h[REPLICAS_MAX];
+	struct located l;
+	unsigned nr = 0;
+
+	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
+	EXPECT_EQ(put(ix, b, k, 1, 0, 20, NULL), 0);
+	EXPECT_EQ(put(ix, a, k2, 1, 0, 12, NULL), 0);
+	EXPECT_EQ(put(ix, a, k3, 1, 0, 14, NULL), 0);
+	objects_slot_set(ix, a, SLOT_GONE);
+	EXPECT_EQ(objects_holders(ix, &k, true, 0, h, &nr), 0);
+	EXPECT_EQ(nr, 1);
+	EXPECT_TRUE(objects_withdraw(ix, b, &k, 20));
+	EXPECT_EQ(objects_holders(ix, &k2, true, 0, h, &nr), -ENOENT);
+
+	again = slot_new(ix, 1); /* the pool is back, and tells what it has */
+	EXPECT_EQ(put(ix, again, k, 1, 0, 10, NULL), -EEXIST);
+	EXPECT_EQ(put(ix, again, k2, 1, 0, 12, NULL), -EEXIST);
+	EXPECT_EQ(put(ix, again, k3, 1, 0, 14, NULL), 0); /* nobody removed this one */
+	EXPECT_TRUE(!exists(ix, k) && !exists(ix, k2) && exists(ix, k3));
+	EXPECT_EQ(put(ix, again, k2, 2, OBJ_CRC, 16, NULL), 0); /* stored anew is stored */
+	objects_locate(ix, &k2, false, 0, &l);
+	EXPECT_EQ(l.status, 0);
+	EXPECT_EQ(l.flags, OBJ_CRC);
+	objects_slot_set(ix, again, SLOT_GONE);
+	objects_slot_bury(ix, again); /* all of it was removed */
+	b = slot_new(ix, 1);
+	EXPECT_EQ(put(ix, b, k3, 1, 0, 14, NULL), -EEXIST);
+	EXPECT_EQ(put(ix, b, k3, 7, 0, 18, NULL), 0);
+	objects_close(ix);
+}
+
 TEST(what_is_hidden_counts)
 {
 	struct objects *ix = index_new(2);
