@@ -163,7 +163,12 @@ static int tcp_listen(struct tcp *t, const struct transport_env *env)
 	struct listen_args a = { .tcp = t };
 	int ret = net_listen_range(env->bind_host, env->min_port, env->max_port, &a.fd, &t->port);
 
-	return ret ? ret : loop_call(t->loop, listen_here, &a);
+	if (ret)
+		return ret;
+	ret = loop_call(t->loop, listen_here, &a);
+	if (ret)
+		close(a.fd);
+	return ret;
 }
 
 static int tcp_open(const struct transport_env *env, struct transport **out)
