@@ -586,9 +586,12 @@ METHOD(get_local_topology)
 METHOD(warmup_efa_segment)
 {
 	static const struct sig sig = { "warmup_efa_segment", { "segment_name", NULL }, 1, 1 };
+	const char *name;
 	PyObject *a[1];
 
-	return bind_args(&sig, args, nargs, kwnames, a) ? PyLong_FromLong(0) : NULL;
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "segment_name", &name))
+		return NULL;
+	return PyLong_FromLong(0);
 }
 
 PyMethodDef engine_life[] = {
