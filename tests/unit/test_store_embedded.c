@@ -236,6 +236,15 @@ TEST(registered_buffers)
 	mc_store_close(s);
 }
 
+TEST(unknown_protocol)
+{
+	struct mc_store_opts o = { .size = sizeof(o), .master = "embedded", .protocol = "pigeon" };
+	struct mc_store *s = NULL;
+
+	EXPECT_EQ(mc_store_open(&o, &s), -EPROTONOSUPPORT); /* though no engine is needed yet */
+	EXPECT_TRUE(!s);
+}
+
 TEST(refused_in_a_forked_child)
 {
 	struct mc_store *s = open_store(8 << 20);

@@ -172,16 +172,19 @@ static int open_transports(struct mc_engine *eng, const char *list)
 	return -EINVAL;
 }
 
-static int check_protocol(const char *protocol)
+int engine_known_protocol(const char *protocol)
 {
-	if (!protocol || !*protocol || !strcmp(protocol, "tcp"))
+	if (!protocol || !*protocol || !strcmp(protocol, "tcp") || !strcmp(protocol, "rdma"))
 		return 0;
-	if (!strcmp(protocol, "rdma")) {
-		log_warn("no RDMA in this build: the engine uses shared memory and tcp");
-		return 0;
-	}
 	log_err("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
 	return -EPROTONOSUPPORT;
+}
+
+static int check_protocol(const char *protocol)
+{
+	if (protocol && !strcmp(protocol, "rdma"))
+		log_warn("no RDMA in this build: the engine uses shared memory and tcp");
+	return engine_known_protocol(protocol);
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */

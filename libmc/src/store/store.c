@@ -9,6 +9,7 @@
 #include "base/fork.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "engine/engine.h"
 
 #define MASTER_DEFAULT "127.0.0.1:50051"
 #define NAME_PORT_MIN 12300 /* where clients without a pool take the port of their name from, as callers expect */
@@ -120,6 +121,8 @@ static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
 		ret = copy_opt(s->metadata, sizeof(s->metadata), o->metadata, "", "metadata");
 	if (!ret)
 		ret = copy_opt(s->protocol, sizeof(s->protocol), o->protocol, "", "protocol");
+	if (!ret) /* the engine may be opened much later, or never */
+		ret = engine_known_protocol(s->protocol);
 	if (!ret)
 		ret = copy_opt(s->devices, sizeof(s->devices), o->devices, "", "devices");
 	if (!ret)
