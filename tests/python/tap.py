@@ -90,6 +90,7 @@ class Daemon:
         return self.p.stdout.readline().strip()
 
     def stop(self, sig=signal.SIGTERM):
+        """Any number of times."""
         if self.p.poll() is None:
             self.p.send_signal(sig)
             try:
