@@ -22,6 +22,7 @@ union mc_arg {
 	struct mc_ioc_cq_create cq_create;
 	struct mc_ioc_cq_wait cq_wait;
 	struct mc_ioc_cq_post cq_post;
+	struct mc_ioc_events events;
 };
 
 struct mc_call_def {
@@ -53,6 +54,7 @@ static const struct mc_call_def mc_calls[] = {
 	CALL(CQ_CREATE, mc_ioc_cq_create, mc_cq_create, MC_ON_CTX),
 	CALL(CQ_WAIT, mc_ioc_cq_wait, mc_cq_wait, MC_ON_CQ),
 	CALL(CQ_POST, mc_ioc_cq_post, mc_cq_post, MC_ON_POST),
+	CALL(EVENTS, mc_ioc_events, mc_events, MC_ON_CTX),
 };
 
 u64 mc_features(unsigned int word)
@@ -61,7 +63,7 @@ u64 mc_features(unsigned int word)
 		return 0;
 	return BIT_ULL(MC_FEAT_REGION) | BIT_ULL(MC_FEAT_PUBLISH) | BIT_ULL(MC_FEAT_REVOKE) | BIT_ULL(MC_FEAT_MARK) |
 	       BIT_ULL(MC_FEAT_PIN) | BIT_ULL(MC_FEAT_COPY) | BIT_ULL(MC_FEAT_IMPORT_MEMFD) |
-	       BIT_ULL(MC_FEAT_EXPORT) | BIT_ULL(MC_FEAT_CQ) |
+	       BIT_ULL(MC_FEAT_EXPORT) | BIT_ULL(MC_FEAT_CQ) | BIT_ULL(MC_FEAT_EVENTS) |
 	       (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? BIT_ULL(MC_FEAT_HUGE) : 0);
 }
 

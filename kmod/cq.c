@@ -7,6 +7,7 @@
  */
 
 #include <linux/anon_inodes.h>
+#include <linux/file.h>
 #include <linux/hrtimer.h>
 #include <linux/log2.h>
 #include <linux/sched/signal.h>
@@ -124,6 +125,11 @@ int mc_cq_push(struct mc_cq *cq, const struct mc_cqe *cqe, u32 nr)
 	return i ? (int)i : ret;
 }
 
+void mc_cq_put(struct mc_cq *cq)
+{
+	kref_put(&cq->ref, mc_cq_free);
+}
+
 void mc_cq_poster_add(struct mc_cq *cq)
 {
 	kref_get(&cq->ref);
@@ -223,6 +229,21 @@ static const struct file_operations mc_cq_fops = {
 #endif
 	.llseek = noop_llseek,
 };
+
+struct mc_cq *mc_cq_from_fd(s32 fd)
+{
+	struct mc_cq *cq = ERR_PTR(-EINVAL);
+	struct file *file = fget(fd);
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	if (file->f_op == &mc_cq_fops && ((struct mc_cq *)file->private_data)->overflow == MC_CQ_DROP_COUNT) {
+		cq = file->private_data;
+		kref_get(&cq->ref);
+	}
+	fput(file);
+	return cq;
+}
 
 static struct mc_cq *mc_cq_new(const struct cred *opener, u32 entries, u32 overflow)
 {

@@ -77,6 +77,7 @@ int mc_region_revoke(struct mc_call *call)
 		return seen ? -EPERM : -ENOENT;
 	}
 	a->out_pinned = mc_revoke(r);
+	mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_REVOKED);
 	mc_region_put(r);
 	return 0;
 }

@@ -219,6 +219,20 @@ __poll_t mc_cq_poll_post(struct mc_cq *cq, struct file *file, poll_table *wait);
 void mc_cq_poster_add(struct mc_cq *cq);
 void mc_cq_poster_del(struct mc_cq *cq);
 
+/* The queue behind @fd with a reference, -EBADF, -EINVAL; one that counts what it loses, for who cannot wait. */
+struct mc_cq *mc_cq_from_fd(s32 fd);
+void mc_cq_put(struct mc_cq *cq);
+
+/* events.c: what happens to regions, told to whom it may concern. */
+
+struct mc_ctx;
+
+struct mc_ctx *mc_ctx_new(struct file *file);
+void mc_ctx_free(struct mc_ctx *ctx);
+int mc_events(struct mc_call *call);
+/* Sleeps; hold neither mc_names_lock nor a region's lock. @event: MC_EVENT_*, @type: MC_CQE_*, @what: MC_EV_*. */
+void mc_event(struct mc_region *r, u64 event, u16 type, s32 what);
+
 /* post.c: files to post through. */
 
 struct file *mc_post_file(struct mc_cq *cq);

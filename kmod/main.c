@@ -11,8 +11,26 @@ static long mc_dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	return mc_call(file, MC_ON_CTX, cmd, arg);
 }
 
+static int mc_dev_open(struct inode *inode, struct file *file)
+{
+	struct mc_ctx *ctx = mc_ctx_new(file);
+
+	if (IS_ERR(ctx))
+		return PTR_ERR(ctx);
+	file->private_data = ctx;
+	return 0;
+}
+
+static int mc_dev_release(struct inode *inode, struct file *file)
+{
+	mc_ctx_free(file->private_data);
+	return 0;
+}
+
 static const struct file_operations mc_dev_fops = {
 	.owner = THIS_MODULE,
+	.open = mc_dev_open,
+	.release = mc_dev_release,
 	.unlocked_ioctl = mc_dev_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.llseek = noop_llseek,

@@ -145,6 +145,8 @@ int mc_region_publish(struct mc_call *call)
 	mutex_lock(&mc_names_lock);
 	ret = mc_publish(h->region, a, name);
 	mutex_unlock(&mc_names_lock);
+	if (!ret)
+		mc_event(h->region, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_PUBLISHED);
 	return ret;
 }
 
@@ -195,6 +197,7 @@ int mc_region_unpublish(struct mc_call *call)
 	ret = mc_unpublish(r, a->flags & MC_UNPUBLISH_FORCE);
 	mutex_unlock(&mc_names_lock);
 	if (!ret) {
+		mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_UNPUBLISHED);
 		mc_region_put(r);
 		module_put(THIS_MODULE);
 	}

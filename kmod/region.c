@@ -164,15 +164,18 @@ static void mc_handle_free(struct kref *ref)
 {
 	struct mc_handle *h = container_of(ref, struct mc_handle, ref);
 	struct mc_region *r = h->region;
+	bool dirty = h->armed && !h->clean;
 
 	if (h->lease) {
 		mutex_lock(&r->lock);
 		r->writer = NULL;
-		if (h->armed && !h->clean) {
+		if (dirty) {
 			r->state |= MC_STATE_DIRTY;
 			r->epoch++;
 		}
 		mutex_unlock(&r->lock);
+		if (h->armed)
+			mc_event(r, MC_EVENT_PEER, MC_CQE_PEER, dirty ? MC_EV_LEASE_DIRTY : MC_EV_LEASE_CLEAN);
 	}
 	mc_region_put(r);
 	kfree(h);

@@ -175,6 +175,18 @@ TEST(node_full)
 	EXPECT_EQ(sysfs_number("regions"), 0);
 }
 
+/* What it wipes nobody can look at; that it ends, for any size and state, one can. */
+TEST(zero_on_free)
+{
+	int ctx = ctx_open(), r = region(ctx, 6 * MIB, MC_REGION_ZERO_ON_FREE | MC_REGION_POPULATE);
+
+	memset(map(r, 6 * MIB, PROT_READ | PROT_WRITE), 1, 6 * MIB);
+	close(r);
+	close(region(ctx, 6 * MIB, MC_REGION_ZERO_ON_FREE));
+	r = region(ctx, 6 * MIB, MC_REGION_ZERO_ON_FREE | MC_REGION_POPULATE);
+	EXPECT_EQ(revoke_region(r), 0);
+}
+
 TEST(out_of_fds)
 {
 	struct mc_ioc_region_create a = good;

@@ -448,10 +448,21 @@ struct mc_ioc_cq_post {
 
 /* mc_ioc_events.mask */
 #define MC_EVENT_REGION		0x1u	/* published, unpublished, revoked */
-#define MC_EVENT_RDMA_DEV	0x2u	/* RDMA device or port came, went, changed */
+#define MC_EVENT_RDMA_DEV	0x2u	/* reserved: EOPNOTSUPP */
 #define MC_EVENT_PEER		0x4u	/* a writer's lease ended */
 
-/* C: report these events into a queue of the caller's, until the file is closed. @mask 0 ends it. */
+/* mc_cqe.res of an entry that EVENTS made; data is the region's id, user_data the subscriber's */
+#define MC_EV_PUBLISHED		1	/* MC_CQE_REGION */
+#define MC_EV_UNPUBLISHED	2
+#define MC_EV_REVOKED		3
+#define MC_EV_LEASE_CLEAN	4	/* MC_CQE_PEER */
+#define MC_EV_LEASE_DIRTY	5
+
+/*
+ * C: report these events into a queue that counts its losses, until /dev/mooncake is closed or EVENTS is called again;
+ * @mask 0, @cq_fd -1 and @user_data 0 end it. Told are events of the opener's own regions and of those that others may
+ * read; with CAP_SYS_ADMIN all. EINVAL, also: not such a queue; EBADF; EOPNOTSUPP.
+ */
 struct mc_ioc_events {
 	__u32 size;
 	__u32 flags;
@@ -466,7 +477,7 @@ struct mc_ioc_events {
 #define MC_CQE_NOTIFY		2
 #define MC_CQE_REGION		3
 #define MC_CQE_RDMA_DEV		4
-#define MC_CQE_PEER		5	/* the last post file closed; res is 0 */
+#define MC_CQE_PEER		5	/* res 0: the last post file closed; else MC_EV_LEASE_* */
 
 #define MC_CQE_F_MORE		0x1
 #define MC_CQE_F_OVERFLOW_BEFORE 0x2	/* entries were lost just before this one */
