@@ -12,6 +12,7 @@
 #include <linux/uaccess.h>
 
 #include "kmod.h"
+#include "trace.h"
 
 /* One side of an element, resolved. */
 struct mc_side {
@@ -265,6 +266,7 @@ static int mc_copy_all(struct mc_ioc_copy *a, struct mc_elem *elems)
 			a->out_error = ret;
 		}
 	}
+	trace_mc_copy(a->nr, a->out_bytes, a->out_index, a->out_error);
 	return a->out_bytes ? 0 : ret;
 }
 

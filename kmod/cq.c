@@ -16,6 +16,7 @@
 
 #include "compat.h"
 #include "kmod.h"
+#include "trace.h"
 
 #define MC_CQ_MAX_SPIN_US 1000u
 
@@ -83,6 +84,7 @@ static int mc_cq_append(struct mc_cq *cq, const struct mc_cqe *cqe, u64 now)
 		cq->lost = true;
 		WRITE_ONCE(cq->ring->dropped, ++cq->dropped);
 		mc_cq_flag(cq, MC_CQ_K_OVERFLOWED, 0);
+		trace_mc_cq_lost(cq, cq->dropped);
 		return 0;
 	}
 	slot = &cq->cqes[cq->tail & (cq->entries - 1)];

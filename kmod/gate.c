@@ -7,6 +7,7 @@
 #include <linux/rcupdate.h>
 
 #include "kmod.h"
+#include "trace.h"
 
 static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
 {
@@ -44,7 +45,9 @@ static u64 mc_revoke(struct mc_region *r)
 		r->pin = NULL;
 	}
 	mutex_unlock(&r->gate_lock);
-	return pinned + atomic64_read(&r->exported);
+	pinned += atomic64_read(&r->exported);
+	trace_mc_region_revoke(r->id, pinned);
+	return pinned;
 }
 
 int mc_region_revoke(struct mc_call *call)
@@ -97,6 +100,7 @@ static int mc_punch(struct mc_region *r, struct mc_ioc_region_mark *a)
 	else
 		a->out_purged = mc_backing_punch(r->mem, a->offset, a->length, false);
 	WRITE_ONCE(r->gate, r->gate & ~MC_GATE_PUNCH);
+	trace_mc_region_punch(r->id, a->offset, a->length, ret);
 	mutex_unlock(&r->gate_lock);
 	return ret;
 }

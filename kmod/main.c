@@ -6,6 +6,9 @@
 
 #include "kmod.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
 static long mc_dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	return mc_call(file, MC_ON_CTX, cmd, arg);

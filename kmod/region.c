@@ -9,6 +9,7 @@
 #include <linux/xarray.h>
 
 #include "kmod.h"
+#include "trace.h"
 
 /* Every region that lives, by id. A region leaves before it is freed, so under xa_lock what is found is there. */
 static DEFINE_XARRAY(mc_regions);
@@ -25,6 +26,7 @@ static void mc_region_free(struct kref *ref)
 	struct mc_region *r = container_of(ref, struct mc_region, ref);
 
 	xa_erase(&mc_regions, r->id);
+	trace_mc_region_free(r->id, r->length);
 	if (r->mem) {
 		if (r->flags & MC_REGION_ZERO_ON_FREE)
 			mc_backing_wipe(r->mem);
@@ -173,6 +175,7 @@ static void mc_handle_free(struct kref *ref)
 			r->state |= MC_STATE_DIRTY;
 			r->epoch++;
 		}
+		trace_mc_lease_end(r->id, r->epoch, dirty);
 		mutex_unlock(&r->lock);
 		if (h->armed)
 			mc_event(r, MC_EVENT_PEER, MC_CQE_PEER, dirty ? MC_EV_LEASE_DIRTY : MC_EV_LEASE_CLEAN);
@@ -335,9 +338,11 @@ int mc_region_show(struct mc_call *call, struct mc_region *r, u32 fd_flags, s32 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	ret = mc_call_new_file(call, file, fd_flags, out_fd);
-	if (!ret)
-		*out_id = r->id;
-	return ret;
+	if (ret)
+		return ret;
+	*out_id = r->id;
+	trace_mc_region_create(r->id, r->length, r->backing, r->node);
+	return 0;
 }
 
 int mc_region_create(struct mc_call *call)
