@@ -95,6 +95,15 @@ static inline int ctx_open(void)
 	return fd;
 }
 
+/* Kernels for hard real time come without huge pages. */
+static inline bool has_huge(int ctx)
+{
+	struct mc_ioc_query a = { .size = sizeof(a) };
+
+	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_QUERY, &a)), 0);
+	return a.features[0] >> MC_FEAT_HUGE & 1;
+}
+
 #define CREATE(...) ((struct mc_ioc_region_create){ .size = sizeof(struct mc_ioc_region_create), .node = -1,	\
 	.memfd = -1, .fd_flags = O_RDWR | O_CLOEXEC, __VA_ARGS__ })
 

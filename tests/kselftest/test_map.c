@@ -169,6 +169,8 @@ TEST(map_huge)
 
 	if (sizeof(void *) == 4)
 		skip("32-bit programs get no aligned addresses");
+	if (!has_huge(ctx))
+		skip("no huge pages on this kernel");
 	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
 	p = map(a.out_fd, 16 * MIB, PROT_READ | PROT_WRITE);
 	EXPECT_EQ((uintptr_t)p & (2 * MIB - 1), 0);

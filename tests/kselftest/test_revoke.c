@@ -107,7 +107,7 @@ TEST(revoke_race)
 	struct mc_ioc_region_create a;
 
 	for (round = 0; round < 12; round++) {
-		a = CREATE(.length = LEN, .backing = round & 1 ? MC_BACKING_SHMEM : MC_BACKING_SHMEM_HUGE,
+		a = CREATE(.length = LEN, .backing = round & 1 ? MC_BACKING_SHMEM : MC_BACKING_AUTO,
 			   .flags = round & 2 ? MC_REGION_POPULATE : 0);
 		ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
 		l.p = map(a.out_fd, LEN, PROT_READ | PROT_WRITE);

@@ -36,7 +36,7 @@ if [ ! -e "$dir/.complete" ]; then
 	common=$(apt-cache depends "linux-headers-$rel" | sed -n 's/^ *Depends: \(linux-headers-.*-common.*\)$/\1/p' | head -1)
 	kbuild=$(apt-cache depends "linux-headers-$rel" | sed -n 's/^ *Depends: \(linux-kbuild-.*\)$/\1/p' | head -1)
 	[ -n "$common" ] && [ -n "$kbuild" ] || die "no headers for $rel in the package archive"
-	(cd "$dir/debs" && apt-get -qq download "linux-image-$rel" "linux-headers-$rel" "$common" "$kbuild" >&2) ||
+	(cd "$dir/debs" && apt-get -qq -o APT::Sandbox::User=root download "linux-image-$rel" "linux-headers-$rel" "$common" "$kbuild" >&2) ||
 		die "cannot download the packages of $rel"
 	for deb in "$dir"/debs/*.deb; do dpkg -x "$deb" "$dir"; done
 	rm -r "$dir/debs"
