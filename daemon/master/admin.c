@@ -93,6 +93,7 @@ static void http_config(void *arg, struct http_req *r)
 }
 
 static const struct http_route routes[] = {
+	{ "GET", "/", http_page },
 	{ "GET", "/health", http_health },
 	{ "GET", "/ready", http_ready },
 	{ "GET", "/status", http_status },

@@ -30,6 +30,9 @@ void http_query_segment(void *arg, struct http_req *r);
 void http_segments_detail(void *arg, struct http_req *r);
 void http_segment_status(void *arg, struct http_req *r);
 
+/* admin_page.c */
+void http_page(void *arg, struct http_req *r);
+
 /* admin_metrics.c */
 void http_metrics(void *arg, struct http_req *r);
 void http_summary(void *arg, struct http_req *r);

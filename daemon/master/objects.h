@@ -70,7 +70,8 @@ void objects_slot_close(struct objects *ix, uint16_t slot); /* empty: the number
 /*
  * A replica is in @slot now. The first put of a key wins and its replicas share a put_id; OBJ_REPLACE takes the place of
  * another put, whose holders elsewhere are then in @old[*nr_old] for the caller to tell.
- * Return: 0; -EEXIST another put was first, or this one was removed; -EINVAL the replicas of one put differ in size; -ENOSPC too many; -ENOMEM.
+ * Return: 0; -EEXIST another put was first, or this one was removed; -EINVAL the replicas of one put differ in size; -ENOSPC too
+ * many replicas; -ENOMEM.
  */
 int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
 		    unsigned *nr_old);

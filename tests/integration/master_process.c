@@ -358,6 +358,8 @@ TEST(what_people_and_dashboards_ask)
 	EXPECT_EQ(http(&r, "POST", "/metrics", &b), 405);
 	EXPECT_EQ(http(&r, "GET", "/api/v1/tenant_quotas", &b), 409);
 
+	EXPECT_EQ(http(&r, "GET", "/", &b), 200);
+	EXPECT_TRUE(has(&b, "<title>Mooncake master</title>") && has(&b, "</script>"));
 	EXPECT_EQ(http(&r, "GET", "/config", &b), 200);
 	EXPECT_TRUE(has(&b, "\"rpc_thread_num\""));
 	EXPECT_EQ(http(&r, "GET", "/status", &b), 200);
