@@ -220,6 +220,13 @@ void grant_request(struct client *c, struct conn_req *r)
 	reply_buf(r, &b);
 }
 
+/* A client that lost an answer does not know what it holds: it returns all, and asks anew. */
+static int return_all(struct client *c)
+{
+	pool_holder_fini(c->ow->pool, c->holder);
+	return 0;
+}
+
 void return_request(struct client *c, struct conn_req *r)
 {
 	struct msg_return m;
@@ -227,7 +234,7 @@ void return_request(struct client *c, struct conn_req *r)
 
 	ret = msg_return_decode(r->body, r->frame.body_len, &c->ow->scratch, &m);
 	if (!ret)
-		ret = c->writer ? pool_return(c->ow->pool, c->holder, &m) : -EPERM;
+		ret = !c->writer ? -EPERM : m.nr ? pool_return(c->ow->pool, c->holder, &m) : return_all(c);
 	if (ret)
 		log_warn_limited("owner: process %d returned space that it does not hold: %s", c->cred.pid, strerror(-ret));
 	else

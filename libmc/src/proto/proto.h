@@ -279,7 +279,7 @@ struct msg_grant_reply { /* less than asked: the rest cannot be had; nothing at 
 	struct grant_run *runs;
 };
 struct msg_return {
-	uint32_t nr;
+	uint32_t nr; /* 0: all that the client holds, with the generations that it did not use */
 	struct grant_run *runs;
 };
 struct msg_commit { /* the extents are written; reply msg_statuses: 0, -EEXIST (the space is the client's again), … */
