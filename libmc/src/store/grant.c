@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Space in this node's pools, granted by the owner ahead of time: a put takes what it needs without a message and asks for
- * more when that runs out.
+ * more when that runs out. Messages that give space back are queued under the pool's lock, so that no grant that is asked for
+ * later can be meant by them.
  */
 #include "store/store.h"
 
 #include "base/log.h"
 
 #define ASK_MAX (256 * MiB) /* in one GRANT; larger batches go in rounds */
+#define RETURN_NS NSEC_PER_SEC
+
+/* ---- giving back ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t held_bytes(const struct spool *p)
 {
@@ -18,26 +22,157 @@ static uint64_t held_bytes(const struct spool *p)
 	return sum;
 }
 
-/* One object, under the pool's lock. */
-static int carve_one(struct spool *p, struct put_task *t)
+struct giving {
+	struct mux_req req;
+	struct buf body;
+	bool sent;
+};
+
+/* With the lock. Cuts what is over @keep out of the sets. @runs has room for one more than there are. */
+static uint32_t cut_runs(struct spool *p, uint64_t keep, struct grant_run *runs, uint32_t max)
 {
-	struct extents *x;
+	uint64_t held = held_bytes(p);
+	uint32_t nr = 0;
+
+	for (unsigned i = 0; i < p->nr_regions; i++) {
+		while (held > keep && nr < max) {
+			struct grant_run *r = &runs[nr];
+
+			r->region = (uint16_t)i;
+			r->len = range_set_cut(&p->runs[i], align_up(held - keep, POOL_UNIT), &r->off);
+			if (!r->len)
+				break;
+			held -= r->len;
+			nr++;
+		}
+	}
+	return nr;
+}
+
+/* With the lock. An empty list means all, also what we do not know of. */
+static void give(struct spool *p, const struct msg_return *m, struct giving *g)
+{
+	*g = (struct giving){ .req = { .type = MSG_RETURN } };
+	msg_return_encode(m, &g->body);
+	g->req.body = g->body.data;
+	g->req.body_len = g->body.len;
+	g->sent = !g->body.err && !mux_submit(p->owner, &g->req, false);
+	if (!g->sent)
+		p->stray_ns = MAX(p->stray_ns, clock_now_ns());
+}
+
+/* With the lock, and no writer inside. */
+static void give_all(struct spool *p, struct giving *g)
+{
+	struct msg_return all = { 0 };
+
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++) {
+		range_set_fini(&p->runs[i]);
+		p->runs[i] = (struct range_set){ 0 };
+	}
+	p->gen = p->gen_end = 0;
+	if (p->stray_ns <= clock_now_ns())
+		p->stray_ns = 0;
+	give(p, &all, g);
+}
+
+/* Without the lock. A dead owner needs no answer, a slow one will see it in time. */
+static void given(struct spool *p, struct giving *g, uint64_t deadline_ns)
+{
+	int ret = g->sent ? mux_wait(p->owner, &g->req, MIN(deadline_ns, deadline_after_ns(RETURN_NS))) : 0;
+
+	if (ret)
+		grant_lost(p, 0);
+	buf_fini(&g->req.reply);
+	buf_fini(&g->body);
+}
+
+/* Return: how many runs went. */
+static uint32_t give_over(struct spool *p, uint64_t keep, uint64_t deadline_ns)
+{
+	struct msg_return m = { 0 };
+	struct giving g;
+	size_t max = 1;
+
+	pthread_mutex_lock(&p->lock);
+	for (unsigned i = 0; i < p->nr_regions; i++)
+		max += p->runs[i].count;
+	m.runs = held_bytes(p) > keep ? calloc(max, sizeof(*m.runs)) : NULL;
+	if (m.runs)
+		m.nr = cut_runs(p, keep, m.runs, (uint32_t)MIN(max, (size_t)GRANT_RUNS_MAX));
+	if (m.nr)
+		give(p, &m, &g);
+	pthread_mutex_unlock(&p->lock);
+	free(m.runs);
+	if (m.nr)
+		given(p, &g, deadline_ns);
+	return m.nr;
+}
+
+void grant_trim(struct spool *p, uint64_t deadline_ns)
+{
+	give_over(p, MIN(STORE_KEEP_BYTES, atomic_load(&p->capacity) / 32), deadline_ns);
+}
+
+void grant_release(struct spool *p, uint64_t deadline_ns)
+{
+	struct giving g;
+	bool quiet;
+
+	pthread_mutex_lock(&p->lock);
+	quiet = !p->writers;
+	if (quiet)
+		give_all(p, &g);
+	else
+		p->stray_ns = MAX(p->stray_ns, clock_now_ns());
+	pthread_mutex_unlock(&p->lock);
+	if (quiet)
+		given(p, &g, deadline_ns);
+}
+
+void grant_lost(struct spool *p, uint64_t for_ns)
+{
+	pthread_mutex_lock(&p->lock);
+	p->stray_ns = MAX(p->stray_ns, deadline_after_ns(for_ns));
+	pthread_mutex_unlock(&p->lock);
+}
+
+void grant_enter(struct spool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->writers++;
+	pthread_mutex_unlock(&p->lock);
+}
+
+void grant_leave(struct spool *p, uint64_t deadline_ns)
+{
+	struct giving g;
+	bool all;
+
+	pthread_mutex_lock(&p->lock);
+	all = !--p->writers && (p->stray_ns || atomic_load(&p->gone));
+	if (all)
+		give_all(p, &g);
+	pthread_mutex_unlock(&p->lock);
+	if (all)
+		given(p, &g, deadline_ns);
+}
+
+/* ---- asking --------------------------------------------------------------------------------------------------------- */
+
+static int take_runs(struct spool *p, const struct msg_grant_reply *m)
+{
 	int ret;
 
-	if (p->gen == p->gen_end)
-		return -EAGAIN;
-	x = malloc(sizeof(*x));
-	if (!x)
-		return -ENOMEM;
-	ret = extents_carve(p->runs, p->nr_regions, t->bytes, t->key.len, p->gen, x);
-	if (ret) {
-		free(x);
-		return ret == -ENOMEM ? ret : -EAGAIN;
+	pthread_mutex_lock(&p->lock);
+	ret = view_granted(&p->view, m, p->runs);
+	/* Unused generations of the last grant are forgotten: there are 2^63 of them. */
+	if (!ret) {
+		p->gen = m->gen;
+		p->gen_end = m->gen + 2 * (uint64_t)m->gen_count;
 	}
-	p->gen += 2;
-	x->put_id = t->put_id;
-	t->x = x;
-	return 0;
+	pthread_mutex_unlock(&p->lock);
+	return ret;
 }
 
 static int check_runs(const struct spool *p, const struct msg_grant_reply *m)
@@ -51,20 +186,6 @@ static int check_runs(const struct spool *p, const struct msg_grant_reply *m)
 	return 0;
 }
 
-static int take_runs(struct spool *p, const struct msg_grant_reply *m)
-{
-	int ret = 0;
-
-	pthread_mutex_lock(&p->lock);
-	/* Unused generations of the last grant are forgotten: there are 2^63 of them. */
-	p->gen = m->gen;
-	p->gen_end = m->gen + 2 * (uint64_t)m->gen_count;
-	for (uint32_t i = 0; i < m->nr && !ret; i++)
-		ret = range_set_add(&p->runs[m->runs[i].region], m->runs[i].off, m->runs[i].len);
-	pthread_mutex_unlock(&p->lock);
-	return ret;
-}
-
 static int ask(struct spool *p, uint64_t bytes, uint64_t deadline_ns)
 {
 	struct msg_grant m = { .bytes = bytes };
@@ -72,12 +193,12 @@ static int ask(struct spool *p, uint64_t bytes, uint64_t deadline_ns)
 	struct buf body = BUF_INIT;
 	struct mux_req r = { .type = MSG_GRANT };
 	struct msg_grant_reply reply;
-	int ret;
+	int ret, refused;
 
 	msg_grant_encode(&m, &body);
 	r.body = body.data;
 	r.body_len = body.len;
-	ret = body.err ? body.err : mux_call(p->owner, &r, deadline_ns);
+	ret = refused = body.err ? body.err : mux_call(p->owner, &r, deadline_ns);
 	if (!ret)
 		ret = msg_grant_reply_decode(r.reply.data, r.reply.len, &scratch, &reply);
 	if (!ret)
@@ -86,25 +207,69 @@ static int ask(struct spool *p, uint64_t bytes, uint64_t deadline_ns)
 		prefault_run(p, &reply.runs[i]);
 	if (!ret)
 		ret = take_runs(p, &reply);
+	/* Something may have been granted that we do not have. */
+	if (ret && (!refused || refused == -ETIMEDOUT))
+		grant_lost(p, 0);
 	scratch_fini(&scratch);
 	buf_fini(&body);
 	buf_fini(&r.reply);
 	return ret;
 }
 
-/* What the objects need beyond what is held, rounded up so that small puts do not ask each time. */
+/* ---- cutting -------------------------------------------------------------------------------------------------------- */
+
+/* One object, under the pool's lock. A batch may have tens of thousands: each keeps no more than the pieces it has. */
+static int carve_one(struct spool *p, struct put_task *t)
+{
+	struct extents x;
+	size_t bytes;
+	int ret;
+
+	if (p->gen == p->gen_end)
+		return -EAGAIN;
+	ret = extents_carve(p->runs, p->nr_regions, t->bytes, t->key.len, p->gen, &x);
+	if (ret)
+		return ret == -ENOMEM ? ret : -EAGAIN;
+	x.put_id = t->put_id;
+	bytes = offsetof(struct extents, piece) + x.nr * sizeof(x.piece[0]);
+	t->x = malloc(bytes);
+	if (!t->x) {
+		extents_return(p->runs, &x);
+		return -ENOMEM;
+	}
+	memcpy(t->x, &x, bytes);
+	p->gen += 2;
+	return 0;
+}
+
+/* What an empty pool could grant: all but the place that means "none". */
+static uint64_t pool_bytes(const struct spool *p)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < p->nr_regions; i++)
+		sum += p->view.region[i].size / POOL_UNIT * POOL_UNIT;
+	return sum - POOL_UNIT;
+}
+
+/*
+ * What these objects need, rounded up so that small puts do not ask each time; a little more than that because what is held may
+ * lie in pieces. Never more than the pool has: that would be refused, and a part of it is of use.
+ */
 static uint64_t shortage(const struct spool *p, struct put_task **t, unsigned nr)
 {
-	uint64_t need = 0, ahead = MIN(STORE_GRANT_BYTES, atomic_load(&p->capacity) / 64);
+	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64);
 
 	for (unsigned i = 0; i < nr && need < ASK_MAX; i++)
 		need += extent_bytes(t[i]->bytes, t[i]->key.len);
-	return need > ahead ? need : MAX(ahead, need);
+	need = MAX(need, ahead) + held_bytes(p) / 8;
+	return MIN(need, all);
 }
 
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err)
 {
 	unsigned done = 0;
+	bool yielded = false;
 	uint64_t more = 0;
 
 	/* Other threads may take what was granted to this one: a few rounds, then it is said to be full. */
@@ -116,13 +281,18 @@ unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t
 			done += !*err;
 		}
 		if (*err == -EAGAIN)
-			more = shortage(p, t + done, nr - done) + held_bytes(p) / 8;
+			more = shortage(p, t + done, nr - done);
 		pthread_mutex_unlock(&p->lock);
-		if (*err != -EAGAIN)
-			return done;
-		if (done && rounds)
-			return done; /* write these first; their space may make room in a later round */
+		if (*err != -EAGAIN || (done && rounds))
+			return done; /* these are written first; their space may make room in a later round */
 		*err = ask(p, more, deadline_ns);
+		if (*err == -ENOSPC && done)
+			*err = -EAGAIN;
+		/* Full, but for what is held here in pieces too small: the owner may join them with others. */
+		if (*err == -ENOSPC && !yielded && give_over(p, 0, deadline_ns)) {
+			yielded = true;
+			*err = ask(p, more, deadline_ns);
+		}
 		if (*err)
 			return done;
 	}
@@ -136,57 +306,4 @@ void grant_undo(struct spool *p, struct extents *x)
 	extents_return(p->runs, x);
 	pthread_mutex_unlock(&p->lock);
 	free(x);
-}
-
-static void send_return(struct spool *p, const struct msg_return *m)
-{
-	struct buf body = BUF_INIT;
-	struct mux_req r = { .type = MSG_RETURN };
-
-	msg_return_encode(m, &body);
-	r.body = body.data;
-	r.body_len = body.len;
-	/* Answered, so that the space is free when this returns; a dead owner needs no answer. */
-	if (!body.err)
-		mux_call(p->owner, &r, deadline_after_ms(1000));
-	buf_fini(&r.reply);
-	buf_fini(&body);
-}
-
-void grant_trim(struct spool *p)
-{
-	struct grant_run runs[16];
-	struct msg_return m = { .runs = runs };
-	uint64_t keep = MIN(STORE_KEEP_BYTES, atomic_load(&p->capacity) / 32), held;
-
-	pthread_mutex_lock(&p->lock);
-	for (unsigned i = 0; i < p->nr_regions && m.nr < ARRAY_SIZE(runs); i++) {
-		struct grant_run *r = &runs[m.nr];
-
-		held = held_bytes(p);
-		if (held <= keep)
-			break;
-		r->region = (uint16_t)i;
-		r->len = range_set_cut(&p->runs[i], (held - keep) & ~(uint64_t)(POOL_UNIT - 1), &r->off);
-		if (r->len) {
-			m.nr++;
-			i--; /* the same region may have more */
-		}
-	}
-	pthread_mutex_unlock(&p->lock);
-	if (m.nr)
-		send_return(p, &m);
-}
-
-void grant_release(struct spool *p)
-{
-	struct msg_return all = { 0 };
-
-	pthread_mutex_lock(&p->lock);
-	for (unsigned i = 0; i < p->nr_regions; i++)
-		range_set_fini(&p->runs[i]);
-	memset(p->runs, 0, sizeof(p->runs));
-	p->gen = p->gen_end = 0;
-	pthread_mutex_unlock(&p->lock);
-	send_return(p, &all);
 }

@@ -42,3 +42,21 @@ void keys_free(struct keys *k)
 {
 	free(k->heap);
 }
+
+#define KEY_COST 512 /* what a message has for a key beside its bytes; and an answer: 16 replicas of less than 32 bytes */
+
+bool key_fits(size_t *bytes, const struct key *key)
+{
+	*bytes += key->len + KEY_COST;
+	return *bytes <= NET_BODY_MAX;
+}
+
+unsigned keys_fit(const struct key *key, unsigned nr)
+{
+	size_t bytes = 0;
+	unsigned n = 0;
+
+	while (n < nr && key_fits(&bytes, &key[n]))
+		n++;
+	return n;
+}

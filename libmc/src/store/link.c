@@ -8,6 +8,8 @@
 
 #define RETRY_MIN_NS (50 * NSEC_PER_MSEC)
 #define RETRY_MAX_NS (1 * NSEC_PER_SEC)
+#define CONNECT_NS (3 * NSEC_PER_SEC)
+#define PATIENCE_NS (1 * NSEC_PER_SEC) /* a server that did not answer for so long is not asked again at once */
 
 int link_init(struct link *l, const struct mc_store *s, const char *addr, enum proto_role role)
 {
@@ -16,6 +18,7 @@ int link_init(struct link *l, const struct mc_store *s, const char *addr, enum p
 		return -EINVAL;
 	memcpy(l->addr, addr, strlen(addr) + 1);
 	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->changed, NULL);
 	return 0;
 }
 
@@ -25,6 +28,7 @@ void link_fini(struct link *l)
 		mux_close(l->cur->mux);
 		free(l->cur);
 	}
+	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->lock);
 }
 
@@ -34,6 +38,9 @@ void link_shutdown(struct link *l)
 	l->closed = true;
 	if (l->cur)
 		shutdown(mux_fd(l->cur->mux), SHUT_RDWR);
+	if (l->greeting)
+		shutdown(mux_fd(l->greeting), SHUT_RDWR);
+	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -76,7 +83,25 @@ out:
 	return ret;
 }
 
-static int connect_once(struct link *l, uint64_t deadline_ns)
+/* So that link_shutdown() ends a greeting that is not answered. */
+static int greet(struct link *l, struct link_conn *c, uint64_t deadline_ns)
+{
+	int ret;
+
+	pthread_mutex_lock(&l->lock);
+	ret = l->closed ? -ESHUTDOWN : 0;
+	l->greeting = ret ? NULL : c->mux;
+	pthread_mutex_unlock(&l->lock);
+	if (ret)
+		return ret;
+	ret = hello(c->mux, l->store, l->role, l->addr, deadline_ns, &c->hello);
+	pthread_mutex_lock(&l->lock);
+	l->greeting = NULL;
+	pthread_mutex_unlock(&l->lock);
+	return ret;
+}
+
+static int connect_once(struct link *l, uint64_t deadline_ns, struct link_conn **out)
 {
 	struct link_conn *c;
 	struct net_addr addr;
@@ -85,7 +110,8 @@ static int connect_once(struct link *l, uint64_t deadline_ns)
 	ret = net_addr_parse(l->addr, 0, &addr);
 	if (ret)
 		return ret;
-	ret = net_connect(&addr, deadline_ns, &fd);
+	/* Closing cannot end this wait, so it is short. */
+	ret = net_connect(&addr, MIN(deadline_ns, deadline_after_ns(CONNECT_NS)), &fd);
 	if (ret)
 		return ret;
 	c = calloc(1, sizeof(*c));
@@ -100,13 +126,13 @@ static int connect_once(struct link *l, uint64_t deadline_ns)
 		close(fd);
 		return ret;
 	}
-	ret = hello(c->mux, l->store, l->role, l->addr, deadline_ns, &c->hello);
+	ret = greet(l, c, deadline_ns);
 	if (ret) {
 		mux_close(c->mux);
 		free(c);
 		return ret;
 	}
-	l->cur = c;
+	*out = c;
 	return 0;
 }
 
@@ -118,35 +144,64 @@ static void conn_unref(struct link_conn *c)
 	free(c);
 }
 
-int link_get(struct link *l, uint64_t deadline_ns, struct link_conn **out)
+/* With the lock, which is released meanwhile: others wait for the outcome, each until its own deadline. */
+static int reconnect(struct link *l, uint64_t deadline_ns)
 {
-	uint64_t now, wait;
+	struct link_conn *c = NULL;
+	uint64_t wait, began = clock_now_ns();
+	int ret;
+
+	l->connecting = true;
+	pthread_mutex_unlock(&l->lock);
+	ret = connect_once(l, deadline_ns, &c);
+	pthread_mutex_lock(&l->lock);
+	l->connecting = false;
+	pthread_cond_broadcast(&l->changed);
+	if (!ret && l->closed) {
+		conn_unref(c);
+		return -ESHUTDOWN;
+	}
+	if (!ret) {
+		l->failures = 0;
+		l->cur = c;
+		if (memcmp(l->peer_id, c->hello.id, sizeof(l->peer_id)) && l->renewed)
+			l->renewed(l);
+		memcpy(l->peer_id, c->hello.id, sizeof(l->peer_id));
+		return 0;
+	}
+	err_note("cannot reach %s: %s", l->addr, strerror(-ret));
+	/* An impatient caller says nothing about the server. */
+	if (ret == -ETIMEDOUT && clock_now_ns() - began < PATIENCE_NS)
+		return ret;
+	wait = RETRY_MIN_NS << MIN(l->failures, 5u);
+	l->failures++;
+	l->retry_ns = clock_now_ns() + MIN(wait, RETRY_MAX_NS);
+	return ret;
+}
+
+/* With the lock. */
+static int await_connecting(struct link *l, uint64_t deadline_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = 0;
 
+	while (l->connecting && !l->closed && !ret)
+		ret = pthread_cond_clockwait(&l->changed, &l->lock, CLOCK_MONOTONIC, &ts);
+	return l->closed ? -ESHUTDOWN : l->connecting ? -ETIMEDOUT : 0;
+}
+
+int link_get(struct link *l, uint64_t deadline_ns, struct link_conn **out)
+{
+	int ret;
+
 	pthread_mutex_lock(&l->lock);
-	if (l->cur && mux_broken(l->cur->mux)) {
+	ret = await_connecting(l, deadline_ns);
+	if (!ret && l->cur && mux_broken(l->cur->mux)) {
 		conn_unref(l->cur);
 		l->cur = NULL;
 	}
-	if (l->closed) {
-		ret = -ESHUTDOWN;
-	} else if (!l->cur) {
-		now = clock_now_ns();
-		if (l->retry_ns > now) {
-			ret = -ECONNREFUSED;
-			goto out;
-		}
-		ret = connect_once(l, deadline_ns);
-		if (ret) {
-			wait = RETRY_MIN_NS << MIN(l->failures, 5u);
-			l->failures++;
-			l->retry_ns = clock_now_ns() + MIN(wait, RETRY_MAX_NS);
-			err_note("cannot reach %s: %s", l->addr, strerror(-ret));
-		} else {
-			l->failures = 0;
-		}
-	}
-out:
+	if (!ret && !l->cur)
+		ret = l->retry_ns > clock_now_ns() ? -ECONNREFUSED : reconnect(l, deadline_ns);
 	if (!ret) {
 		atomic_fetch_add_explicit(&l->cur->refs, 1, memory_order_relaxed);
 		*out = l->cur;

@@ -8,9 +8,15 @@
 
 #include "base/log.h"
 
+#define ATTACH_NS (2 * NSEC_PER_SEC)
+#define FREE_NS (200 * NSEC_PER_MSEC) /* what the last user of a pool may wait for its owner */
+
 static void spool_free(struct spool *p)
 {
 	if (p->attached && p->owner) {
+		/* Nobody writes any more. Without this the owner keeps the space until this process ends. */
+		if (!mux_broken(p->owner))
+			grant_release(p, deadline_after_ns(FREE_NS));
 		mux_close(p->owner);
 		view_close(&p->view);
 	} else if (!p->attached) {
@@ -91,13 +97,17 @@ void pools_view_seen(struct mc_store *s, uint32_t view)
 
 /* ---- attaching ------------------------------------------------------------------------------------------------------ */
 
-/* The owner ended: readers stop using its memory, because removals and upserts no longer reach it. */
+/*
+ * The owner ended, or says goodbye: readers stop using its memory, because removals and upserts no longer reach it. An owner that
+ * closes in order still listens, and waits for the space it granted.
+ */
 static void owner_gone(struct loop_fd *f, uint32_t ready)
 {
 	struct spool *p = container_of(f, struct spool, hup);
 
 	atomic_store(&p->gone, true);
 	loop_fd_del(p->store->loop, f);
+	grant_release(p, deadline_after_ns(FREE_NS));
 	log_info("the owner of pool %s ended", p->segment);
 	atomic_store(&p->store->view_known, 0); /* ask the master at the next chance */
 }
@@ -143,6 +153,9 @@ static int ask_attach(struct mc_store *s, struct spool *p, uint64_t deadline_ns)
 		ret = msg_attach_reply_decode(r.reply.data, r.reply.len, &scratch, &info);
 	if (!ret && r.nr_fds != 2 + info.nr_regions)
 		ret = -EBADMSG;
+	/* Another pool behind the same path: a generation there may be a number that is promised here. */
+	if (!ret && p->epoch && memcmp(p->id, info.pool_id, sizeof(p->id)))
+		ret = -ESTALE;
 	if (!ret) {
 		ret = view_open(r.fds[0], r.fds[1], r.fds + 2, &info, true, &p->view);
 		r.nr_fds = 0; /* the view has them, or closed them */
@@ -220,7 +233,6 @@ static void copy_text(char *to, size_t size, const struct key *from)
 
 static void take_info(struct spool *p, const struct pool_info *i)
 {
-	p->index = i->index;
 	p->flags = i->flags;
 	p->capacity = i->capacity;
 	p->used = i->used;
@@ -229,6 +241,7 @@ static void take_info(struct spool *p, const struct pool_info *i)
 	copy_text(p->segment, sizeof(p->segment), &i->segment);
 	copy_text(p->unix_path, sizeof(p->unix_path), &i->unix_path);
 	copy_text(p->addr, sizeof(p->addr), &i->addr);
+	p->index = i->index; /* last: who finds the pool by it finds the rest */
 }
 
 static bool same_pool(const struct spool *p, const struct pool_info *i)
@@ -247,13 +260,15 @@ static struct spool *pool_for(struct mc_store *s, const struct pool_set *old, co
 
 	for (unsigned k = 0; k < old->nr; k++) {
 		p = old->pool[k];
-		if (!same_pool(p, i) || (p->index && p->index != i->index))
+		if (!same_pool(p, i))
 			continue;
 		p->capacity = i->capacity;
 		p->used = i->used;
 		p->flags = i->flags;
 		if (!p->index)
 			take_info(p, i); /* attached before the master told */
+		/* Another master numbers anew. Who still holds an old answer reads elsewhere, and sees it: put ids differ. */
+		p->index = i->index;
 		spool_get(p);
 		return p;
 	}
@@ -265,7 +280,7 @@ static struct spool *pool_for(struct mc_store *s, const struct pool_set *old, co
 	take_info(p, i);
 	p->same_node = !memcmp(i->node, s->node, sizeof(s->node));
 	if (p->same_node && s->map_ok && i->unix_path.len) {
-		ret = attach(s, p, p->unix_path, MIN(deadline_ns, deadline_after_ms(2000)));
+		ret = attach(s, p, p->unix_path, MIN(deadline_ns, deadline_after_ns(ATTACH_NS)));
 		if (!ret)
 			return p;
 		log_warn_limited("cannot map pool %s through %s: %s; using the network instead", p->segment, p->unix_path,
@@ -336,11 +351,14 @@ int pools_refresh(struct mc_store *s, bool force, uint64_t deadline_ns)
 	struct scratch scratch = SCRATCH_INIT;
 	struct buf reply = BUF_INIT;
 	struct msg_pools m;
+	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = 0;
 
-	pthread_mutex_lock(&s->refresh_lock);
+	if (pthread_mutex_clocklock(&s->refresh_lock, CLOCK_MONOTONIC, &ts))
+		return -ETIMEDOUT;
 	if (!force && atomic_load(&s->view_seen) == atomic_load(&s->view_known))
 		goto out; /* another thread did it */
+	atomic_store_explicit(&s->refreshed_ns, clock_now_ns(), memory_order_relaxed);
 	ret = link_call(&s->master, MSG_POOLS, NULL, deadline_ns, &reply);
 	if (ret)
 		goto out;
@@ -407,18 +425,31 @@ int pools_borrow(struct mc_store *s, const struct pool_view *v, const struct poo
 
 int spool_segment(struct spool *p, uint64_t deadline_ns, struct mc_segment **out)
 {
+	struct mc_segment *seg, *spare = NULL;
 	struct mc_engine *eng;
-	int ret = 0;
+	int ret;
 
 	pthread_mutex_lock(&p->lock);
-	if (!p->seg) {
+	seg = p->seg;
+	pthread_mutex_unlock(&p->lock);
+	if (!seg) {
 		ret = store_engine(p->store, &eng);
 		if (!ret)
-			ret = mc_segment_open(eng, p->segment, deadline_ns, &p->seg);
+			ret = mc_segment_open(eng, p->segment, deadline_ns, &seg);
+		if (ret)
+			return ret;
+		pthread_mutex_lock(&p->lock);
+		if (p->seg)
+			spare = seg;
+		else
+			p->seg = seg;
+		seg = p->seg;
+		pthread_mutex_unlock(&p->lock);
+		if (spare)
+			mc_segment_close(spare);
 	}
-	*out = p->seg;
-	pthread_mutex_unlock(&p->lock);
-	return ret;
+	*out = seg;
+	return 0;
 }
 
 void pools_fini(struct mc_store *s)

@@ -83,7 +83,14 @@ static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *k
 static int cluster_query(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool stat,
 			 uint64_t deadline_ns)
 {
-	return stat ? ask_stat(s, q, keys, nr, deadline_ns) : ask_exists(s, q, keys, nr, deadline_ns);
+	int ret = 0, one;
+
+	for (unsigned at = 0, n; at < nr; at += n) {
+		n = keys_fit(keys + at, nr - at);
+		one = stat ? ask_stat(s, q + at, keys + at, n, deadline_ns) : ask_exists(s, q + at, keys + at, n, deadline_ns);
+		ret = ret ? ret : one;
+	}
+	return ret;
 }
 
 static const struct mc_key *query_key(const void *items, unsigned i)
@@ -93,7 +100,7 @@ static const struct mc_key *query_key(const void *items, unsigned i)
 
 /* Answers from this node's directories where they can; @ask gets the rest, packed. Return: how many are left. */
 static unsigned query_here(struct mc_store *s, struct mc_query *items, const struct keys *keys, unsigned nr,
-			   struct mc_query **ask, struct key *left)
+			   struct mc_query **ask, struct key *left, unsigned *bad)
 {
 	struct pool_set *set = pools_get(s);
 	unsigned n = 0;
@@ -101,6 +108,7 @@ static unsigned query_here(struct mc_store *s, struct mc_query *items, const str
 	for (unsigned i = 0; i < nr; i++) {
 		if (!keys->key[i].len) {
 			items[i].result = -EINVAL;
+			++*bad;
 		} else if (!exists_here(set, &keys->key[i], &items[i])) {
 			ask[n] = &items[i];
 			left[n++] = keys->key[i];
@@ -116,8 +124,8 @@ static int query(struct mc_store *s, struct mc_query *items, unsigned nr, bool s
 	struct mc_query *small_ask[8], **ask = small_ask;
 	struct key small_left[8], *left = small_left;
 	struct keys keys;
-	unsigned n;
-	int ret, found = 0;
+	unsigned n, bad = 0;
+	int ret, unasked, found = 0;
 
 	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
 	if (ret)
@@ -133,11 +141,12 @@ static int query(struct mc_store *s, struct mc_query *items, unsigned nr, bool s
 		ret = -ENOMEM;
 		goto out_free;
 	}
-	n = query_here(s, items, &keys, nr, ask, left);
-	if (n)
-		s->ops->query(s, ask, left, n, stat, store_deadline(s, deadline_ns));
+	n = query_here(s, items, &keys, nr, ask, left, &bad);
+	unasked = n ? s->ops->query(s, ask, left, n, stat, store_deadline(s, deadline_ns)) : 0;
 	for (unsigned i = 0; i < nr; i++)
 		found += items[i].result == 1;
+	if (unasked && !found && n + bad == nr)
+		found = unasked; /* nobody could be asked */
 out_free:
 	if (ask != small_ask) {
 		free(ask);
@@ -164,8 +173,8 @@ int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint6
 
 /* ---- removal -------------------------------------------------------------------------------------------------------- */
 
-static int cluster_remove(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
-			  uint64_t deadline_ns)
+static int remove_some(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
+		       uint64_t deadline_ns)
 {
 	struct msg_keys m = { .force = flags & MC_REMOVE_FORCE, .nr = nr, .keys = (struct key *)keys };
 	struct scratch scratch = SCRATCH_INIT;
@@ -191,6 +200,18 @@ static int cluster_remove(struct mc_store *s, struct mc_remove *items, const str
 	return ok;
 }
 
+static int cluster_remove(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
+			  uint64_t deadline_ns)
+{
+	int ok = 0;
+
+	for (unsigned at = 0, n; at < nr; at += n) {
+		n = keys_fit(keys + at, nr - at);
+		ok += remove_some(s, items + at, keys + at, n, flags, deadline_ns);
+	}
+	return ok;
+}
+
 static const struct mc_key *remove_key(const void *items, unsigned i)
 {
 	return &((const struct mc_remove *)items)[i].key;
@@ -207,18 +228,16 @@ int mc_store_remove(struct mc_store *s, struct mc_remove *items, unsigned nr, ui
 	ret = keys_make(s, items, nr, remove_key, &keys);
 	if (ret)
 		goto out_leave;
-	/* One bad key spoils a message: then good ones go one by one. */
-	for (unsigned i = 0; i < nr && !ret; i++)
-		ret = keys.key[i].len ? 0 : 1;
-	if (!ret && nr)
-		ok = s->ops->remove(s, items, keys.key, nr, flags, store_deadline(s, deadline_ns));
-	for (unsigned i = 0; i < nr && ret; i++) {
-		if (keys.key[i].len)
-			ok += s->ops->remove(s, &items[i], &keys.key[i], 1, flags, store_deadline(s, deadline_ns));
+	deadline_ns = store_deadline(s, deadline_ns);
+	/* A bad key would spoil the message: it ends one run of good ones. */
+	for (unsigned at = 0, n; at < nr; at += n) {
+		for (n = 0; at + n < nr && keys.key[at + n].len; n++)
+			;
+		if (n)
+			ok += s->ops->remove(s, items + at, keys.key + at, n, flags, deadline_ns);
 		else
-			items[i].result = -EINVAL;
+			items[at + n++].result = -EINVAL;
 	}
-	ret = 0;
 	keys_free(&keys);
 out_leave:
 	store_leave(s);

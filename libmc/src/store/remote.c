@@ -11,6 +11,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 
+#define VECS_MAX 4096 /* of one request */
+
 struct piece { /* one extent of one object */
 	struct get_item *it;
 	uint64_t addr;	       /* of its header, in the owner */
@@ -101,6 +103,9 @@ static int verdict(const struct piece *p, int error, uint64_t payload)
 		return error;
 	if (!held(p))
 		return -ESTALE;
+	/* A generation is unique in its pool only; the put is unique everywhere. */
+	if (p->it->put_id && p->head.put_id != p->it->put_id)
+		return -ESTALE;
 	if (p->head.len != payload || p->head.obj_len != p->it->size)
 		return -EBADMSG;
 	if (!crc_holds(p)) {
@@ -139,6 +144,73 @@ static void settle_slices(struct get_item *it)
 	}
 }
 
+#define CLOSING_NS (100 * NSEC_PER_MSEC) /* how long a closing store may wait for its reads */
+
+/* Submits and waits. After it nothing touches the requests' memory. The result is the submission's; each request has its own. */
+static int run_batch(struct mc_store *s, struct mc_batch *batch, const struct mc_request *req, unsigned nr, uint64_t deadline_ns)
+{
+	int ret = mc_batch_submit(batch, req, nr, deadline_ns), done;
+
+	if (ret)
+		return ret;
+	do
+		done = mc_batch_wait(batch, MIN(deadline_ns, deadline_after_ns(CLOSING_NS)));
+	while (done == -EINPROGRESS && !deadline_passed(deadline_ns) && !atomic_load(&s->closing));
+	mc_batch_cancel(batch);
+	return 0;
+}
+
+static int status_of(struct mc_store *s, struct mc_batch *batch, unsigned i)
+{
+	struct mc_status st = { .error = -EIO };
+
+	mc_batch_status(batch, i, &st);
+	return st.error != -ECANCELED ? st.error : atomic_load(&s->closing) ? -ESHUTDOWN : -ETIMEDOUT;
+}
+
+static int run_one(struct mc_store *s, struct mc_engine *eng, const struct mc_request *req, uint64_t deadline_ns)
+{
+	struct mc_batch *batch;
+	int ret = mc_batch_open(eng, 1, NULL, NULL, &batch);
+
+	if (ret)
+		return ret;
+	ret = run_batch(s, batch, req, 1, deadline_ns);
+	if (!ret)
+		ret = status_of(s, batch, 0);
+	mc_batch_close(batch);
+	return ret;
+}
+
+/* Header, pieces, header: more pieces than one request may have go in several, each between headers of its own. */
+static int run_piece(struct mc_store *s, struct mc_engine *eng, struct mc_segment *seg, struct piece *p, uint64_t payload,
+		     uint64_t deadline_ns)
+{
+	struct mc_vec *all = p->vec, last = all[p->nr_vec - 1];
+	unsigned nr = p->nr_vec - 2;
+	struct mc_request req = request_of(s, p, seg);
+	int ret = 0;
+
+	for (unsigned at = 0, n; !ret && (at < nr || !at); at += n ? n : 1) {
+		struct mc_vec saved[2];
+
+		n = MIN(nr - at, VECS_MAX - 2u);
+		/* The headers take the places beside this part, for as long as it is read. */
+		saved[0] = all[at];
+		saved[1] = all[at + n + 1];
+		all[at] = (struct mc_vec){ &p->head, p->addr, sizeof(p->head) };
+		all[at + n + 1] = last;
+		req.vec = all + at;
+		req.nr_vec = n + 2;
+		ret = run_one(s, eng, &req, deadline_ns);
+		all[at] = saved[0];
+		all[at + n + 1] = saved[1];
+		if (!ret && !held(p))
+			ret = -ESTALE;
+	}
+	return verdict(p, ret, payload);
+}
+
 /*
  * An object in several extents: each header says where the next one is, so they are fetched in turn. Rare: only when the
  * pool is so full that no long run was left.
@@ -158,18 +230,18 @@ static int read_chain(struct mc_store *s, struct get_item *it, struct mc_segment
 		ret = add_vec(&p, &p.head, p.addr, sizeof(p.head));
 		req = request_of(s, &p, seg);
 		if (!ret)
-			ret = mc_transfer(eng, &req, 1, deadline_ns);
+			ret = run_one(s, eng, &req, deadline_ns);
 		len = p.head.len;
 		if (!ret && atomic_load_explicit(&p.head.gen, memory_order_relaxed) != it->loc.gen)
 			ret = -ESTALE;
-		if (!ret && (!len || !range_inside(off, len, it->size)))
+		/* A first extent may have had room for the key only. */
+		if (!ret && ((!len && n) || !range_inside(off, len, it->size)))
 			ret = -EBADMSG;
 		p.nr_vec = 0;
 		if (!ret)
 			ret = plan(&p, len);
-		req = request_of(s, &p, seg);
 		if (!ret)
-			ret = verdict(&p, mc_transfer(eng, &req, 1, deadline_ns), len);
+			ret = run_piece(s, eng, seg, &p, len, deadline_ns);
 		place = p.head.next;
 		off += len;
 		free(p.vec);
@@ -180,6 +252,7 @@ static int read_chain(struct mc_store *s, struct get_item *it, struct mc_segment
 static int start_one(struct mc_store *s, struct piece *p, uint64_t deadline_ns, struct mc_request *req)
 {
 	struct mc_segment *seg;
+	struct mc_engine *eng;
 	int ret;
 
 	p->off = 0;
@@ -189,8 +262,6 @@ static int start_one(struct mc_store *s, struct piece *p, uint64_t deadline_ns, 
 	if (ret)
 		return ret;
 	if (p->it->loc.nr_extents > 1) {
-		struct mc_engine *eng;
-
 		ret = store_engine(s, &eng);
 		if (!ret)
 			ret = read_chain(s, p->it, seg, eng, deadline_ns);
@@ -199,6 +270,12 @@ static int start_one(struct mc_store *s, struct piece *p, uint64_t deadline_ns, 
 		return ret;
 	}
 	ret = plan(p, p->it->size);
+	if (!ret && p->nr_vec > VECS_MAX) {
+		ret = store_engine(s, &eng);
+		if (!ret)
+			ret = run_piece(s, eng, seg, p, p->it->size, deadline_ns);
+		return ret ? ret : 1;
+	}
 	*req = request_of(s, p, seg);
 	return ret;
 }
@@ -228,19 +305,12 @@ void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t
 			sent[n++] = &piece[i];
 		it[i]->result = one > 0 ? (int64_t)it[i]->size : one;
 	}
-	if (n) {
-		ret = mc_batch_submit(batch, req, n, deadline_ns);
-		if (!ret)
-			mc_batch_wait(batch, deadline_ns);
-		mc_batch_cancel(batch);
-	}
+	if (n)
+		ret = run_batch(s, batch, req, n, deadline_ns);
 	for (unsigned i = 0; i < n; i++) {
-		struct mc_status st = { .error = ret };
+		int one = verdict(sent[i], ret ? ret : status_of(s, batch, i), sent[i]->it->size);
 
-		if (!ret)
-			mc_batch_status(batch, i, &st);
-		st.error = verdict(sent[i], st.error == -ECANCELED ? -ETIMEDOUT : st.error, sent[i]->it->size);
-		sent[i]->it->result = st.error ? st.error : (int64_t)sent[i]->it->size;
+		sent[i]->it->result = one ? one : (int64_t)sent[i]->it->size;
 	}
 	for (unsigned i = 0; i < nr; i++) {
 		if (it[i]->result >= 0 && it[i]->slices)

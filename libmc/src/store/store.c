@@ -133,11 +133,14 @@ static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
 	return ret;
 }
 
-/* A name nobody else on this host has: a port bound for as long as the store lives, listened on by nobody. */
+/*
+ * A name nobody else on this host has: a port bound for as long as the store lives, listened on by nobody. Whatever the host part
+ * says, it is this host, and its loopback address is where all its clients meet.
+ */
 static int reserve_name(struct mc_store *s)
 {
 	uint16_t port, r;
-	int fd;
+	int fd, len;
 
 	if (net_split_host_port(s->name, s->host, sizeof(s->host), &port) || port)
 		return 0;
@@ -153,8 +156,8 @@ static int reserve_name(struct mc_store *s)
 			return -errno;
 		if (!bind(fd, (struct sockaddr *)&a, sizeof(a))) {
 			s->name_fd = fd;
-			snprintf(s->name, sizeof(s->name), strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host, port);
-			return 0;
+			len = snprintf(s->name, sizeof(s->name), strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host, port);
+			return len < (int)sizeof(s->name) ? 0 : -EINVAL;
 		}
 		close(fd);
 	}
@@ -197,6 +200,9 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	ret = mc_region_add_many(s->engine, ranges, v->nr_regions, NULL);
 	if (ret)
 		return ret;
+	for (uint32_t i = 0; i < v->nr_regions; i++)
+		s->served[i] = ranges[i].addr;
+	s->nr_served = v->nr_regions;
 	ret = owner_joined(s->owner, deadline_ns);
 	if (ret) {
 		log_err("the master at %s does not take the pool in: %s", s->master.addr, strerror(-ret));
@@ -240,11 +246,10 @@ static void init_locks(struct mc_store *s)
 
 static void destroy(struct mc_store *s, uint64_t deadline_ns)
 {
-	if (s->set)
-		for (unsigned i = 0; i < s->set->nr; i++)
-			if (s->set->pool[i]->owner && !atomic_load(&s->set->pool[i]->gone))
-				grant_release(s->set->pool[i]);
 	pools_fini(s);
+	/* Before the memory goes; waits for what peers are reading. The engine may be the caller's, and stay. */
+	if (s->nr_served)
+		mc_region_del_many(s->engine, s->served, s->nr_served);
 	owner_close(s->owner, deadline_ns);
 	embedded_close(s);
 	if (s->engine_ours)
@@ -268,14 +273,22 @@ static int check_size(const struct mc_store_opts *opts, struct mc_store_opts *o)
 {
 	const uint8_t *tail = (const uint8_t *)opts + sizeof(*o);
 
-	if (opts->size < offsetof(struct mc_store_opts, metadata))
+	if (!opts || opts->size < offsetof(struct mc_store_opts, metadata))
 		return -EINVAL;
 	for (size_t i = sizeof(*o); i < opts->size; i++)
 		if (*tail++)
 			return -E2BIG;
 	memset(o, 0, sizeof(*o));
 	memcpy(o, opts, MIN(opts->size, sizeof(*o)));
-	return 0;
+	return o->flags ? -EINVAL : 0;
+}
+
+/* A blank master numbers pools anew, and counts its views from the start. */
+static void master_renewed(struct link *l)
+{
+	struct mc_store *s = container_of(l, struct mc_store, master);
+
+	atomic_store(&s->view_known, 0);
 }
 
 int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
@@ -310,6 +323,7 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 	s->ops = strcmp(master, "embedded") ? &cluster_ops : &embedded_ops;
 
 	ret = link_init(&s->master, s, master, ROLE_CLIENT);
+	s->master.renewed = master_renewed;
 	if (!ret)
 		ret = take_opts(s, &o);
 	deadline_ns = store_deadline(s, o.deadline_ns);
@@ -343,14 +357,35 @@ void mc_store_shutdown(struct mc_store *s)
 	pools_put(set);
 }
 
+#define CLOSE_NS NSEC_PER_SEC /* calls that wait for an owner on this node have so long to hear of it */
+
+/* An owner that does not answer keeps nobody from closing. What it granted stays ours until this process ends. */
+static void cut_owners(struct mc_store *s)
+{
+	struct pool_set *set = pools_get(s);
+
+	for (unsigned i = 0; i < set->nr; i++)
+		if (set->pool[i]->attached && set->pool[i]->owner)
+			shutdown(mux_fd(set->pool[i]->owner), SHUT_RDWR);
+	pools_put(set);
+}
+
 void mc_store_close(struct mc_store *s)
 {
+	uint64_t patience_ns;
+
 	/* A child has neither the threads nor the right to end its parent's streams. */
 	if (!s || s->fork_gen != fork_generation())
 		return;
 	mc_store_shutdown(s);
-	while (atomic_load_explicit(&s->users, memory_order_acquire))
+	patience_ns = deadline_after_ns(CLOSE_NS);
+	while (atomic_load_explicit(&s->users, memory_order_acquire)) {
+		if (deadline_passed(patience_ns)) {
+			cut_owners(s);
+			patience_ns = DEADLINE_NEVER;
+		}
 		usleep(100);
+	}
 	destroy(s, deadline_after_ms(2000));
 }
 

@@ -7,8 +7,9 @@
  *	link.c		a connection that comes back: the master, owners elsewhere
  *	pools.c		which pools there are; this node's are mapped
  *	cache.c		where remote objects were last seen
- *	get.c remote.c	reading: from this node, from others
- *	put.c grant.c	writing: place.c chooses where
+ *	get.c		reading: from this node
+ *	get_far.c	from others: where is it? remote.c: moving the bytes
+ *	put.c		writing: place.c chooses where, put_round.c does it, grant.c has space for it
  *	prefault.c	page tables of mapped pools, ahead of use
  *	query.c		existence, removal, listing
  *	embedded.c	one process with a pool of its own and no master
@@ -47,8 +48,13 @@ struct link {
 	char addr[NET_ADDR_TEXT];
 	const struct mc_store *store;
 	uint8_t role;
-	pthread_mutex_t lock; /* guards what follows; held while connecting, so one thread connects for all */
+	void (*renewed)(struct link *l); /* under the lock: another incarnation of the server answers; NULL: nobody cares */
+	pthread_mutex_t lock; /* guards what follows; never held while waiting for the network */
+	pthread_cond_t changed;
 	struct link_conn *cur;
+	struct mux *greeting; /* of the connecting thread */
+	bool connecting; /* one thread connects for all */
+	uint8_t peer_id[16];
 	uint64_t retry_ns; /* not before */
 	unsigned failures;
 	bool closed;
@@ -99,9 +105,11 @@ struct spool {
 	struct link remote; /* not attached: to the owner's TCP service */
 	struct mc_segment *seg; /* opened on first use, under @lock */
 
-	pthread_mutex_t lock; /* guards grants and seg */
+	pthread_mutex_t lock; /* guards grants and seg; not held while waiting */
 	struct range_set runs[POOL_REGIONS_MAX];
 	uint64_t gen, gen_end;
+	unsigned writers;  /* puts between grant_enter() and grant_leave() */
+	uint64_t stray_ns; /* until then the owner may count space as ours that we do not know of; 0: none */
 };
 
 /* What a call works with: an immutable set of pools, replaced as a whole. */
@@ -139,7 +147,7 @@ void prefault_run(struct spool *p, const struct grant_run *run);
 
 struct cached {
 	uint8_t pool[16];
-	uint64_t size;
+	uint64_t size, put_id;
 	uint32_t flags;
 	struct loc loc;
 };
@@ -164,6 +172,10 @@ int place_pick(const struct candidate *c, unsigned nr, uint64_t random);
 
 /* ---- the rest ------------------------------------------------------------------------------------------------------- */
 
+/* Does one more key fit a message that has *bytes, itself and its answer? Counts it. And: how many from the front do? */
+bool key_fits(size_t *bytes, const struct key *key);
+unsigned keys_fit(const struct key *key, unsigned nr);
+
 struct keys { /* full keys of a batch in one allocation; small batches live on the stack */
 	struct key *key;
 	void *heap;
@@ -178,6 +190,7 @@ void keys_free(struct keys *k);
 struct get_item { /* one object on its way, in get.c and remote.c */
 	struct key key;
 	uint64_t size;
+	uint64_t put_id; /* what the header must say; 0: not known, and not needed */
 	uint32_t flags;
 	struct loc loc;
 	struct spool *pool; /* a reference while set */
@@ -189,8 +202,12 @@ struct get_item { /* one object on its way, in get.c and remote.c */
 	unsigned nr_slices;
 	void *(*alloc)(void *arg, size_t len);
 	void *arg;
-	struct mc_iov own; /* what @alloc gave */
+	struct mc_iov own; /* what @alloc gave, or @bounce */
+	void *bounce;	   /* ours: the size came from the cache, and @alloc is asked once only */
+	uint32_t avoid[STORE_TRIES]; /* pools (by index) where it could not be read */
+	unsigned nr_avoid;
 	bool cached;	   /* loc came from the cache */
+	bool stale;	   /* the current replica was asked for twice */
 };
 /* Fixes the destination now that the size is known; fails with -EMSGSIZE or -ENOMEM into it->result. */
 bool get_prepare(struct get_item *it);
@@ -236,6 +253,8 @@ struct mc_store {
 
 	struct mc_engine *engine; /* opened on first use for clients without a pool */
 	bool engine_ours;
+	void *served[POOL_REGIONS_MAX]; /* the pool's regions, registered with it */
+	unsigned nr_served;
 	char metadata[256], protocol[32], devices[256], host[128];
 	pthread_mutex_t engine_lock;
 
@@ -247,7 +266,8 @@ struct mc_store {
 	pthread_spinlock_t set_lock;
 	struct pool_set *set;
 	pthread_mutex_t refresh_lock;
-	_Atomic uint32_t view_seen, view_known;
+	_Atomic uint32_t view_seen, view_known; /* known 0: ask at the next chance */
+	_Atomic uint64_t refreshed_ns;
 
 	struct loc_cache *cache;
 	_Atomic uint64_t next_put;
@@ -283,6 +303,7 @@ struct put_task {
 	uint64_t bytes, put_id;
 	uint32_t flags, soft_pin_ms;
 	unsigned item; /* index in the caller's batch */
+	unsigned at;   /* index of the pool in the set */
 	struct spool *pool;
 	struct extents *x; /* carved space, on this node */
 	struct mux_req req; /* a PUT to another node */
@@ -290,15 +311,21 @@ struct put_task {
 	int result;
 };
 
+void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns); /* sorts them; results are in the tasks */
 bool put_check(const struct mc_put *it, uint64_t *bytes); /* key and sizes fit? */
 
+/* Around everything that carves from a pool or writes to it: what is not known to be ours goes back when nobody is inside. */
+void grant_enter(struct spool *p);
+void grant_leave(struct spool *p, uint64_t deadline_ns);
+
 /*
- * Space in an attached pool for as many of @t[0..nr) as can be had now; their x is set. Return: how many from the front;
- * 0 with *err: -ENOSPC, -ESHUTDOWN, -ECONNRESET, -ETIMEDOUT.
+ * Space in an attached pool for as many of @t[0..nr) as can be had now; their x is set. Return: how many from the front. When that
+ * is not all, *err: -EAGAIN (when these are stored there may be room), -ENOSPC, -ESHUTDOWN, -ECONNRESET, -ETIMEDOUT.
  */
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err);
 void grant_undo(struct spool *p, struct extents *x); /* not published: the space serves the next put */
-void grant_trim(struct spool *p);		     /* gives back what is more than STORE_KEEP_BYTES */
-void grant_release(struct spool *p);		     /* everything; no writer is left */
+void grant_lost(struct spool *p, uint64_t for_ns);   /* whose some space is will be known after so long */
+void grant_trim(struct spool *p, uint64_t deadline_ns);	   /* gives back what is more than STORE_KEEP_BYTES */
+void grant_release(struct spool *p, uint64_t deadline_ns); /* everything, unless somebody writes: then the last one does */
 
 #endif

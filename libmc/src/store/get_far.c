@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading what this node's directories do not have: first from where it was last seen, then with one question to the master for
+ * all that is left, and again with what went wrong.
+ */
+#include "store/store.h"
+
+#define BOUNCE_MAX (1 * MiB) /* a larger object with a remembered size is asked for anew */
+
+/* The read held: from our memory into the caller's. */
+static void bounce_done(struct get_item *it)
+{
+	void *to = it->bounce && it->result >= 0 ? it->alloc(it->arg, it->size) : NULL;
+
+	if (to)
+		memcpy(to, it->bounce, it->size);
+	else if (it->bounce && it->result >= 0)
+		it->result = -ENOMEM;
+	if (it->bounce && it->result >= 0)
+		it->alloc = NULL;
+	free(it->bounce);
+	it->bounce = NULL;
+}
+
+static unsigned items_fit(struct get_item **it, unsigned nr)
+{
+	size_t bytes = 0;
+	unsigned n = 0;
+
+	while (n < nr && key_fits(&bytes, &it[n]->key))
+		n++;
+	return n;
+}
+
+static int locate(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns, struct scratch *scratch,
+		  struct buf *reply, struct msg_located *m)
+{
+	struct key *keys = calloc(nr, sizeof(*keys));
+	struct msg_keys q = { .touch = true, .nr = nr, .keys = keys };
+	struct buf body = BUF_INIT;
+	int ret;
+
+	if (!keys)
+		return -ENOMEM;
+	for (unsigned i = 0; i < nr; i++)
+		keys[i] = it[i]->key;
+	msg_keys_encode(&q, &body);
+	ret = link_call(&s->master, MSG_LOCATE, &body, deadline_ns, reply);
+	if (!ret)
+		ret = msg_located_decode(reply->data, reply->len, scratch, m);
+	if (!ret && m->nr != nr)
+		ret = -EBADMSG;
+	if (!ret)
+		pools_view_seen(s, m->view);
+	buf_fini(&body);
+	free(keys);
+	return ret;
+}
+
+static void set_pool(struct get_item *it, struct spool *p)
+{
+	spool_put(it->pool);
+	it->pool = p;
+	if (p)
+		spool_get(p);
+}
+
+static bool avoids(const struct get_item *it, uint32_t pool)
+{
+	for (unsigned i = 0; i < it->nr_avoid; i++)
+		if (it->avoid[i] == pool)
+			return true;
+	return false;
+}
+
+/* The nearest replica that this client can reach. */
+static bool pick_replica(struct mc_store *s, const struct pool_set *set, const struct located *l, struct get_item *it)
+{
+	set_pool(it, NULL);
+	for (int near = 1; near >= 0; near--) {
+		for (unsigned r = 0; r < l->nr_replicas; r++) {
+			struct spool *p = pools_by_index(set, l->replica[r].pool);
+
+			if (!p || p->attached != !!near || (!p->attached && !s->remote_ok))
+				continue;
+			if (avoids(it, l->replica[r].pool))
+				continue;
+			it->size = l->size;
+			it->put_id = l->put_id;
+			it->flags = l->flags;
+			it->loc = l->replica[r].loc;
+			it->cached = false;
+			set_pool(it, p);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool knows_all(const struct pool_set *set, const struct msg_located *m)
+{
+	for (uint32_t i = 0; i < m->nr; i++)
+		for (unsigned r = 0; r < m->items[i].nr_replicas; r++)
+			if (!pools_by_index(set, m->items[i].replica[r].pool))
+				return false;
+	return true;
+}
+
+/* Reads every item that has a pool: this node's at once, all others in parallel. Results are set; -ESTALE may be tried again. */
+static void read_placed(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	struct get_item **far = calloc(nr, sizeof(*far));
+	unsigned nr_far = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (!it[i]->pool)
+			continue;
+		if (!get_prepare(it[i]))
+			continue;
+		if (it[i]->pool->attached) {
+			int ret = get_mapped(&it[i]->pool->view, it[i]);
+
+			if (ret)
+				it[i]->result = ret;
+		} else if (far) {
+			far[nr_far++] = it[i];
+		} else {
+			it[i]->result = -ENOMEM;
+		}
+	}
+	if (nr_far)
+		remote_read(s, far, nr_far, deadline_ns);
+	free(far);
+}
+
+/* Worth another try: gone from there, or the way there failed. What stays wrong with every answer, and the end of time, is not. */
+static bool retry(int64_t result)
+{
+	return result < 0 && result != -EMSGSIZE && result != -ENOMEM && result != -EINVAL && result != -ETIMEDOUT &&
+	       result != -ESHUTDOWN;
+}
+
+static unsigned from_cache(struct mc_store *s, const struct pool_set *set, struct get_item **it, unsigned nr)
+{
+	struct cached v;
+	unsigned hits = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		set_pool(it[i], NULL);
+		if (!s->cache || !cache_find(s->cache, &it[i]->key, &v))
+			continue;
+		for (unsigned k = 0; k < set->nr; k++) {
+			struct spool *p = set->pool[k];
+
+			if (p->attached || atomic_load(&p->gone) || memcmp(p->id, v.pool, sizeof(v.pool)))
+				continue;
+			if (it[i]->alloc && v.size > BOUNCE_MAX)
+				break; /* a question costs less than one more copy */
+			it[i]->size = v.size;
+			it[i]->put_id = v.put_id;
+			it[i]->flags = v.flags;
+			it[i]->loc = v.loc;
+			it[i]->cached = true;
+			set_pool(it[i], p);
+			hits++;
+			break;
+		}
+	}
+	return hits;
+}
+
+static void remember(struct mc_store *s, const struct get_item *it)
+{
+	struct cached v = { .size = it->size, .put_id = it->put_id, .flags = it->flags, .loc = it->loc };
+
+	if (!s->cache || !it->pool || it->pool->attached || it->cached)
+		return;
+	memcpy(v.pool, it->pool->id, sizeof(v.pool));
+	cache_store(s->cache, &it->key, &v);
+}
+
+/* Is there anything left to try for @it, after a read that failed? Notes what. */
+static bool try_again(struct mc_store *s, struct get_item *it)
+{
+	if (it->cached) { /* what was remembered proves nothing, not even that it does not fit */
+		if (s->cache)
+			cache_drop(s->cache, &it->key);
+		it->cached = false;
+		return it->result != -ETIMEDOUT && it->result != -ESHUTDOWN;
+	}
+	if (!retry(it->result))
+		return false;
+	/* Replaced meanwhile: a fresh answer names its new place. What fails in another way, or again, is left alone. */
+	if (it->result == -ESTALE && !it->stale) {
+		it->stale = true;
+	} else {
+		it->stale = false;
+		if (it->nr_avoid == ARRAY_SIZE(it->avoid))
+			return false;
+		it->avoid[it->nr_avoid++] = atomic_load(&it->pool->index);
+	}
+	return true;
+}
+
+/* Moves what is settled to the back. Return: how many are not. */
+static unsigned keep_open(struct mc_store *s, struct get_item **it, unsigned nr)
+{
+	unsigned open = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		struct get_item *x = it[i];
+
+		if (x->bounce)
+			bounce_done(x);
+		if (x->pool && x->result >= 0) {
+			remember(s, x);
+			atomic_fetch_add_explicit(&s->count.hits_remote, 1, memory_order_relaxed);
+			continue;
+		}
+		if (x->pool && !try_again(s, x))
+			continue;
+		it[i] = it[open];
+		it[open++] = x;
+	}
+	return open;
+}
+
+/* One question, one round of reads. Return: how many may be asked for again; those are in front. */
+static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	struct pool_set *set = pools_get(s);
+	struct scratch scratch = SCRATCH_INIT;
+	struct buf reply = BUF_INIT;
+	struct msg_located m;
+	unsigned open = 0;
+	int ret;
+
+	ret = locate(s, it, nr, deadline_ns, &scratch, &reply, &m);
+	if (!ret && (!knows_all(set, &m) || atomic_load(&s->view_seen) != atomic_load(&s->view_known))) {
+		pools_refresh(s, !knows_all(set, &m), deadline_ns);
+		pools_put(set);
+		set = pools_get(s);
+	}
+	for (unsigned i = 0; i < nr; i++) {
+		struct get_item *x = it[i];
+
+		if (ret)
+			x->result = ret;
+		else if (m.items[i].status)
+			x->result = m.items[i].status;
+		else if (pick_replica(s, set, &m.items[i], x))
+			continue;
+		else if (!x->nr_avoid)
+			x->result = -EHOSTUNREACH; /* replicas, but none that this client reaches */
+		set_pool(x, NULL);
+	}
+	/* Those with a pool to the front; the rest is settled. */
+	for (unsigned i = 0; i < nr; i++) {
+		struct get_item *x = it[i];
+
+		if (!x->pool)
+			continue;
+		it[i] = it[open];
+		it[open++] = x;
+	}
+	read_placed(s, it, open, deadline_ns);
+	open = keep_open(s, it, open);
+	scratch_fini(&scratch);
+	buf_fini(&reply);
+	pools_put(set);
+	return open;
+}
+
+#define ROUNDS (2 * STORE_TRIES)
+
+/* The same in as many messages as it takes. */
+static unsigned ask_all(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	unsigned open = 0, n;
+
+	for (unsigned at = 0; at < nr; at += n) {
+		unsigned left;
+
+		n = items_fit(it + at, nr - at);
+		left = ask_and_read(s, it + at, n, deadline_ns);
+		for (unsigned i = 0; i < left; i++) {
+			struct get_item *x = it[at + i];
+
+			it[at + i] = it[open];
+			it[open++] = x;
+		}
+	}
+	return open;
+}
+
+void cluster_get_missing(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	struct pool_set *set = pools_get(s);
+
+	if (from_cache(s, set, it, nr)) {
+		read_placed(s, it, nr, deadline_ns);
+		nr = keep_open(s, it, nr);
+	}
+	pools_put(set);
+	for (unsigned t = 0; t < ROUNDS && nr; t++) {
+		if (t && (deadline_passed(deadline_ns) || atomic_load(&s->closing)))
+			break;
+		nr = ask_all(s, it, nr, deadline_ns);
+	}
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A round of writing: tasks that know their pools. Each pool's share goes on its way before any is waited for, and one
+ * acknowledgement per pool ends it.
+ */
+#include "store/store.h"
+
+#include "base/copy.h"
+#include "base/hash.h"
+
+_Static_assert(sizeof(struct mc_iov) == sizeof(struct iovec) && offsetof(struct mc_iov, len) == offsetof(struct iovec, iov_len),
+	       "mc_iov is iovec by another name");
+
+/* ---- one pool's share of a round ------------------------------------------------------------------------------------ */
+
+struct group {
+	struct spool *pool;
+	struct put_task **task; /* into one array for all groups */
+	unsigned nr, staged;	/* tasks; of them with space, from the front */
+	struct mux_req commit;
+	struct buf body;
+	bool committing;
+};
+
+static void fail_from(struct group *g, unsigned first, int err)
+{
+	for (unsigned i = first; i < g->nr; i++)
+		g->task[i]->result = err;
+}
+
+/* Whose the space of a commit without a verdict is, the owner knows; it has decided after so long. */
+#define VERDICT_NS (OWNER_PUBLISH_NS + NSEC_PER_SEC)
+
+static bool owner_decided(int err)
+{
+	return err != -ETIMEDOUT && err != -ECONNRESET && err != -EBADMSG && err != -ENOMEM;
+}
+
+static void submit_commit(struct group *g)
+{
+	struct publish_item *items = calloc(g->staged, sizeof(*items));
+	struct msg_commit m = { .nr = g->staged, .items = items };
+	int ret = items ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < g->staged && items; i++) {
+		const struct put_task *t = g->task[i];
+
+		items[i] = (struct publish_item){ .key = t->key,
+						  .put_id = t->put_id,
+						  .size = t->bytes,
+						  .flags = t->flags,
+						  .soft_pin_ms = t->soft_pin_ms,
+						  .loc = extents_loc(t->x) };
+	}
+	if (!ret) {
+		msg_commit_encode(&m, &g->body);
+		ret = g->body.err;
+	}
+	free(items);
+	if (!ret) {
+		g->commit = (struct mux_req){ .type = MSG_COMMIT, .body = g->body.data, .body_len = g->body.len };
+		ret = mux_submit(g->pool->owner, &g->commit, false);
+	}
+	g->committing = !ret;
+	if (ret) {
+		for (unsigned i = 0; i < g->staged; i++) {
+			g->task[i]->result = ret;
+			grant_undo(g->pool, g->task[i]->x);
+			g->task[i]->x = NULL;
+		}
+	}
+}
+
+/* How many from the front one COMMIT holds. */
+static unsigned commit_fit(const struct group *g)
+{
+	size_t bytes = 0;
+	unsigned n = 0;
+
+	while (n < g->nr && key_fits(&bytes, &g->task[n]->key))
+		n++;
+	return n;
+}
+
+/* On this node: carve, copy, and send the commit without waiting for it. */
+static void start_mapped(struct group *g, uint64_t deadline_ns)
+{
+	int err = 0;
+
+	grant_enter(g->pool);
+	g->staged = grant_carve(g->pool, g->task, commit_fit(g), deadline_ns, &err);
+	fail_from(g, g->staged, err ? err : -EAGAIN);
+	for (unsigned i = 0; i < g->staged; i++) {
+		struct put_task *t = g->task[i];
+
+		extents_fill(&g->pool->view, t->x, &t->key, (uint16_t)t->flags, (const struct iovec *)t->it->iov,
+			     (int)t->it->nr_iov);
+	}
+	if (g->staged)
+		submit_commit(g);
+}
+
+static void finish_mapped(struct group *g, uint64_t deadline_ns)
+{
+	struct scratch scratch = SCRATCH_INIT;
+	struct msg_statuses m;
+	int ret;
+
+	if (!g->committing)
+		goto out;
+	ret = mux_wait(g->pool->owner, &g->commit, deadline_ns);
+	if (!ret)
+		ret = msg_statuses_decode(g->commit.reply.data, g->commit.reply.len, &scratch, &m);
+	if (!ret && m.nr != g->staged)
+		ret = -EBADMSG;
+	for (unsigned i = 0; i < g->staged; i++) {
+		struct put_task *t = g->task[i];
+
+		t->result = ret ? ret : m.status[i];
+		/* Refused, one or all: the space is ours again. */
+		if (t->result && owner_decided(ret))
+			grant_undo(g->pool, t->x);
+		else
+			free(t->x);
+		t->x = NULL;
+	}
+	if (!owner_decided(ret))
+		grant_lost(g->pool, VERDICT_NS);
+	scratch_fini(&scratch);
+	buf_fini(&g->commit.reply);
+out:
+	buf_fini(&g->body);
+	grant_trim(g->pool, deadline_ns);
+	grant_leave(g->pool, deadline_ns);
+}
+
+/* Elsewhere: one frame per object, sent one after the other, answered as they are stored. */
+static void start_remote(struct group *g, struct link_conn *c)
+{
+	for (unsigned i = 0; i < g->nr; i++) {
+		struct put_task *t = g->task[i];
+		struct msg_put m = { .key = t->key,
+				     .put_id = t->put_id,
+				     .size = t->bytes,
+				     .flags = t->flags,
+				     .soft_pin_ms = t->soft_pin_ms };
+
+		for (unsigned k = 0; k < t->it->nr_iov; k++)
+			m.crc = crc32c(m.crc, t->it->iov[k].addr, t->it->iov[k].len);
+		msg_put_encode(&m, &t->body);
+		t->req = (struct mux_req){ .type = MSG_PUT,
+					   .body = t->body.data,
+					   .body_len = t->body.len,
+					   .out = (const struct iovec *)t->it->iov,
+					   .nr_out = (int)t->it->nr_iov };
+		t->result = t->body.err ? t->body.err : mux_submit(c->mux, &t->req, i + 1 < g->nr);
+		g->staged += !t->result;
+	}
+}
+
+static void finish_remote(struct group *g, struct link_conn *c, uint64_t deadline_ns)
+{
+	for (unsigned i = 0; i < g->nr; i++) {
+		struct put_task *t = g->task[i];
+
+		if (!t->result)
+			t->result = mux_wait(c->mux, &t->req, deadline_ns);
+		buf_fini(&t->req.reply);
+		buf_fini(&t->body);
+	}
+}
+
+/* ---- a round: all pools at once ------------------------------------------------------------------------------------- */
+
+static int by_pool(const void *a, const void *b)
+{
+	const struct put_task *const *x = a, *const *y = b;
+
+	if ((*x)->pool != (*y)->pool)
+		return (*x)->pool < (*y)->pool ? -1 : 1;
+	return (*x)->item < (*y)->item ? -1 : (*x)->item > (*y)->item;
+}
+
+#define GROUPS_MAX 64 /* pools one batch is spread over */
+
+void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns)
+{
+	struct link_conn *conn[GROUPS_MAX] = { NULL };
+	struct group group[GROUPS_MAX];
+	unsigned groups = 0;
+	int ret;
+
+	qsort(task, nr, sizeof(*task), by_pool);
+	for (unsigned i = 0; i < nr; i++) {
+		if (!groups || group[groups - 1].pool != task[i]->pool) {
+			if (groups == GROUPS_MAX) {
+				task[i]->result = -EAGAIN;
+				continue;
+			}
+			group[groups++] = (struct group){ .pool = task[i]->pool, .task = &task[i] };
+		}
+		group[groups - 1].nr++;
+	}
+	/* Others first: their bytes travel while ours are copied. */
+	for (unsigned i = 0; i < groups; i++) {
+		if (group[i].pool->attached)
+			continue;
+		ret = link_get(&group[i].pool->remote, deadline_ns, &conn[i]);
+		if (ret)
+			fail_from(&group[i], 0, ret);
+		else
+			start_remote(&group[i], conn[i]);
+	}
+	for (unsigned i = 0; i < groups; i++)
+		if (group[i].pool->attached)
+			start_mapped(&group[i], deadline_ns);
+	for (unsigned i = 0; i < groups; i++) {
+		if (group[i].pool->attached) {
+			finish_mapped(&group[i], deadline_ns);
+		} else if (conn[i]) {
+			finish_remote(&group[i], conn[i], deadline_ns);
+			link_put(&group[i].pool->remote, conn[i]);
+		}
+	}
+}
