@@ -11,6 +11,7 @@ for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
 	[ "$(wc -l <"$f")" -le 900 ] || say "$f: over 900 lines; which second story can move out?"
 done
 git grep -nI '[[:blank:]]$' -- '*.c' '*.h' '*.sh' '*.py' '*.mk' '*.md' ':!LICENSES' && say 'trailing blanks above'
-git grep -nIE '^.{133,}' -- '*.c' '*.h' && say 'lines over 132 columns above'
+# A string that users see (a docstring, a message) may stay in one piece.
+git grep -nIE '^.{133,}' -- '*.c' '*.h' | grep -vE ':[0-9]+:[[:space:]{]*"' && say 'lines over 132 columns above'
 git grep -nI '^    [^ *]' -- '*.c' '*.h' ':!kmod' && say 'indented with blanks above: tabs, please'
 exit $bad
