@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Small things a reader trips over: licence line, a line that says what the file is for, trailing blanks, very long lines and files.
 cd "$(dirname "$0")/../.." || exit 1
+export LC_ALL=C.UTF-8 # columns are characters
 bad=0
 say() { echo "$@"; bad=1; }
 for f in $(git ls-files '*.c' '*.h' '*.sh' '*.py' '*.mk' 2>/dev/null); do
