@@ -23,6 +23,7 @@ struct peer_proc {
 	/* In: */
 	const char *local_name, *metadata, *transports;
 	size_t len;
+	bool hidden;	      /* not shared with the test: the memory of the peer alone */
 	void (*before)(void); /* runs first in the new process */
 	/* Out: */
 	pid_t pid;
@@ -58,7 +59,8 @@ static inline int peer_engine(const struct peer_proc *p, const char *name, struc
 
 /*
  * What the child does when told to, one byte each: 'u' unregister, 'r' register again, 'n' collect a
- * message, 'x' become another program, 'q' end.
+ * message, 'x' become another program, 'm' other shared memory of 'z' at
+ * the same address, 'q' end.
  */
 static inline int peer_main(const struct peer_proc *p, int from, int to)
 {
@@ -76,6 +78,15 @@ static inline int peer_main(const struct peer_proc *p, int from, int to)
 		answer = 'k';
 		if (cmd == 'x')
 			execl("/bin/sleep", "sleep", "60", (char *)NULL);
+		if (cmd == 'm') {
+			if (mc_region_del_addr(eng, p->mem) ||
+			    mmap(p->mem, p->len, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != p->mem)
+				break;
+			memset(p->mem, 'z', p->len);
+			if (mc_region_add(eng, p->mem, p->len, NULL, NULL))
+				break;
+		}
 		if (cmd == 'u')
 			answer = mc_region_del_addr(eng, p->mem) ? 'e' : 'k';
 		else if (cmd == 'r')
@@ -112,6 +123,9 @@ static inline int peer_fork(struct peer_proc *p)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(to[1]);
 		close(from[0]);
+		if (p->hidden && mmap(p->mem, p->len, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != p->mem)
+			_exit(4);
 		if (p->before)
 			p->before();
 		_exit(peer_main(p, to[0], from[1]));

@@ -55,6 +55,77 @@ TEST(tcp_moves_every_size)
 	every_size("tcp", ARRAY_SIZE(sizes));
 }
 
+/* What other processes cannot map is copied by the kernel. */
+TEST(local_moves_private_memory)
+{
+	struct peer_proc p = { .len = 8 * MiB, .hidden = true };
+	uint8_t *out = malloc(p.len), *in = calloc(1, p.len + 1);
+	struct mc_segment *seg;
+	struct mc_engine *eng;
+
+	ASSERT_EQ(peer_start(&p), 0);
+	eng = engine_new("local");
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes) && sizes[i] <= p.len; i++) {
+		uint64_t n = sizes[i], at = p.len - n;
+
+		pattern(out, n, i);
+		memset(in, 0xee, n + 1);
+		EXPECT_EQ(move_one(eng, seg, MC_WRITE, out, p.mem + at, n, NULL, soon()), 0);
+		EXPECT_EQ(move_one(eng, seg, MC_READ, in, p.mem + at, n, NULL, soon()), 0);
+		EXPECT_EQ(memcmp(in, out, n), 0);
+		EXPECT_EQ(in[n], 0xee);
+		EXPECT_EQ(p.mem[at], 0); /* what the test has there is its own */
+	}
+	EXPECT_EQ(peer_tell(&p, 'u'), 'k');
+	EXPECT_EQ(move_one(eng, seg, MC_READ, in, p.mem, 1, NULL, soon()), -EFAULT);
+	EXPECT_EQ(move_one(eng, seg, MC_WRITE, in, p.mem, 1, NULL, soon()), -EFAULT);
+	mc_segment_close(seg);
+	mc_engine_close(eng);
+	EXPECT_EQ(peer_stop(&p, 0), 0);
+	peer_free(&p);
+	free(out);
+	free(in);
+}
+
+/* The same for many pieces at once, and for a peer that ends. */
+TEST(local_moves_many_pieces_of_private_memory)
+{
+	enum { NR = 1500 };
+	struct peer_proc p = { .len = 8 * MiB, .hidden = true };
+	static struct mc_request r[NR];
+	static struct mc_vec v[NR];
+	uint8_t *out = malloc(p.len), *in = calloc(1, p.len);
+	struct mc_engine *eng;
+	struct mc_segment *seg;
+
+	ASSERT_EQ(peer_start(&p), 0);
+	pattern(out, p.len, 4);
+	eng = engine_new(NULL);
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
+	EXPECT_STREQ(mc_segment_transport(seg), "local");
+	for (int op = MC_WRITE; op >= MC_READ; op--) {
+		for (int i = 0; i < NR; i++) {
+			uint64_t at = (uint64_t)i * 5000;
+
+			v[i] = (struct mc_vec){ (op == MC_WRITE ? out : in) + at,
+						(uintptr_t)p.mem + at, 4097 };
+			r[i] = (struct mc_request){ (enum mc_op)op, seg, &v[i], 1, NULL };
+		}
+		EXPECT_EQ(mc_transfer(eng, r, NR, soon()), 0);
+	}
+	for (int i = 0; i < NR; i++)
+		EXPECT_EQ(memcmp(in + i * 5000, out + i * 5000, 4097), 0);
+	peer_stop(&p, SIGKILL);
+	EXPECT_EQ(move_one(eng, seg, MC_READ, in, p.mem, 16, "local", soon()), -ECONNRESET);
+	EXPECT_EQ(move_one(eng, seg, MC_WRITE, in, p.mem, 16, "local", soon()), -ECONNRESET);
+	mc_segment_close(seg);
+	mc_engine_close(eng);
+	peer_free(&p);
+	free(out);
+	free(in);
+}
+
 TEST(local_is_preferred_and_said)
 {
 	struct peer_proc p = { .len = 4096 }, q = { .len = 4096, .transports = "tcp" };
@@ -311,6 +382,31 @@ static void unregistering(const char *transport)
 	mc_segment_close(seg);
 	mc_engine_close(eng);
 	EXPECT_EQ(peer_stop(&p, 0), 0);
+	peer_free(&p);
+}
+
+/* What is mapped here of a peer does not outlive what it registered there. */
+TEST(other_memory_at_the_same_address_is_seen)
+{
+	struct peer_proc p = { .len = MiB };
+	struct mc_segment *seg;
+	struct mc_engine *eng;
+	char buf[4] = "";
+
+	ASSERT_EQ(peer_start(&p), 0);
+	eng = engine_new("local");
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
+	memset(p.mem, 'a', p.len);
+	EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem + 5, 3, NULL, soon()), 0);
+	EXPECT_STREQ(buf, "aaa");
+	EXPECT_EQ(peer_tell(&p, 'm'), 'k');
+	EXPECT_EQ(move_one(eng, seg, MC_READ, buf, p.mem + 5, 3, NULL, soon()), 0);
+	EXPECT_STREQ(buf, "zzz");
+	EXPECT_EQ(move_one(eng, seg, MC_WRITE, buf, p.mem + 500, 3, NULL, soon()), 0);
+	EXPECT_EQ(p.mem[500], 'a');
+	mc_segment_close(seg);
+	mc_engine_close(eng);
+	peer_stop(&p, 0);
 	peer_free(&p);
 }
 

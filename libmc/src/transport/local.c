@@ -14,6 +14,7 @@
 #include "base/copy.h"
 #include "base/log.h"
 #include "dev/dev.h"
+#include "transport/local_map.h"
 #include "transport/reach.h"
 
 #define SLICE_VECS	      512
@@ -35,6 +36,7 @@ struct local_peer {
 	struct reach_view *view;
 	uint8_t token[REACH_TOKEN_BYTES];
 	uint64_t token_addr;
+	struct map_cache *maps;
 	int pidfd;   /* readable once the process ended */
 	bool inside; /* it is this process */
 };
@@ -157,14 +159,21 @@ static int local_connect(struct transport *base, const struct segment_desc *desc
 		.pid_ns = desc->mc.pid_ns,
 	};
 	p->inside = p->who.pid == t->self.pid && p->who.start_time == t->self.start_time;
+	ret = map_cache_open(p->who.pid, &p->maps);
+	if (ret)
+		goto err_free;
 	ret = open_neighbour(t, p, desc);
-	if (ret) {
-		free(p);
-		return ret;
-	}
+	if (ret)
+		goto err_maps;
 	*cost = LOCAL_COST_NS_PER_MIB;
 	*out = &p->base;
 	return 0;
+
+err_maps:
+	map_cache_close(p->maps);
+err_free:
+	free(p);
+	return ret;
 }
 
 static void local_disconnect(struct peer *base)
@@ -172,6 +181,7 @@ static void local_disconnect(struct peer *base)
 	struct local_peer *p = container_of(base, struct local_peer, base);
 
 	reach_view_close(p->view);
+	map_cache_close(p->maps);
 	close(p->pidfd);
 	free(p);
 }
@@ -226,24 +236,48 @@ static int slice_copy_foreign(const struct local_peer *p, enum xfer_op op, struc
 	return ret ? ret : memcmp(got, p->token, sizeof(got)) ? -ESRCH : 0;
 }
 
-static int slice_copy(const struct local_peer *p, enum xfer_op op, struct slice *s)
+/* Through addresses of this process: its own memory, or the peer's mapped here. */
+static void slice_copy_here(const struct local_peer *p, enum xfer_op op, const struct slice *s)
 {
-	if (!p->inside)
-		return slice_copy_foreign(p, op, s);
 	for (unsigned i = 0; i < s->nr; i++) {
-		void *remote = (void *)(uintptr_t)s->v[i].remote;
+		const struct process_vec *v = &s->v[i];
+		void *remote = p->inside ? (void *)(uintptr_t)v->remote :
+					   map_cache_at(p->maps, v->remote, v->len);
 
 		if (op == XFER_READ)
-			copy_racy(s->v[i].local, remote, s->v[i].len);
+			copy_racy(v->local, remote, v->len);
 		else
-			copy_bytes(remote, s->v[i].local, s->v[i].len);
+			copy_bytes(remote, v->local, v->len);
 		/*
 		 * Vectors are done in order: readers of extents look at the header before and after
 		 * the payload.
 		 */
 		fence_full();
 	}
-	return 0;
+}
+
+static int slice_copy(const struct local_peer *p, enum xfer_op op, struct slice *s, uint32_t seq)
+{
+	int ret;
+
+	if (p->inside) {
+		slice_copy_here(p, op, s);
+		return 0;
+	}
+	if (!map_cache_begin(p->maps, seq, s->v, s->nr))
+		return slice_copy_foreign(p, op, s);
+	/*
+	 * Shared memory outlives the process, or its program; a transfer does not. A write cannot
+	 * be taken back, so it asks first, but after begin(): what was mapped there was then the
+	 * peer's.
+	 */
+	ret = op == XFER_WRITE ? check_token(p) : 0;
+	if (!ret)
+		slice_copy_here(p, op, s);
+	map_cache_end(p->maps);
+	if (!ret && op == XFER_READ)
+		ret = check_token(p);
+	return ret ? -ESRCH : 0;
 }
 
 /*
@@ -258,7 +292,7 @@ static int slice_move(const struct local_peer *p, enum xfer_op op, struct slice 
 	if (!ret) {
 		ret = slice_check(p->view, &a, s);
 		if (!ret)
-			ret = slice_copy(p, op, s);
+			ret = slice_copy(p, op, s, a.seq);
 		/* A range that left while it was read may hold anything by now. */
 		if (!reach_view_end(p->view, &a) && !ret && op == XFER_READ)
 			ret = -EAGAIN;
