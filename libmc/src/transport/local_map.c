@@ -32,11 +32,16 @@ struct map_cache {
 int map_cache_open(pid_t pid, struct map_cache **out)
 {
 	struct map_cache *c = calloc(1, sizeof(*c));
+	pthread_rwlockattr_t attr;
 
 	if (!c)
 		return -ENOMEM;
 	c->pid = pid;
-	pthread_rwlock_init(&c->lock, NULL);
+	pthread_rwlockattr_init(&attr);
+	/* Copies overlap without end under load; who wants to map must not wait for all of them. */
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&c->lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	*out = c;
 	return 0;
 }
