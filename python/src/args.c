@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arguments: bound by position or keyword without building tuples, converted with messages that name what was wrong. */
+/*
+ * Arguments: bound by position or keyword without building tuples, converted with messages that
+ * name what was wrong.
+ */
 #include "core.h"
 
 #include <string.h>
@@ -12,15 +15,17 @@ static int find_param(const struct sig *s, PyObject *name)
 	return -1;
 }
 
-bool bind_args(const struct sig *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **out)
+bool bind_args(const struct sig *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+	       PyObject **out)
 {
 	int max = 0;
 
 	while (s->params[max])
 		max++;
 	if (nargs > max) {
-		PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: takes at most %d, got %zd", s->name, max,
-			     nargs);
+		PyErr_Format(PyExc_TypeError,
+			     "%s(): incompatible function arguments: takes at most %d, got %zd",
+			     s->name, max, nargs);
 		return false;
 	}
 	for (int i = 0; i < max; i++)
@@ -30,20 +35,24 @@ bool bind_args(const struct sig *s, PyObject *const *args, Py_ssize_t nargs, PyO
 		int i = find_param(s, name);
 
 		if (i < 0) {
-			PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: unexpected keyword argument '%U'",
+			PyErr_Format(PyExc_TypeError,
+				     "%s(): incompatible function arguments: unexpected keyword "
+				     "argument '%U'",
 				     s->name, name);
 			return false;
 		}
 		if (out[i]) {
-			PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: '%s' given twice", s->name,
-				     s->params[i]);
+			PyErr_Format(PyExc_TypeError,
+				     "%s(): incompatible function arguments: '%s' given twice",
+				     s->name, s->params[i]);
 			return false;
 		}
 		out[i] = args[nargs + k];
 	}
 	for (int i = 0; i < s->required; i++) {
 		if (!out[i]) {
-			PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: missing '%s'", s->name,
+			PyErr_Format(PyExc_TypeError,
+				     "%s(): incompatible function arguments: missing '%s'", s->name,
 				     s->params[i]);
 			return false;
 		}
@@ -55,7 +64,8 @@ static bool wrong(const char *name, const char *wanted, PyObject *got)
 {
 	PyObject *type = PyObject_Str((PyObject *)Py_TYPE(got));
 
-	PyErr_Format(PyExc_TypeError, "incompatible function arguments: %s must be %s, not %V", name, wanted, type, "?");
+	PyErr_Format(PyExc_TypeError, "incompatible function arguments: %s must be %s, not %V",
+		     name, wanted, type, "?");
 	Py_XDECREF(type);
 	return false;
 }
@@ -68,7 +78,10 @@ bool arg_key(PyObject *o, const char *name, struct mc_key *out)
 	if (PyUnicode_Check(o)) {
 		out->data = PyUnicode_AsUTF8AndSize(o, &len);
 		if (!out->data && PyErr_ExceptionMatches(PyExc_UnicodeError))
-			PyErr_Format(PyExc_TypeError, "incompatible function arguments: %s cannot be encoded as UTF-8", name);
+			PyErr_Format(
+				PyExc_TypeError,
+				"incompatible function arguments: %s cannot be encoded as UTF-8",
+				name);
 		out->len = (size_t)len;
 		return out->data;
 	}
@@ -111,7 +124,9 @@ bool arg_u64(PyObject *o, const char *name, uint64_t *out)
 		Py_DECREF(i);
 	}
 	if (*out == UINT64_MAX && PyErr_Occurred()) {
-		PyErr_Format(PyExc_TypeError, "incompatible function arguments: %s must be an int from 0 to 2**64-1", name);
+		PyErr_Format(PyExc_TypeError,
+			     "incompatible function arguments: %s must be an int from 0 to 2**64-1",
+			     name);
 		return false;
 	}
 	return true;
@@ -121,7 +136,10 @@ bool arg_bool(PyObject *o, const char *name, bool *out)
 {
 	int is;
 
-	/* None and whatever knows its own truth (ints, numpy.bool_) pass, as callers are used to; text and lists do not. */
+	/*
+	 * None and whatever knows its own truth (ints, numpy.bool_) pass, as callers are used
+	 * to; text and lists do not.
+	 */
 	if (o != Py_None && !PyType_GetSlot(Py_TYPE(o), Py_nb_bool))
 		return wrong(name, "bool", o);
 	is = PyObject_IsTrue(o);

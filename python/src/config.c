@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ReplicateConfig: how a put is stored. Attributes are checked when they are set, so a put only reads them. */
+/*
+ * ReplicateConfig: how a put is stored. Attributes are checked when they are set, so a put only
+ * reads them.
+ */
 #include "core.h"
 
 #include <structmember.h>
@@ -11,7 +14,7 @@ struct config {
 	PyObject_HEAD
 	unsigned long long replica_num, nof_replica_num, dfs_replica_num;
 	long pin_action, data_type;
-	PyObject *pin_ttl;  /* int or None */
+	PyObject *pin_ttl;		     /* int or None */
 	PyObject *preferred, *preferred_nof; /* lists of str */
 	PyObject *preferred_one;	     /* str */
 	PyObject *groups;		     /* list of str, or None */
@@ -24,7 +27,8 @@ static PyObject *config_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 	struct config *c;
 
 	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
-		PyErr_SetString(PyExc_TypeError, "ReplicateConfig() takes no arguments; set its attributes");
+		PyErr_SetString(PyExc_TypeError,
+				"ReplicateConfig() takes no arguments; set its attributes");
 		return NULL;
 	}
 	c = (struct config *)PyType_GenericAlloc(type, 0);
@@ -52,7 +56,10 @@ static void config_drop(struct config *c)
 	Py_CLEAR(c->host_id);
 }
 
-/* Seen by the collector but never cleared by it, like a tuple: a cycle runs through a list or a dict, which are. */
+/*
+ * Seen by the collector but never cleared by it, like a tuple: a cycle runs through a list or a
+ * dict, which are.
+ */
 static int config_traverse(struct config *c, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE((PyObject *)c));
@@ -75,15 +82,16 @@ static void config_dealloc(struct config *c)
 	Py_DECREF(type);
 }
 
-/* ---- attributes: one getter and setter per kind, the closure says where ------------------------------------------------- */
+/* ---- attributes: one getter and setter per kind, the closure says where --------------------- */
 
 #define AT(c, closure, type) ((type *)((char *)(c) + (size_t)(uintptr_t)(closure)))
-#define WHERE(field) ((void *)(uintptr_t)offsetof(struct config, field))
+#define WHERE(field)	     ((void *)(uintptr_t)offsetof(struct config, field))
 
 static bool deleted(PyObject *v)
 {
 	if (!v)
-		PyErr_SetString(PyExc_TypeError, "an attribute of ReplicateConfig cannot be deleted");
+		PyErr_SetString(PyExc_TypeError,
+				"an attribute of ReplicateConfig cannot be deleted");
 	return !v;
 }
 
@@ -135,7 +143,9 @@ static int set_text(PyObject *c, PyObject *v, void *closure)
 {
 	const char *text;
 
-	return !deleted(v) && arg_text(v, "the attribute", &text) ? put_object(c, closure, PyUnicode_FromString(text)) : -1;
+	return !deleted(v) && arg_text(v, "the attribute", &text) ?
+		       put_object(c, closure, PyUnicode_FromString(text)) :
+		       -1;
 }
 
 /* Kept as a list of its own. Callers may append to it; a put checks what it reads. */
@@ -149,7 +159,9 @@ static int set_texts(PyObject *c, PyObject *v, void *closure)
 	t = arg_tuple(v, "the attribute");
 	list = t ? PyList_New(0) : NULL;
 	for (Py_ssize_t i = 0; list && i < PyTuple_Size(t); i++) {
-		one = arg_text(PyTuple_GetItem(t, i), "each item", &text) ? PyUnicode_FromString(text) : NULL;
+		one = arg_text(PyTuple_GetItem(t, i), "each item", &text) ?
+			      PyUnicode_FromString(text) :
+			      NULL;
 		if (!one || PyList_Append(list, one))
 			Py_CLEAR(list);
 		Py_XDECREF(one);
@@ -190,7 +202,9 @@ static int set_soft_pin(PyObject *c, PyObject *v, void *closure)
 /* Enumerators are Python objects with an integer value; the number is what is stored. */
 static PyObject *get_enum(PyObject *c, void *closure)
 {
-	const char *name = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action) ? "SoftPinAction" : "ObjectDataType";
+	const char *name = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action) ?
+				   "SoftPinAction" :
+				   "ObjectDataType";
 	struct core_state *st = core_state_of(Py_TYPE(c));
 	PyObject *type = st ? core_type(st, name) : NULL, *out = NULL;
 
@@ -225,26 +239,38 @@ static int set_enum(PyObject *c, PyObject *v, void *closure)
 	value = n ? PyLong_AsLong(n) : -1;
 	Py_XDECREF(n);
 	if (value < 0 || value > (pin ? 2 : 9)) /* a member somebody added */
-		return PyErr_Occurred() ? -1 : (PyErr_Format(PyExc_TypeError, "unknown member of %s", name), -1);
+		return PyErr_Occurred() ?
+			       -1 :
+			       (PyErr_Format(PyExc_TypeError, "unknown member of %s", name), -1);
 	*AT(c, closure, long) = value;
 	return 0;
 }
 
 static PyGetSetDef config_attrs[] = {
-	{ "replica_num", get_count, set_count, "int: memory replicas, each in another pool; best effort", WHERE(replica_num) },
-	{ "nof_replica_num", get_count, set_count, "int: NVMe-oF replicas; not available, must be 0", WHERE(nof_replica_num) },
-	{ "dfs_replica_num", get_count, set_count, "int: replicas in a distributed file system; not available, must be 0",
+	{ "replica_num", get_count, set_count,
+	  "int: memory replicas, each in another pool; best effort", WHERE(replica_num) },
+	{ "nof_replica_num", get_count, set_count,
+	  "int: NVMe-oF replicas; not available, must be 0", WHERE(nof_replica_num) },
+	{ "dfs_replica_num", get_count, set_count,
+	  "int: replicas in a distributed file system; not available, must be 0",
 	  WHERE(dfs_replica_num) },
-	{ "with_soft_pin", get_soft_pin, set_soft_pin, "bool: evicted after everything unpinned", NULL },
+	{ "with_soft_pin", get_soft_pin, set_soft_pin, "bool: evicted after everything unpinned",
+	  NULL },
 	{ "soft_pin_action", get_enum, set_enum, "SoftPinAction", WHERE(pin_action) },
-	{ "soft_pin_ttl_ms", get_object, set_ttl, "int or None: milliseconds, only with ENABLE", WHERE(pin_ttl) },
+	{ "soft_pin_ttl_ms", get_object, set_ttl, "int or None: milliseconds, only with ENABLE",
+	  WHERE(pin_ttl) },
 	{ "with_hard_pin", get_flag, set_flag, "bool: never evicted", WHERE(hard_pin) },
-	{ "preferred_segments", get_object, set_texts, "list[str]: segment names to place replicas in first", WHERE(preferred) },
-	{ "preferred_nof_segments", get_object, set_texts, "list[str]: not used", WHERE(preferred_nof) },
-	{ "preferred_segment", get_object, set_text, "str: the older single form; wins when not empty", WHERE(preferred_one) },
-	{ "prefer_alloc_in_same_node", get_flag, set_flag, "bool: only for multi-buffer and tensor puts", WHERE(same_node) },
+	{ "preferred_segments", get_object, set_texts,
+	  "list[str]: segment names to place replicas in first", WHERE(preferred) },
+	{ "preferred_nof_segments", get_object, set_texts, "list[str]: not used",
+	  WHERE(preferred_nof) },
+	{ "preferred_segment", get_object, set_text,
+	  "str: the older single form; wins when not empty", WHERE(preferred_one) },
+	{ "prefer_alloc_in_same_node", get_flag, set_flag,
+	  "bool: only for multi-buffer and tensor puts", WHERE(same_node) },
 	{ "data_type", get_enum, set_enum, "ObjectDataType: informative", WHERE(data_type) },
-	{ "group_ids", get_object, set_texts_or_none, "list[str] or None: one group per key", WHERE(groups) },
+	{ "group_ids", get_object, set_texts_or_none, "list[str] or None: one group per key",
+	  WHERE(groups) },
 	{ "host_id", get_object, set_text, "str: informative", WHERE(host_id) },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
@@ -252,24 +278,36 @@ static PyGetSetDef config_attrs[] = {
 static PyObject *config_str(PyObject *self)
 {
 	static const char *const actions[] = { "PRESERVE", "ENABLE", "DISABLE" };
-	static const char *const types[] = { "UNKNOWN", "KVCACHE", "TENSOR", "WEIGHT", "SAMPLE", "ACTIVATION", "GRADIENT",
-					     "OPTIMIZER_STATE", "METADATA", "GENERAL" };
+	static const char *const types[] = { "UNKNOWN",	 "KVCACHE",	    "TENSOR",
+					     "WEIGHT",	 "SAMPLE",	    "ACTIVATION",
+					     "GRADIENT", "OPTIMIZER_STATE", "METADATA",
+					     "GENERAL" };
 	struct config *c = (struct config *)self;
-	PyObject *sep = PyUnicode_FromString(", "), *pref = NULL, *nof = NULL, *groups = NULL, *ttl = NULL, *out = NULL;
+	PyObject *sep = PyUnicode_FromString(", "), *pref = NULL, *nof = NULL, *groups = NULL,
+		 *ttl = NULL, *out = NULL;
 
 	pref = sep ? PyUnicode_Join(sep, c->preferred) : NULL;
 	nof = sep ? PyUnicode_Join(sep, c->preferred_nof) : NULL;
-	groups = sep && c->groups != Py_None ? PyUnicode_Join(sep, c->groups) : PyUnicode_FromString("");
+	groups = sep && c->groups != Py_None ? PyUnicode_Join(sep, c->groups) :
+					       PyUnicode_FromString("");
 	ttl = c->pin_ttl == Py_None ? PyUnicode_FromString("default") : PyObject_Str(c->pin_ttl);
 	if (pref && nof && groups && ttl)
-		out = PyUnicode_FromFormat("ReplicateConfig: { replica_num: %llu, nof_replica_num: %llu, dfs_replica_num: %llu, "
-					   "soft_pin_action: %s, soft_pin_ttl_ms: %U, with_hard_pin: %d, preferred_segments: [%U], "
-					   "preferred_nof_segments: [%U], prefer_alloc_in_same_node: %d, data_type: %s%s%U%s%U%s%U%s }",
-					   c->replica_num, c->nof_replica_num, c->dfs_replica_num, actions[c->pin_action], ttl,
-					   c->hard_pin, pref, nof, c->same_node, types[c->data_type],
-					   PyUnicode_GetLength(c->preferred_one) ? ", preferred_segment (deprecated): " : "",
-					   c->preferred_one, PyUnicode_GetLength(c->host_id) ? ", host_id: " : "", c->host_id,
-					   c->groups != Py_None ? ", group_ids: [" : "", groups, c->groups != Py_None ? "]" : "");
+		out = PyUnicode_FromFormat(
+			"ReplicateConfig: { replica_num: %llu, nof_replica_num: %llu, "
+			"dfs_replica_num: %llu, "
+			"soft_pin_action: %s, soft_pin_ttl_ms: %U, with_hard_pin: %d, "
+			"preferred_segments: [%U], "
+			"preferred_nof_segments: [%U], prefer_alloc_in_same_node: %d, data_type: "
+			"%s%s%U%s%U%s%U%s }",
+			c->replica_num, c->nof_replica_num, c->dfs_replica_num,
+			actions[c->pin_action], ttl, c->hard_pin, pref, nof, c->same_node,
+			types[c->data_type],
+			PyUnicode_GetLength(c->preferred_one) ?
+				", preferred_segment (deprecated): " :
+				"",
+			c->preferred_one, PyUnicode_GetLength(c->host_id) ? ", host_id: " : "",
+			c->host_id, c->groups != Py_None ? ", group_ids: [" : "", groups,
+			c->groups != Py_None ? "]" : "");
 	Py_XDECREF(ttl);
 	Py_XDECREF(groups);
 	Py_XDECREF(nof);
@@ -290,10 +328,13 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 	if (!o)
 		return true;
 	if (!PyObject_TypeCheck(o, st->config)) {
-		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: config must be a ReplicateConfig");
+		PyErr_SetString(
+			PyExc_TypeError,
+			"incompatible function arguments: config must be a ReplicateConfig");
 		return false;
 	}
-	out->names = PyUnicode_GetLength(c->preferred_one) ? PyTuple_Pack(1, c->preferred_one) : PyList_AsTuple(c->preferred);
+	out->names = PyUnicode_GetLength(c->preferred_one) ? PyTuple_Pack(1, c->preferred_one) :
+							     PyList_AsTuple(c->preferred);
 	if (!out->names)
 		return false;
 	nr = PyTuple_Size(out->names);
@@ -304,7 +345,8 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 		return false;
 	}
 	for (Py_ssize_t i = 0; i < nr; i++) {
-		if (!arg_text(PyTuple_GetItem(out->names, i), "preferred_segments", &out->preferred[i])) {
+		if (!arg_text(PyTuple_GetItem(out->names, i), "preferred_segments",
+			      &out->preferred[i])) {
 			config_put(out);
 			return false;
 		}
@@ -324,7 +366,8 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 	out->same_node = c->same_node;
 	out->nr_groups = c->groups == Py_None ? -1 : PyList_Size(c->groups);
 	/* Tiers we do not have, and a lifetime without a pin: refused by config_valid(). */
-	if (c->nof_replica_num || c->dfs_replica_num || !c->replica_num || (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE))
+	if (c->nof_replica_num || c->dfs_replica_num || !c->replica_num ||
+	    (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE))
 		out->opts.replicas = 0;
 	return true;
 }
@@ -342,12 +385,14 @@ bool config_valid(const struct put_config *c, Py_ssize_t nr_keys)
 {
 	if (!c->preferred)
 		return true; /* the default */
-	return c->opts.replicas && c->opts.replicas <= 1024 && c->opts.soft_pin_ms <= SOFT_PIN_MAX_MS &&
+	return c->opts.replicas && c->opts.replicas <= 1024 &&
+	       c->opts.soft_pin_ms <= SOFT_PIN_MAX_MS &&
 	       (c->nr_groups < 0 || c->nr_groups == nr_keys);
 }
 
 static PyType_Slot config_slots[] = {
-	{ Py_tp_doc, (void *)"How a put is stored. No arguments; set the attributes.\n\nAll puts read it during the call only." },
+	{ Py_tp_doc, (void *)"How a put is stored. No arguments; set the attributes.\n\nAll puts "
+			     "read it during the call only." },
 	{ Py_tp_new, config_new },
 	{ Py_tp_dealloc, config_dealloc },
 	{ Py_tp_traverse, config_traverse },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TransferEngine: its life, its memory, its messages. Transfers are in transfer.c. */
+/* TransferEngine: its life and its peers. Memory is in engine_memory.c, transfers in transfer.c. */
 #include "engine.h"
 
 #include <errno.h>
@@ -14,7 +14,8 @@ struct open_peer {
 	char name[];
 };
 
-static pthread_mutex_t peers_lock = PTHREAD_MUTEX_INITIALIZER; /* guards every engine's list; held for a look only */
+static pthread_mutex_t peers_lock =
+	PTHREAD_MUTEX_INITIALIZER; /* guards every engine's list; held for a look only */
 
 struct engine_ref *engine_get(PyObject *self)
 {
@@ -50,7 +51,8 @@ static struct mc_segment *find_peer(struct engine_ref *r, const char *name)
 	return p ? p->seg : NULL;
 }
 
-int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns, struct mc_segment **out)
+int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns,
+		struct mc_segment **out)
 {
 	struct mc_segment *seg;
 	struct open_peer *p;
@@ -96,7 +98,8 @@ struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engin
 	else if (PyObject_TypeCheck(o, st->engine))
 		r = ((struct engine_obj *)o)->ref;
 	if (!r) {
-		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: engine must be an initialized TransferEngine, or "
+		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: engine must be "
+						 "an initialized TransferEngine, or "
 						 "what its get_engine() returned");
 		return NULL;
 	}
@@ -105,7 +108,7 @@ struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engin
 	return r;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static uint64_t transfer_timeout_ns(void)
 {
@@ -136,7 +139,8 @@ static int engine_init(PyObject *self, PyObject *args, PyObject *kw)
 	if (Py_TYPE(self) != ((struct engine_obj *)self)->st->engine)
 		return 0; /* a subclass may take what it likes */
 	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
-		PyErr_SetString(PyExc_TypeError, "TransferEngine() takes no arguments; call initialize()");
+		PyErr_SetString(PyExc_TypeError,
+				"TransferEngine() takes no arguments; call initialize()");
 		return -1;
 	}
 	return 0;
@@ -151,8 +155,7 @@ static void replace(struct engine_obj *o, struct engine_ref *r)
 	pending_drop_all(o);
 	if (!old)
 		return;
-	Py_BEGIN_ALLOW_THREADS
-	engine_put(old);
+	Py_BEGIN_ALLOW_THREADS engine_put(old);
 	Py_END_ALLOW_THREADS
 }
 
@@ -172,9 +175,12 @@ static bool text_or_none(PyObject *o, const char *name, const char **out)
 	return o == Py_None || arg_text(o, name, out);
 }
 
-static PyObject *run_initialize(PyObject *self, const char *host, const char *meta, const char *protocol, const char *devices)
+static PyObject *run_initialize(PyObject *self, const char *host, const char *meta,
+				const char *protocol, const char *devices)
 {
-	struct mc_engine_opts opts = { .size = sizeof(opts), .local_name = host, .metadata = meta, .devices = devices };
+	struct mc_engine_opts opts = {
+		.size = sizeof(opts), .local_name = host, .metadata = meta, .devices = devices
+	};
 	struct engine_ref *r;
 	int ret;
 
@@ -187,14 +193,13 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 	if (!r)
 		return PyErr_NoMemory();
 	atomic_init(&r->refs, 1);
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_engine_open(&opts, &r->eng);
+	Py_BEGIN_ALLOW_THREADS ret = mc_engine_open(&opts, &r->eng);
 	if (!ret && managed_open(r)) {
 		mc_engine_close(r->eng);
 		ret = -ENOMEM;
 	}
-	Py_END_ALLOW_THREADS
-	if (ret) {
+	Py_END_ALLOW_THREADS if (ret)
+	{
 		free(r);
 		return PyLong_FromLong(-1);
 	}
@@ -204,7 +209,11 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 
 METHOD(initialize)
 {
-	static const struct sig sig = { "initialize", { "local_hostname", "metadata_server", "protocol", "device_name", NULL }, 4, 4 };
+	static const struct sig sig = { "initialize",
+					{ "local_hostname", "metadata_server", "protocol",
+					  "device_name", NULL },
+					4,
+					4 };
 	const char *t[4];
 	PyObject *a[4];
 
@@ -220,7 +229,8 @@ METHOD(initialize)
 METHOD(initialize_ext)
 {
 	static const struct sig sig = { "initialize_ext",
-					{ "local_hostname", "metadata_server", "protocol", "device_name", "metadata_type", NULL },
+					{ "local_hostname", "metadata_server", "protocol",
+					  "device_name", "metadata_type", NULL },
 					5,
 					5 };
 	PyObject *a[5], *url = NULL, *out = NULL;
@@ -275,207 +285,19 @@ static void inner_dealloc(PyObject *self)
 	PyTypeObject *type = Py_TYPE(self);
 
 	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		engine_put(r);
+		Py_BEGIN_ALLOW_THREADS engine_put(r);
 		Py_END_ALLOW_THREADS
 	}
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------------------- */
-
-static PyObject *code(int ret)
+PyObject *engine_result(int ret)
 {
 	return PyLong_FromLong(mc_engine_code(ret));
 }
 
-METHOD(register_memory)
-{
-	static const struct sig sig = { "register_memory", { "buffer_addr", "capacity", "location", NULL }, 2, 0 };
-	const char *location = NULL;
-	uint64_t addr, len;
-	struct engine_ref *r;
-	PyObject *a[3];
-	int ret;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr) || !arg_u64(a[1], "capacity", &len) ||
-	    (a[2] && !arg_text(a[2], "location", &location)))
-		return NULL;
-	r = engine_get(self);
-	if (!r)
-		return PyLong_FromLong(-1);
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_region_add(r->eng, (void *)(uintptr_t)addr, len, location && strcmp(location, "*") ? location : NULL, NULL);
-	engine_put(r);
-	Py_END_ALLOW_THREADS
-	return code(ret);
-}
-
-METHOD(unregister_memory)
-{
-	static const struct sig sig = { "unregister_memory", { "buffer_addr", NULL }, 1, 1 };
-	struct engine_ref *r;
-	PyObject *a[1];
-	uint64_t addr;
-	int ret;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr))
-		return NULL;
-	r = engine_get(self);
-	if (!r)
-		return PyLong_FromLong(-1);
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_region_del_addr(r->eng, (void *)(uintptr_t)addr);
-	engine_put(r);
-	Py_END_ALLOW_THREADS
-	return code(ret);
-}
-
-METHOD(batch_register_memory)
-{
-	static const struct sig sig = { "batch_register_memory", { "buffer_addresses", "capacities", "location", NULL }, 2, 0 };
-	PyObject *a[3], *t1 = NULL, *t2 = NULL, *out = NULL;
-	uint64_t *addr = NULL, *len = NULL;
-	const char *location = NULL;
-	struct mc_range *ranges = NULL;
-	struct engine_ref *r;
-	Py_ssize_t nr = 0;
-	int ret = -EINVAL;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[2] && !arg_text(a[2], "location", &location)))
-		return NULL;
-	t1 = arg_u64s(a[0], "buffer_addresses", &addr);
-	t2 = t1 ? arg_u64s(a[1], "capacities", &len) : NULL;
-	if (!t2)
-		goto out;
-	nr = PyTuple_Size(t1);
-	ranges = PyMem_Calloc((size_t)nr + 1, sizeof(*ranges));
-	if (!ranges) {
-		PyErr_NoMemory();
-		goto out;
-	}
-	for (Py_ssize_t i = 0; i < nr && i < PyTuple_Size(t2); i++)
-		ranges[i] = (struct mc_range){ (void *)(uintptr_t)addr[i], len[i] };
-	r = PyTuple_Size(t2) == nr ? engine_get(self) : NULL;
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		ret = mc_region_add_many(r->eng, ranges, (unsigned)nr, location && strcmp(location, "*") ? location : NULL);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	out = code(ret);
-out:
-	PyMem_Free(ranges);
-	PyMem_Free(addr);
-	PyMem_Free(len);
-	Py_XDECREF(t1);
-	Py_XDECREF(t2);
-	return out;
-}
-
-METHOD(batch_unregister_memory)
-{
-	static const struct sig sig = { "batch_unregister_memory", { "buffer_addresses", NULL }, 1, 1 };
-	uint64_t *addr = NULL;
-	struct engine_ref *r;
-	PyObject *a[1], *t;
-	int ret = -EINVAL;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a))
-		return NULL;
-	t = arg_u64s(a[0], "buffer_addresses", &addr);
-	if (!t)
-		return NULL;
-	r = engine_get(self);
-	if (r) {
-		unsigned nr = (unsigned)PyTuple_Size(t);
-
-		_Static_assert(sizeof(uint64_t) == sizeof(void *), "addresses are 64 bits");
-		Py_BEGIN_ALLOW_THREADS
-		ret = mc_region_del_many(r->eng, (void *const *)addr, nr);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	PyMem_Free(addr);
-	Py_DECREF(t);
-	return code(ret);
-}
-
-METHOD(allocate_managed_buffer)
-{
-	static const struct sig sig = { "allocate_managed_buffer", { "length", NULL }, 1, 1 };
-	struct engine_ref *r;
-	PyObject *a[1];
-	void *p = NULL;
-	uint64_t len;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "length", &len))
-		return NULL;
-	r = engine_get(self);
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		p = managed_get(r, len);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	return PyLong_FromUnsignedLongLong((uintptr_t)p);
-}
-
-METHOD(free_managed_buffer)
-{
-	static const struct sig sig = { "free_managed_buffer", { "buffer_addr", "length", NULL }, 2, 2 };
-	uint64_t addr, len;
-	struct engine_ref *r;
-	PyObject *a[2];
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr) || !arg_u64(a[1], "length", &len))
-		return NULL;
-	r = engine_get(self);
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		managed_put(r, (void *)(uintptr_t)addr, len);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	return PyLong_FromLong(0);
-}
-
-METHOD(write_bytes_to_buffer)
-{
-	static const struct sig sig = { "write_bytes_to_buffer", { "dest_address", "data", "length", NULL }, 3, 3 };
-	struct mc_key data;
-	uint64_t addr, len;
-	PyObject *a[3];
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "dest_address", &addr) || !arg_key(a[1], "data", &data) ||
-	    !arg_u64(a[2], "length", &len))
-		return NULL;
-	if (len > data.len)
-		return PyErr_Format(PyExc_ValueError, "length %llu is more than the data's %zu bytes", (unsigned long long)len, data.len);
-	if (len && !addr)
-		return PyErr_Format(PyExc_ValueError, "dest_address is null");
-	if (len)
-		memcpy((void *)(uintptr_t)addr, data.data, len);
-	return PyLong_FromLong(0);
-}
-
-METHOD(read_bytes_from_buffer)
-{
-	static const struct sig sig = { "read_bytes_from_buffer", { "source_address", "length", NULL }, 2, 2 };
-	uint64_t addr, len;
-	PyObject *a[2];
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "source_address", &addr) || !arg_u64(a[1], "length", &len))
-		return NULL;
-	if (len > PY_SSIZE_T_MAX)
-		return PyErr_NoMemory();
-	if (len && !addr)
-		return PyErr_Format(PyExc_ValueError, "source_address is null");
-	return PyBytes_FromStringAndSize((const char *)(uintptr_t)addr, (Py_ssize_t)len);
-}
-
-/* ---- peers ---------------------------------------------------------------------------------------------------------- */
+/* ---- peers ---------------------------------------------------------------------------------- */
 
 static uint64_t deadline_of(PyObject *self)
 {
@@ -496,10 +318,10 @@ METHOD(get_first_buffer_address)
 		return NULL;
 	r = engine_get(self);
 	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		ret = engine_peer(r, name, deadline, &seg);
+		Py_BEGIN_ALLOW_THREADS ret = engine_peer(r, name, deadline, &seg);
 		/* It may have registered memory since it was opened. */
-		if (!ret && mc_segment_buffer(seg, 0, &addr, &len) && !mc_segment_refresh(seg, deadline))
+		if (!ret && mc_segment_buffer(seg, 0, &addr, &len) &&
+		    !mc_segment_refresh(seg, deadline))
 			ret = mc_segment_buffer(seg, 0, &addr, &len);
 		engine_put(r);
 		Py_END_ALLOW_THREADS
@@ -520,18 +342,18 @@ METHOD(send_probe)
 	r = engine_get(self);
 	if (!r)
 		return PyLong_FromLong(-1);
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_probe(r->eng, name, mc_deadline_ms(5000));
+	Py_BEGIN_ALLOW_THREADS ret = mc_probe(r->eng, name, mc_deadline_ms(5000));
 	engine_put(r);
-	Py_END_ALLOW_THREADS
-	return ret == -ENOENT ? PyLong_FromLong(-200) : code(ret);
+	Py_END_ALLOW_THREADS return ret == -ENOENT ? PyLong_FromLong(-200) : engine_result(ret);
 }
 
 /* A peer's bytes may not be text: what is not becomes U+FFFD. Frees the message. */
 static PyObject *note_of(PyObject *type, struct mc_notify *msg)
 {
 	PyObject *name = PyUnicode_DecodeUTF8(msg->name, (Py_ssize_t)strlen(msg->name), "replace");
-	PyObject *text = name ? PyUnicode_DecodeUTF8(msg->msg, (Py_ssize_t)strlen(msg->msg), "replace") : NULL;
+	PyObject *text =
+		name ? PyUnicode_DecodeUTF8(msg->msg, (Py_ssize_t)strlen(msg->msg), "replace") :
+		       NULL;
 	PyObject *out = text ? PyObject_CallFunctionObjArgs(type, name, text, NULL) : NULL;
 
 	Py_XDECREF(name);
@@ -557,8 +379,7 @@ static PyObject *get_notifies(PyObject *self, PyObject *unused)
 	}
 	Py_XDECREF(type);
 	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		engine_put(r);
+		Py_BEGIN_ALLOW_THREADS engine_put(r);
 		Py_END_ALLOW_THREADS
 	}
 	return list;
@@ -571,13 +392,11 @@ METHOD(get_local_topology)
 	PyObject *a[1], *out;
 	char *json;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[0] && !text_or_none(a[0], "device_name", &devices)))
+	if (!bind_args(&sig, args, nargs, kwnames, a) ||
+	    (a[0] && !text_or_none(a[0], "device_name", &devices)))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	json = mc_topology_json(devices);
-	Py_END_ALLOW_THREADS
-	if (!json)
-		return PyErr_NoMemory();
+	Py_BEGIN_ALLOW_THREADS json = mc_topology_json(devices);
+	Py_END_ALLOW_THREADS if (!json) return PyErr_NoMemory();
 	out = PyUnicode_FromString(json);
 	free(json);
 	return out;
@@ -596,40 +415,32 @@ METHOD(warmup_efa_segment)
 
 PyMethodDef engine_life[] = {
 	{ "initialize", CALL(initialize), FAST,
-	  "initialize($self, local_hostname, metadata_server, protocol, device_name, /)\n--\n\nStart the engine. metadata_server\n"
+	  "initialize($self, local_hostname, metadata_server, protocol, device_name, "
+	  "/)\n--\n\nStart the engine. metadata_server\n"
 	  "'P2PHANDSHAKE' or 'http://host:port/metadata'. Returns 0, or -1 (the log says why)." },
 	{ "initialize_ext", CALL(initialize_ext), FAST,
-	  "initialize_ext($self, local_hostname, metadata_server, protocol, device_name, metadata_type, /)\n--\n\nAs initialize(); a\n"
+	  "initialize_ext($self, local_hostname, metadata_server, protocol, device_name, "
+	  "metadata_type, /)\n--\n\nAs initialize(); a\n"
 	  "metadata_server without a scheme gets metadata_type as its scheme." },
-	{ "get_rpc_port", get_rpc_port, METH_NOARGS, "get_rpc_port($self, /)\n--\n\nThe handshake port; peers open 'host:port'." },
-	{ "get_engine", get_engine, METH_NOARGS, "get_engine($self, /)\n--\n\nFor store.setup(engine=...)." },
-	{ "get_engine_ptr", get_engine_ptr, METH_NOARGS, "get_engine_ptr($self, /)\n--\n\nAddress of the engine; 0 before initialize()." },
-	{ "register_memory", CALL(register_memory), FAST,
-	  "register_memory($self, /, buffer_addr, capacity, location='*')\n--\n\nLet peers read and write capacity bytes. Returns 0; -1 empty;\n"
-	  "-7 overlaps a registered range; -200 metadata." },
-	{ "unregister_memory", CALL(unregister_memory), FAST,
-	  "unregister_memory($self, buffer_addr, /)\n--\n\nReturns 0; -3 no range starts there." },
-	{ "batch_register_memory", CALL(batch_register_memory), FAST,
-	  "batch_register_memory($self, /, buffer_addresses, capacities, location='*')\n--\n\nAll or none. Returns 0 or a code." },
-	{ "batch_unregister_memory", CALL(batch_unregister_memory), FAST,
-	  "batch_unregister_memory($self, buffer_addresses, /)\n--\n\nReturns 0 or the first code." },
-	{ "allocate_managed_buffer", CALL(allocate_managed_buffer), FAST,
-	  "allocate_managed_buffer($self, length, /)\n--\n\nAddress of registered memory; 0 on failure." },
-	{ "free_managed_buffer", CALL(free_managed_buffer), FAST,
-	  "free_managed_buffer($self, buffer_addr, length, /)\n--\n\nThe same length as allocated. Returns 0." },
-	{ "write_bytes_to_buffer", CALL(write_bytes_to_buffer), FAST,
-	  "write_bytes_to_buffer($self, dest_address, data, length, /)\n--\n\nCopy length bytes of str or bytes. Returns 0." },
-	{ "read_bytes_from_buffer", CALL(read_bytes_from_buffer), FAST,
-	  "read_bytes_from_buffer($self, source_address, length, /)\n--\n\nA copy of memory of this process." },
+	{ "get_rpc_port", get_rpc_port, METH_NOARGS,
+	  "get_rpc_port($self, /)\n--\n\nThe handshake port; peers open 'host:port'." },
+	{ "get_engine", get_engine, METH_NOARGS,
+	  "get_engine($self, /)\n--\n\nFor store.setup(engine=...)." },
+	{ "get_engine_ptr", get_engine_ptr, METH_NOARGS,
+	  "get_engine_ptr($self, /)\n--\n\nAddress of the engine; 0 before initialize()." },
 	{ "get_first_buffer_address", CALL(get_first_buffer_address), FAST,
-	  "get_first_buffer_address($self, segment_name, /)\n--\n\nOf the peer's first registered range; 0 unknown or none." },
+	  "get_first_buffer_address($self, segment_name, /)\n--\n\nOf the peer's first registered "
+	  "range; 0 unknown or none." },
 	{ "send_probe", CALL(send_probe), FAST,
-	  "send_probe($self, /, peer_server_name)\n--\n\n0 reachable; -200 unknown to metadata; a socket code." },
+	  "send_probe($self, /, peer_server_name)\n--\n\n0 reachable; -200 unknown to metadata; a "
+	  "socket code." },
 	{ "get_notifies", get_notifies, METH_NOARGS,
 	  "get_notifies($self, /)\n--\n\nWhat peers left since the last call, oldest first." },
 	{ "get_local_topology", CALL(get_local_topology), FAST,
-	  "get_local_topology($self, /, device_name=None)\n--\n\nLocations of this machine and their NICs, as JSON." },
-	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST, "warmup_efa_segment($self, segment_name, /)\n--\n\nNothing to do: 0." },
+	  "get_local_topology($self, /, device_name=None)\n--\n\nLocations of this machine and "
+	  "their NICs, as JSON." },
+	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST,
+	  "warmup_efa_segment($self, segment_name, /)\n--\n\nNothing to do: 0." },
 	{ NULL, NULL, 0, NULL },
 };
 
@@ -637,7 +448,7 @@ static PyMethodDef all_methods[48];
 
 void engine_gather(void)
 {
-	PyMethodDef *const tables[] = { engine_life, engine_transfer };
+	PyMethodDef *const tables[] = { engine_life, engine_memory, engine_transfer };
 	size_t n = 0;
 
 	if (all_methods[0].ml_name)
@@ -648,7 +459,8 @@ void engine_gather(void)
 }
 
 static PyType_Slot engine_slots[] = {
-	{ Py_tp_doc, (void *)"Moves ranges between this process's memory and memory that peers registered. Any thread may call." },
+	{ Py_tp_doc, (void *)"Moves ranges between this process's memory and memory that peers "
+			     "registered. Any thread may call." },
 	{ Py_tp_new, engine_new },
 	{ Py_tp_init, engine_init },
 	{ Py_tp_dealloc, engine_dealloc },

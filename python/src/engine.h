@@ -6,7 +6,10 @@
 #include "core.h"
 #include "gather.h"
 
-/* An open engine; TransferEngine, what get_engine() returned, stores, and running calls hold references. */
+/*
+ * An open engine; TransferEngine, what get_engine() returned, stores, and running calls hold
+ * references.
+ */
 struct engine_ref {
 	struct mc_engine *eng;
 	_Atomic int refs;
@@ -17,7 +20,7 @@ struct engine_ref {
 struct engine_obj {
 	PyObject_HEAD
 	struct core_state *st;
-	struct engine_ref *ref; /* NULL before initialize() */
+	struct engine_ref *ref;	 /* NULL before initialize() */
 	struct pending *pending; /* asynchronous batches not collected yet */
 	uint64_t next_id;
 	uint64_t timeout_ns;
@@ -31,7 +34,8 @@ struct inner_obj {
 struct engine_ref *engine_get(PyObject *self); /* a reference, or NULL without an exception */
 
 /* The peer called @name, open. Call without the interpreter lock. 0 or a negative errno. */
-int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns, struct mc_segment **out);
+int engine_peer(struct engine_ref *r, const char *name, uint64_t deadline_ns,
+		struct mc_segment **out);
 
 /* managed.c: buffers in size classes, registered as long as the engine lives. */
 int managed_open(struct engine_ref *r);
@@ -41,10 +45,14 @@ void managed_put(struct engine_ref *r, void *addr, uint64_t len);
 
 /* transfer.c */
 void pending_drop_all(struct engine_obj *o); /* cancels */
-extern PyMethodDef engine_life[], engine_transfer[];
+extern PyMethodDef engine_life[], engine_memory[], engine_transfer[];
+
+PyObject *engine_result(int ret); /* the number callers expect for 0 or a negative errno */
 
 #define FAST (METH_FASTCALL | METH_KEYWORDS)
-#define METHOD(name) static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+#define METHOD(name)                                                                   \
+	static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, \
+			      PyObject *kwnames)
 #define CALL(f) ((PyCFunction)(void (*)(void))(f))
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* BufferHandle: an object's bytes in memory of the library, exported without a copy; and the limit on such memory. */
+/*
+ * BufferHandle: an object's bytes in memory of the library, exported without a copy; and the
+ * limit on such memory.
+ */
 #include "core.h"
 
 #include <stdatomic.h>
@@ -111,14 +114,16 @@ static PyObject *handle_size(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef handle_methods[] = {
-	{ "ptr", handle_ptr, METH_NOARGS, "ptr($self, /)\n--\n\nAddress of the first byte, valid while this object lives." },
+	{ "ptr", handle_ptr, METH_NOARGS,
+	  "ptr($self, /)\n--\n\nAddress of the first byte, valid while this object lives." },
 	{ "size", handle_size, METH_NOARGS, "size($self, /)\n--\n\nBytes." },
 	{ NULL, NULL, 0, NULL },
 };
 
 static PyType_Slot handle_slots[] = {
-	{ Py_tp_doc, (void *)"Bytes of one object: a writable buffer of bytes. Made by get_buffer(); freed with the object.\n\n"
-		     "Counts against the store's local buffer while it lives." },
+	{ Py_tp_doc, (void *)"Bytes of one object: a writable buffer of bytes. Made by "
+			     "get_buffer(); freed with the object.\n\n"
+			     "Counts against the store's local buffer while it lives." },
 	{ Py_tp_dealloc, handle_dealloc },
 	{ Py_bf_getbuffer, handle_export },
 	{ Py_sq_length, handle_len },

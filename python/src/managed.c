@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Managed buffers: memory the engine allocates and registers for the caller. Size classes from 8 KiB to 256 MiB by doubling; what is
- * freed serves the next request of its class and stays registered until the engine goes. Larger ones come and go alone.
+ * Managed buffers: memory the engine allocates and registers for the caller. Size classes from 8 KiB
+ * to 256 MiB by doubling; what is freed serves the next request of its class and stays registered
+ * until the engine goes. Larger ones come and go alone.
  */
 #include "engine.h"
 
@@ -10,7 +11,7 @@
 #include <sys/mman.h>
 
 #define CLASS_MIN ((uint64_t)8 << 10)
-#define CLASSES 16
+#define CLASSES	  16
 
 struct block {
 	struct block *next;
@@ -20,7 +21,7 @@ struct block {
 
 struct managed {
 	pthread_mutex_t lock;
-	struct block *all;	      /* everything that is mapped */
+	struct block *all;	     /* everything that is mapped */
 	struct block *free[CLASSES]; /* second list of the same memory: blocks of their own */
 };
 

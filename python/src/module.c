@@ -24,7 +24,8 @@ struct core_state *core_state_of(PyTypeObject *type)
 PyObject *core_type(struct core_state *st, const char *name)
 {
 	if (!st->types) {
-		PyObject *types = PyImport_ImportModule("mooncake._types"); /* other threads may run meanwhile */
+		PyObject *types = PyImport_ImportModule(
+			"mooncake._types"); /* other threads may run meanwhile */
 
 		if (st->types)
 			Py_XDECREF(types);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MooncakeDistributedStore: its life. Other methods are in store_bytes.c, store_zero.c, store_query.c. */
+/*
+ * MooncakeDistributedStore: its life. Other methods are in store_bytes.c, store_zero.c,
+ * store_query.c.
+ */
 #include "store.h"
 
 #include <errno.h>
@@ -26,7 +29,7 @@ void store_put(struct shared *sh)
 static void shared_close(struct shared *sh)
 {
 	if (getpid() != sh->owner)
-		return; /* a copy without its threads: there is nobody to end, and nothing here to give back */
+		return; /* a copy without its threads: there is nobody to end */
 	mc_store_shutdown(sh->s);
 	while (atomic_load(&sh->refs) > 1)
 		usleep(100);
@@ -37,7 +40,10 @@ static void shared_close(struct shared *sh)
 	free(sh);
 }
 
-/* Takes what is open away from @o and puts @sh, which may be NULL, in its place; closes the old one. */
+/*
+ * Takes what is open away from @o and puts @sh, which may be NULL, in its place; closes the old
+ * one.
+ */
 static void replace(struct store_obj *o, struct shared *sh)
 {
 	struct shared *old = o->sh;
@@ -56,12 +62,14 @@ static void replace(struct store_obj *o, struct shared *sh)
 	}
 	if (!old)
 		return;
-	Py_BEGIN_ALLOW_THREADS
-	shared_close(old);
+	Py_BEGIN_ALLOW_THREADS shared_close(old);
 	Py_END_ALLOW_THREADS
 }
 
-/* While every thread can still run, so that calls in daemon threads end instead of being cut off inside the library. */
+/*
+ * While every thread can still run, so that calls in daemon threads end instead of being cut
+ * off inside the library.
+ */
 static PyObject *at_exit(PyObject *module, PyObject *unused)
 {
 	struct core_state *st = PyModule_GetState(module);
@@ -107,7 +115,8 @@ static int store_init(PyObject *self, PyObject *args, PyObject *kw)
 	if (Py_TYPE(self) != ((struct store_obj *)self)->st->store)
 		return 0; /* a subclass may take what it likes */
 	if (PyTuple_Size(args) || (kw && PyDict_Size(kw))) {
-		PyErr_SetString(PyExc_TypeError, "MooncakeDistributedStore() takes no arguments; call setup()");
+		PyErr_SetString(PyExc_TypeError,
+				"MooncakeDistributedStore() takes no arguments; call setup()");
 		return -1;
 	}
 	return 0;
@@ -122,7 +131,7 @@ static void store_dealloc(PyObject *self)
 	Py_DECREF(type);
 }
 
-/* ---- setup ---------------------------------------------------------------------------------------------------------- */
+/* ---- setup ---------------------------------------------------------------------------------- */
 
 struct setup {
 	struct mc_store_opts opts;
@@ -166,31 +175,40 @@ static PyObject *run_setup(struct store_obj *o, struct setup *in)
 	int ret = -EINVAL;
 
 	if (hook_exit(o)) {
-		Py_BEGIN_ALLOW_THREADS
-		if (in->engine)
-			engine_put(in->engine);
-		Py_END_ALLOW_THREADS
-		return NULL;
+		Py_BEGIN_ALLOW_THREADS if (in->engine) engine_put(in->engine);
+		Py_END_ALLOW_THREADS return NULL;
 	}
 	replace(o, NULL); /* a second setup replaces the first */
-	Py_BEGIN_ALLOW_THREADS
-	if (in->opts.local_name && *in->opts.local_name)
+	Py_BEGIN_ALLOW_THREADS if (in->opts.local_name && *in->opts.local_name)
 		ret = open_store(in, &sh);
 	if (in->engine)
 		engine_put(in->engine);
-	Py_END_ALLOW_THREADS
-	if (!ret)
+	Py_END_ALLOW_THREADS if (!ret)
 		replace(o, sh); /* another thread's setup may have come first */
 	/* Callers know one number for "no master": -1. */
-	return PyLong_FromLong(!ret ? 0 : ret == -EINVAL || ret == -ENOMEM || ret == -EPERM ? NOT_SET_UP : -1);
+	return PyLong_FromLong(!ret						 ? 0 :
+			       ret == -EINVAL || ret == -ENOMEM || ret == -EPERM ? NOT_SET_UP :
+										   -1);
 }
 
-/* ---- setup from a dict: everything is text ------------------------------------------------------------------------------- */
+/* ---- setup from a dict: everything is text -------------------------------------------------- */
 
 static const char *const known_keys[] = {
-	"local_hostname",     "metadata_server", "global_segment_size",	      "local_buffer_size", "protocol",
-	"rdma_devices",	      "master_server_addr", "master_server_address", "ipc_socket_path",   "enable_ssd_offload",
-	"ssd_offload_path",   "tenant_id",	 "enable_client_http_server", "client_http_port",  NULL,
+	"local_hostname",
+	"metadata_server",
+	"global_segment_size",
+	"local_buffer_size",
+	"protocol",
+	"rdma_devices",
+	"master_server_addr",
+	"master_server_address",
+	"ipc_socket_path",
+	"enable_ssd_offload",
+	"ssd_offload_path",
+	"tenant_id",
+	"enable_client_http_server",
+	"client_http_port",
+	NULL,
 };
 
 static int warn(const char *text, PyObject *name)
@@ -211,7 +229,8 @@ static PyObject *texts_of(PyObject *dict)
 
 		for (int k = 0; key && known_keys[k] && !known; k++)
 			known = !PyUnicode_CompareWithASCIIString(key, known_keys[k]);
-		if (!value || (!known && warn("setup(): unknown key %R is ignored", key)) || PyDict_SetItem(out, key, value))
+		if (!value || (!known && warn("setup(): unknown key %R is ignored", key)) ||
+		    PyDict_SetItem(out, key, value))
 			Py_CLEAR(out);
 		Py_XDECREF(key);
 		Py_XDECREF(value);
@@ -246,7 +265,8 @@ static bool good_port(const char *text)
 /* A word for yes or no; another one is named in a warning and means no. -1 with an exception. */
 static int bool_word(PyObject *texts, const char *key)
 {
-	static const char *const words[] = { "0", "1", "false", "true", "no", "yes", "off", "on", NULL };
+	static const char *const words[] = { "0",   "1",   "false", "true", "no",
+					     "yes", "off", "on",    NULL };
 	PyObject *name;
 	const char *v;
 	int ret;
@@ -265,9 +285,14 @@ static int bool_word(PyObject *texts, const char *key)
 /* What callers ask for and this release does not have. */
 static int warn_missing(bool ssd, bool http)
 {
-	if (ssd && PyErr_WarnEx(PyExc_UserWarning, "setup(): enable_ssd_offload is not available and is ignored", 1))
+	if (ssd && PyErr_WarnEx(PyExc_UserWarning,
+				"setup(): enable_ssd_offload is not available and is ignored", 1))
 		return -1;
-	return http ? PyErr_WarnEx(PyExc_UserWarning, "setup(): enable_client_http_server is not available and is ignored", 1) : 0;
+	return http ? PyErr_WarnEx(
+			      PyExc_UserWarning,
+			      "setup(): enable_client_http_server is not available and is ignored",
+			      1) :
+		      0;
 }
 
 static PyObject *setup_texts(struct store_obj *o, PyObject *texts)
@@ -275,18 +300,24 @@ static PyObject *setup_texts(struct store_obj *o, PyObject *texts)
 	const char *segment, *local, *port;
 	struct setup in = { 0 };
 	struct mc_store_opts *opts = &in.opts;
-	int ssd = bool_word(texts, "enable_ssd_offload"), http = ssd < 0 ? -1 : bool_word(texts, "enable_client_http_server");
+	int ssd = bool_word(texts, "enable_ssd_offload"),
+	    http = ssd < 0 ? -1 : bool_word(texts, "enable_client_http_server");
 
-	if (http < 0 || warn_missing(ssd, http) || !text_at(texts, "local_hostname", "", &opts->local_name) ||
-	    !text_at(texts, "metadata_server", "", &opts->metadata) || !text_at(texts, "protocol", "tcp", &opts->protocol) ||
-	    !text_at(texts, "rdma_devices", "", &opts->devices) || !text_at(texts, "tenant_id", "default", &opts->tenant) ||
+	if (http < 0 || warn_missing(ssd, http) ||
+	    !text_at(texts, "local_hostname", "", &opts->local_name) ||
+	    !text_at(texts, "metadata_server", "", &opts->metadata) ||
+	    !text_at(texts, "protocol", "tcp", &opts->protocol) ||
+	    !text_at(texts, "rdma_devices", "", &opts->devices) ||
+	    !text_at(texts, "tenant_id", "default", &opts->tenant) ||
 	    /* Both spellings are in use. */
 	    !text_at(texts, "master_server_address", "127.0.0.1:50051", &opts->master) ||
 	    !text_at(texts, "master_server_addr", opts->master, &opts->master) ||
 	    !text_at(texts, "global_segment_size", "16777216", &segment) ||
-	    !text_at(texts, "local_buffer_size", "16777216", &local) || !text_at(texts, "client_http_port", "9300", &port))
+	    !text_at(texts, "local_buffer_size", "16777216", &local) ||
+	    !text_at(texts, "client_http_port", "9300", &port))
 		return NULL;
-	if (!*opts->local_name || !*opts->metadata || !good_size(segment, UINT64_MAX, &opts->pool_bytes) ||
+	if (!*opts->local_name || !*opts->metadata ||
+	    !good_size(segment, UINT64_MAX, &opts->pool_bytes) ||
 	    !good_size(local, (uint64_t)1 << 40, &opts->local_buffer_bytes) || !good_port(port))
 		return PyLong_FromLong(NOT_SET_UP);
 	return run_setup(o, &in);
@@ -300,17 +331,34 @@ static PyObject *setup_dict(struct store_obj *o, PyObject *dict)
 	return out;
 }
 
-/* ---- setup from arguments ---------------------------------------------------------------------------------------------- */
+/* ---- setup from arguments ------------------------------------------------------------------- */
 
-enum { HOST, META, SEGMENT, LOCAL, PROTOCOL, DEVICES, MASTER, ENGINE, SSD, SSD_PATH, TENANT, HTTP, HTTP_PORT, NR_SETUP };
+enum {
+	HOST,
+	META,
+	SEGMENT,
+	LOCAL,
+	PROTOCOL,
+	DEVICES,
+	MASTER,
+	ENGINE,
+	SSD,
+	SSD_PATH,
+	TENANT,
+	HTTP,
+	HTTP_PORT,
+	NR_SETUP
+};
 
 METHOD(setup)
 {
 	static const struct sig dict_sig = { "setup", { "config", NULL }, 1, 0 };
 	static const struct sig sig = { "setup",
-					{ "local_hostname", "metadata_server", "global_segment_size", "local_buffer_size", "protocol",
-					  "rdma_devices", "master_server_addr", "engine", "enable_ssd_offload", "ssd_offload_path",
-					  "tenant_id", "enable_client_http_server", "client_http_port", NULL },
+					{ "local_hostname", "metadata_server",
+					  "global_segment_size", "local_buffer_size", "protocol",
+					  "rdma_devices", "master_server_addr", "engine",
+					  "enable_ssd_offload", "ssd_offload_path", "tenant_id",
+					  "enable_client_http_server", "client_http_port", NULL },
 					7,
 					0 };
 	struct store_obj *o = (struct store_obj *)self;
@@ -325,17 +373,21 @@ METHOD(setup)
 			return NULL;
 		return setup_dict(o, a[0]);
 	}
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[HOST], "local_hostname", &in.opts.local_name) ||
+	if (!bind_args(&sig, args, nargs, kwnames, a) ||
+	    !arg_text(a[HOST], "local_hostname", &in.opts.local_name) ||
 	    !arg_text(a[META], "metadata_server", &in.opts.metadata) ||
 	    !arg_u64(a[SEGMENT], "global_segment_size", &in.opts.pool_bytes) ||
-	    !arg_u64(a[LOCAL], "local_buffer_size", &in.opts.local_buffer_bytes) || !arg_text(a[PROTOCOL], "protocol", &in.opts.protocol) ||
-	    !arg_text(a[DEVICES], "rdma_devices", &in.opts.devices) || !arg_text(a[MASTER], "master_server_addr", &in.opts.master))
+	    !arg_u64(a[LOCAL], "local_buffer_size", &in.opts.local_buffer_bytes) ||
+	    !arg_text(a[PROTOCOL], "protocol", &in.opts.protocol) ||
+	    !arg_text(a[DEVICES], "rdma_devices", &in.opts.devices) ||
+	    !arg_text(a[MASTER], "master_server_addr", &in.opts.master))
 		return NULL;
 	if ((a[SSD] && !arg_bool(a[SSD], "enable_ssd_offload", &ssd)) ||
 	    (a[SSD_PATH] && !arg_text(a[SSD_PATH], "ssd_offload_path", &unused)) ||
 	    (a[TENANT] && !arg_text(a[TENANT], "tenant_id", &in.opts.tenant)) ||
 	    (a[HTTP] && !arg_bool(a[HTTP], "enable_client_http_server", &http)) ||
-	    (a[HTTP_PORT] && !arg_u64(a[HTTP_PORT], "client_http_port", &port)) || warn_missing(ssd, http))
+	    (a[HTTP_PORT] && !arg_u64(a[HTTP_PORT], "client_http_port", &port)) ||
+	    warn_missing(ssd, http))
 		return NULL;
 	if (!port || port > 65535)
 		return PyLong_FromLong(NOT_SET_UP);
@@ -360,11 +412,11 @@ static PyObject *health_check(PyObject *self, PyObject *unused)
 
 	if (!sh)
 		return PyLong_FromLong(1);
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_store_health(sh->s);
+	Py_BEGIN_ALLOW_THREADS ret = mc_store_health(sh->s);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	return PyLong_FromLong(!ret ? 0 : ret == -ESHUTDOWN || ret == -EPERM ? 1 : 2);
+	Py_END_ALLOW_THREADS return PyLong_FromLong(!ret			       ? 0 :
+						    ret == -ESHUTDOWN || ret == -EPERM ? 1 :
+											 2);
 }
 
 static PyObject *get_hostname(PyObject *self, PyObject *unused)
@@ -402,37 +454,51 @@ static PyObject *store_repr(PyObject *self)
 
 static PyObject *last_error(PyObject *self, PyObject *unused)
 {
-	return PyUnicode_DecodeUTF8(mc_last_error(), (Py_ssize_t)strlen(mc_last_error()), "replace");
+	return PyUnicode_DecodeUTF8(mc_last_error(), (Py_ssize_t)strlen(mc_last_error()),
+				    "replace");
 }
 
 PyMethodDef store_life[] = {
 	{ "setup", CALL(setup), FAST,
-	  "setup($self, /, local_hostname, metadata_server, global_segment_size, local_buffer_size, protocol, rdma_devices,\n"
-	  "      master_server_addr, engine=None, enable_ssd_offload=False, ssd_offload_path='', tenant_id='default',\n"
+	  "setup($self, /, local_hostname, metadata_server, global_segment_size, "
+	  "local_buffer_size, protocol, rdma_devices,\n"
+	  "      master_server_addr, engine=None, enable_ssd_offload=False, ssd_offload_path='', "
+	  "tenant_id='default',\n"
 	  "      enable_client_http_server=False, client_http_port=9300)\n--\n\n"
 	  "setup(...) -> int, or setup(config: dict) -> int\n\n"
-	  "Connect to the master and contribute global_segment_size bytes to the pool (0: none). local_buffer_size bytes limit what\n"
-	  "passes through the library's own memory (put, get, get_buffer). master_server_addr 'embedded' needs no master: one process\n"
+	  "Connect to the master and contribute global_segment_size bytes to the pool (0: none). "
+	  "local_buffer_size bytes limit what\n"
+	  "passes through the library's own memory (put, get, get_buffer). master_server_addr "
+	  "'embedded' needs no master: one process\n"
 	  "alone. The dict form takes the same names as text, with sizes like '4gb'.\n"
-	  "Returns 0; -600 bad arguments; -1 no master, or the pool could not be made (last_error() says why)." },
+	  "Returns 0; -600 bad arguments; -1 no master, or the pool could not be made "
+	  "(last_error() says why)." },
 	{ "close", close_store, METH_NOARGS,
-	  "close($self, /)\n--\n\nEnd calls in other threads, leave the pool, free everything. Returns 0; may be called again." },
+	  "close($self, /)\n--\n\nEnd calls in other threads, leave the pool, free everything. "
+	  "Returns 0; may be called again." },
 	{ "health_check", health_check, METH_NOARGS,
-	  "health_check($self, /)\n--\n\n0 healthy; 1 not set up or closed; 2 the master does not answer." },
-	{ "get_hostname", get_hostname, METH_NOARGS, "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up." },
+	  "health_check($self, /)\n--\n\n0 healthy; 1 not set up or closed; 2 the master does not "
+	  "answer." },
+	{ "get_hostname", get_hostname, METH_NOARGS,
+	  "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up." },
 	{ "last_error", last_error, METH_NOARGS,
-	  "last_error($self, /)\n--\n\nThe calling thread's last error in words, with cause and fix; '' when nothing failed." },
+	  "last_error($self, /)\n--\n\nThe calling thread's last error in words, with cause and "
+	  "fix; '' when nothing failed." },
 	{ "__enter__", enter, METH_NOARGS, NULL },
 	{ "__exit__", CALL(leave), FAST, NULL },
 	{ NULL, NULL, 0, NULL },
 };
 
-/* One table for the type, from the tables of the files; filled once, before the first module is executed. */
+/*
+ * One table for the type, from the tables of the files; filled once, before the first module is
+ * executed.
+ */
 static PyMethodDef all_methods[64];
 
 static void gather(void)
 {
-	PyMethodDef *const tables[] = { store_life, store_bytes, store_zero, store_ranges, store_query };
+	PyMethodDef *const tables[] = { store_life, store_bytes, store_zero, store_ranges,
+					store_query };
 	size_t n = 0;
 
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
@@ -442,7 +508,8 @@ static void gather(void)
 
 static PyType_Slot store_slots[] = {
 	{ Py_tp_doc, (void *)"A cache of immutable objects shared by all clients of a master.\n\n"
-		     "No method raises for what can go wrong at run time: results are codes, see each method. Any thread may call." },
+			     "No method raises for what can go wrong at run time: results are "
+			     "codes, see each method. Any thread may call." },
 	{ Py_tp_new, store_new },
 	{ Py_tp_init, store_init },
 	{ Py_tp_dealloc, store_dealloc },
@@ -454,7 +521,8 @@ static PyType_Slot store_slots[] = {
 PyType_Spec store_spec = {
 	.name = "mooncake.store.MooncakeDistributedStore",
 	.basicsize = sizeof(struct store_obj),
-	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, /* refers to no Python object, so it is in no cycle */
+	.flags = Py_TPFLAGS_DEFAULT |
+		 Py_TPFLAGS_BASETYPE, /* refers to no Python object, so it is in no cycle */
 	.slots = store_slots,
 };
 

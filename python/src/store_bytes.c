@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values that are Python objects: put, get and their kin. They pass through the library's memory only where they must. */
+/*
+ * Values that are Python objects: put, get and their kin. They pass through the library's
+ * memory only where they must.
+ */
 #include "store.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* ---- put ------------------------------------------------------------------------------------------------------------ */
+/* ---- put ------------------------------------------------------------------------------------ */
 
 /* The values of one put, exported for the duration of the call. */
 struct exports {
@@ -46,9 +49,12 @@ static bool exports_add(struct exports *e, PyObject *value)
 	return true;
 }
 
-/* The pieces of one object; no bytes at all are @none: -600, or 0 for calls that take that for nothing to do. */
-static long put_one(PyObject *self, const struct mc_key *key, const struct exports *e, struct put_config *cfg, uint32_t flags,
-		    long none)
+/*
+ * The pieces of one object; no bytes at all are @none: -600, or 0 for calls that take that for
+ * nothing to do.
+ */
+static long put_one(PyObject *self, const struct mc_key *key, const struct exports *e,
+		    struct put_config *cfg, uint32_t flags, long none)
 {
 	struct mc_put p = { .key = *key, .iov = e->iov, .nr_iov = (unsigned)e->nr };
 	struct shared *sh = cfg->same_node || !config_valid(cfg, 1) ? NULL : store_get(self);
@@ -57,17 +63,17 @@ static long put_one(PyObject *self, const struct mc_key *key, const struct expor
 	if (!sh)
 		return NOT_SET_UP;
 	cfg->opts.flags |= flags;
-	Py_BEGIN_ALLOW_THREADS
-	fits = e->bytes <= room_limit(sh->room);
+	Py_BEGIN_ALLOW_THREADS fits = e->bytes <= room_limit(sh->room);
 	if (fits && e->bytes)
 		mc_store_put(sh->s, &p, 1, &cfg->opts, 0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	return !fits ? NOT_SET_UP : e->bytes ? (long)mc_store_code(p.result) : none;
+	Py_END_ALLOW_THREADS return !fits ? NOT_SET_UP :
+	e->bytes			  ? (long)mc_store_code(p.result) :
+					    none;
 }
 
-static PyObject *put_value(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			   uint32_t flags)
+static PyObject *put_value(PyObject *self, const struct sig *sig, PyObject *const *args,
+			   Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
 {
 	struct put_config cfg;
 	struct exports e;
@@ -104,8 +110,8 @@ METHOD(upsert)
 }
 
 /* (key, *parts, config=…): config by keyword only. */
-static PyObject *put_gathered(PyObject *self, const char *name, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			      uint32_t flags)
+static PyObject *put_gathered(PyObject *self, const char *name, PyObject *const *args,
+			      Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
 {
 	const struct sig sig = { name, { "key", "config", NULL }, 1, 0 };
 	Py_ssize_t nr_named = kwnames ? PyTuple_Size(kwnames) : 0, first = nargs ? 1 : 0;
@@ -116,7 +122,9 @@ static PyObject *put_gathered(PyObject *self, const char *name, PyObject *const 
 	long ret;
 
 	if (nr_named > 2)
-		return PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: too many keywords", name);
+		return PyErr_Format(PyExc_TypeError,
+				    "%s(): incompatible function arguments: too many keywords",
+				    name);
 	if (nargs)
 		fixed[0] = args[0];
 	for (Py_ssize_t i = 0; i < nr_named; i++)
@@ -157,18 +165,21 @@ METHOD(upsert_parts)
 }
 
 /* One int for all: 0, or the first failing key's code. */
-static long put_all(PyObject *self, const struct mc_key *key, const struct exports *e, struct put_config *cfg, uint32_t flags)
+static long put_all(PyObject *self, const struct mc_key *key, const struct exports *e,
+		    struct put_config *cfg, uint32_t flags)
 {
 	struct mc_put *p = PyMem_Calloc((size_t)e->nr + 1, sizeof(*p));
 	struct shared *sh = p ? store_get(self) : NULL;
 	long ret = NOT_SET_UP;
 
 	for (Py_ssize_t i = 0; i < e->nr && p; i++)
-		p[i] = (struct mc_put){ .key = key[i], .iov = &e->iov[i], .nr_iov = 1, .result = -EINVAL };
+		p[i] = (struct mc_put){
+			.key = key[i], .iov = &e->iov[i], .nr_iov = 1, .result = -EINVAL
+		};
 	cfg->opts.flags |= flags;
 	if (sh) {
-		Py_BEGIN_ALLOW_THREADS
-		if (e->bytes <= room_limit(sh->room)) {
+		Py_BEGIN_ALLOW_THREADS if (e->bytes <= room_limit(sh->room))
+		{
 			mc_store_put(sh->s, p, (unsigned)e->nr, &cfg->opts, 0);
 			ret = 0;
 		}
@@ -181,8 +192,8 @@ static long put_all(PyObject *self, const struct mc_key *key, const struct expor
 	return ret;
 }
 
-static PyObject *put_values(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			    uint32_t flags)
+static PyObject *put_values(PyObject *self, const struct sig *sig, PyObject *const *args,
+			    Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
 {
 	PyObject *a[3], *keys = NULL, *values = NULL, *out = NULL;
 	struct exports e = { 0 };
@@ -190,13 +201,15 @@ static PyObject *put_values(PyObject *self, const struct sig *sig, PyObject *con
 	struct put_config cfg;
 	bool ok;
 
-	if (!bind_args(sig, args, nargs, kwnames, a) || !config_get(((struct store_obj *)self)->st, a[2], &cfg))
+	if (!bind_args(sig, args, nargs, kwnames, a) ||
+	    !config_get(((struct store_obj *)self)->st, a[2], &cfg))
 		return NULL;
 	keys = arg_keys(a[0], "keys", &key);
 	values = keys ? arg_tuple(a[1], "values") : NULL;
 	if (!values || !exports_room(&e, PyTuple_Size(values)))
 		goto out;
-	ok = PyTuple_Size(keys) == PyTuple_Size(values) && !cfg.same_node && config_valid(&cfg, PyTuple_Size(keys));
+	ok = PyTuple_Size(keys) == PyTuple_Size(values) && !cfg.same_node &&
+	     config_valid(&cfg, PyTuple_Size(keys));
 	for (Py_ssize_t i = 0; i < PyTuple_Size(values); i++) {
 		if (!exports_add(&e, PyTuple_GetItem(values, i)))
 			goto out;
@@ -226,7 +239,7 @@ METHOD(upsert_batch)
 	return put_values(self, &sig, args, nargs, kwnames, MC_PUT_REPLACE);
 }
 
-/* ---- get ------------------------------------------------------------------------------------------------------------ */
+/* ---- get ------------------------------------------------------------------------------------ */
 
 /* Memory for one object, asked for when its size is known, without the interpreter lock. */
 struct target {
@@ -295,8 +308,12 @@ static PyObject *handle_of(struct core_state *st, struct target *t, int64_t resu
 	Py_RETURN_NONE;
 }
 
-/* Reads one object per key; each ends as bytes or a handle in @x, a new reference or NULL with an exception. */
-static void read_objects(PyObject *self, struct mc_get *g, struct target *t, PyObject **x, Py_ssize_t nr, bool handles)
+/*
+ * Reads one object per key; each ends as bytes or a handle in @x, a new reference or NULL with
+ * an exception.
+ */
+static void read_objects(PyObject *self, struct mc_get *g, struct target *t, PyObject **x,
+			 Py_ssize_t nr, bool handles)
 {
 	struct core_state *st = ((struct store_obj *)self)->st;
 	struct shared *sh = store_get(self);
@@ -346,7 +363,8 @@ static PyObject *get_list(PyObject *self, PyObject *arg, bool handles)
 	if (!keys)
 		return NULL;
 	nr = PyTuple_Size(keys);
-	if (!handles && (!nr || !((struct store_obj *)self)->sh)) { /* callers know this one element */
+	if (!handles &&
+	    (!nr || !((struct store_obj *)self)->sh)) { /* callers know this one element */
 		list = Py_BuildValue("[y#]", "", (Py_ssize_t)0);
 		goto out;
 	}
@@ -399,26 +417,36 @@ static PyObject *batch_get_buffer(PyObject *self, PyObject *keys)
 PyMethodDef store_bytes[] = {
 	{ "put", CALL(put), FAST,
 	  "put($self, /, key, value, config=...)\n--\n\n"
-	  "Store the bytes of a C-contiguous bytes-like value. Returns 0 when it is stored, or was there already (the stored value is\n"
-	  "not changed); -600 bad arguments, empty value, or larger than local_buffer_size; -200 no room; -900 no master." },
+	  "Store the bytes of a C-contiguous bytes-like value. Returns 0 when it is stored, or was "
+	  "there already (the stored value is\n"
+	  "not changed); -600 bad arguments, empty value, or larger than local_buffer_size; -200 "
+	  "no room; -900 no master." },
 	{ "put_parts", CALL(put_parts), FAST,
 	  "put_parts($self, /, key, *parts, config=...)\n--\n\n"
-	  "Store the concatenation of 1-D bytes-like parts. No bytes at all: 0, and nothing is stored. Codes as put()." },
+	  "Store the concatenation of 1-D bytes-like parts. No bytes at all: 0, and nothing is "
+	  "stored. Codes as put()." },
 	{ "put_batch", CALL(put_batch), FAST,
 	  "put_batch($self, /, keys, values, config=...)\n--\n\n"
-	  "Store several values with one acknowledgement. Returns 0, or the first failing key's code; others may be stored. -600 when\n"
+	  "Store several values with one acknowledgement. Returns 0, or the first failing key's "
+	  "code; others may be stored. -600 when\n"
 	  "the lists differ in length or a value is empty: nothing is sent." },
-	{ "upsert", CALL(upsert), FAST, "upsert($self, /, key, value, config=...)\n--\n\nAs put(), but replaces what is there." },
+	{ "upsert", CALL(upsert), FAST,
+	  "upsert($self, /, key, value, config=...)\n--\n\nAs put(), but replaces what is there." },
 	{ "upsert_parts", CALL(upsert_parts), FAST,
-	  "upsert_parts($self, /, key, *parts, config=...)\n--\n\nAs put_parts(), but replaces what is there." },
+	  "upsert_parts($self, /, key, *parts, config=...)\n--\n\nAs put_parts(), but replaces "
+	  "what is there." },
 	{ "upsert_batch", CALL(upsert_batch), FAST,
-	  "upsert_batch($self, /, keys, values, config=...)\n--\n\nAs put_batch(), but replaces what is there." },
+	  "upsert_batch($self, /, keys, values, config=...)\n--\n\nAs put_batch(), but replaces "
+	  "what is there." },
 	{ "get", get, METH_O,
-	  "get($self, key, /)\n--\n\nThe value; b'' when it is missing or could not be read (last_error() says which)." },
+	  "get($self, key, /)\n--\n\nThe value; b'' when it is missing or could not be read "
+	  "(last_error() says which)." },
 	{ "get_batch", get_batch, METH_O,
-	  "get_batch($self, keys, /)\n--\n\nOne entry per key, b'' where it is missing. An empty list gives [b'']." },
+	  "get_batch($self, keys, /)\n--\n\nOne entry per key, b'' where it is missing. An empty "
+	  "list gives [b'']." },
 	{ "get_buffer", get_buffer, METH_O,
-	  "get_buffer($self, key, /)\n--\n\nThe value in memory of the library; None when it is missing or\n"
+	  "get_buffer($self, key, /)\n--\n\nThe value in memory of the library; None when it is "
+	  "missing or\n"
 	  "local_buffer_size has no room for it." },
 	{ "batch_get_buffer", batch_get_buffer, METH_O,
 	  "batch_get_buffer($self, keys, /)\n--\n\nAs get_buffer() for each key." },

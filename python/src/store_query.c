@@ -15,15 +15,11 @@ static long long query_one(PyObject *self, PyObject *arg, bool size, bool *bad)
 	sh = store_get(self);
 	if (!sh)
 		return NOT_SET_UP;
-	Py_BEGIN_ALLOW_THREADS
-	if (size)
-		mc_store_stat(sh->s, &q, 1, 0);
-	else
-		mc_store_exists(sh->s, &q, 1, 0);
+	Py_BEGIN_ALLOW_THREADS if (size) mc_store_stat(sh->s, &q, 1, 0);
+	else mc_store_exists(sh->s, &q, 1, 0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	if (size && q.result >= 0)
-		return q.result ? (long long)q.bytes : mc_store_code(-ENOENT);
+	Py_END_ALLOW_THREADS if (size && q.result >= 0) return q.result ? (long long)q.bytes :
+									  mc_store_code(-ENOENT);
 	return mc_store_code(q.result);
 }
 
@@ -70,11 +66,9 @@ METHOD(batch_is_exist)
 		out = list_of_value(nr, NOT_SET_UP);
 		goto done;
 	}
-	Py_BEGIN_ALLOW_THREADS
-	mc_store_exists(sh->s, q, (unsigned)nr, 0);
+	Py_BEGIN_ALLOW_THREADS mc_store_exists(sh->s, q, (unsigned)nr, 0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	out = PyList_New(nr);
+	Py_END_ALLOW_THREADS out = PyList_New(nr);
 	for (Py_ssize_t i = 0; out && i < nr; i++) {
 		PyObject *x = PyLong_FromLongLong(mc_store_code(q[i].result));
 
@@ -88,7 +82,7 @@ done:
 	return out;
 }
 
-/* ---- removal -------------------------------------------------------------------------------------------------------- */
+/* ---- removal -------------------------------------------------------------------------------- */
 
 METHOD(remove_key)
 {
@@ -104,11 +98,9 @@ METHOD(remove_key)
 	sh = store_get(self);
 	if (!sh)
 		return PyLong_FromLong(NOT_SET_UP);
-	Py_BEGIN_ALLOW_THREADS
-	mc_store_remove(sh->s, &r, 1, force ? MC_REMOVE_FORCE : 0, 0);
+	Py_BEGIN_ALLOW_THREADS mc_store_remove(sh->s, &r, 1, force ? MC_REMOVE_FORCE : 0, 0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	return PyLong_FromLongLong(mc_store_code(r.result));
+	Py_END_ALLOW_THREADS return PyLong_FromLongLong(mc_store_code(r.result));
 }
 
 METHOD(batch_remove)
@@ -139,11 +131,10 @@ METHOD(batch_remove)
 		out = list_of_value(nr, NOT_SET_UP);
 		goto done;
 	}
-	Py_BEGIN_ALLOW_THREADS
-	mc_store_remove(sh->s, r, (unsigned)nr, force ? MC_REMOVE_FORCE : 0, 0);
+	Py_BEGIN_ALLOW_THREADS mc_store_remove(sh->s, r, (unsigned)nr, force ? MC_REMOVE_FORCE : 0,
+					       0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	out = PyList_New(nr);
+	Py_END_ALLOW_THREADS out = PyList_New(nr);
 	for (Py_ssize_t i = 0; out && i < nr; i++) {
 		PyObject *x = PyLong_FromLongLong(mc_store_code(r[i].result));
 
@@ -164,16 +155,17 @@ static PyObject *remove_matching(PyObject *self, const char *regex, bool force)
 
 	if (!sh)
 		return PyLong_FromLong(NOT_SET_UP);
-	Py_BEGIN_ALLOW_THREADS
-	ret = mc_store_remove_matching(sh->s, regex, force ? MC_REMOVE_FORCE : 0, 0);
+	Py_BEGIN_ALLOW_THREADS ret =
+		mc_store_remove_matching(sh->s, regex, force ? MC_REMOVE_FORCE : 0, 0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	return PyLong_FromLongLong(mc_store_code(ret));
+	Py_END_ALLOW_THREADS return PyLong_FromLongLong(mc_store_code(ret));
 }
 
 METHOD(remove_by_regex)
 {
-	static const struct sig sig = { "remove_by_regex", { "regex_pattern", "force", NULL }, 1, 0 };
+	static const struct sig sig = {
+		"remove_by_regex", { "regex_pattern", "force", NULL }, 1, 0
+	};
 	const char *regex;
 	bool force = false;
 	PyObject *a[2];
@@ -197,17 +189,24 @@ METHOD(remove_all)
 
 PyMethodDef store_query[] = {
 	{ "is_exist", is_exist, METH_O,
-	  "is_exist($self, key, /)\n--\n\n1 it can be read; 0 not; -900 the master does not answer. Grants a lease, so an unforced remove()\n"
+	  "is_exist($self, key, /)\n--\n\n1 it can be read; 0 not; -900 the master does not "
+	  "answer. Grants a lease, so an unforced remove()\n"
 	  "right afterwards gives -706." },
-	{ "batch_is_exist", CALL(batch_is_exist), FAST, "batch_is_exist($self, /, keys)\n--\n\nAs is_exist() for each key." },
+	{ "batch_is_exist", CALL(batch_is_exist), FAST,
+	  "batch_is_exist($self, /, keys)\n--\n\nAs is_exist() for each key." },
 	{ "get_size", get_size, METH_O, "get_size($self, key, /)\n--\n\nBytes; -704 missing." },
 	{ "remove", CALL(remove_key), FAST,
-	  "remove($self, /, key, force=False)\n--\n\nReturns 0; -704 missing; -706 read lately and not forced." },
-	{ "batch_remove", CALL(batch_remove), FAST, "batch_remove($self, /, keys, force=False)\n--\n\nAs remove() for each key." },
+	  "remove($self, /, key, force=False)\n--\n\nReturns 0; -704 missing; -706 read lately and "
+	  "not forced." },
+	{ "batch_remove", CALL(batch_remove), FAST,
+	  "batch_remove($self, /, keys, force=False)\n--\n\nAs remove() for each key." },
 	{ "remove_by_regex", CALL(remove_by_regex), FAST,
-	  "remove_by_regex($self, /, regex_pattern, force=False)\n--\n\nRemove all keys in which the expression is found (it is searched, not\n"
-	  "anchored). Returns how many went; -600 a bad expression. Keys read lately stay unless forced." },
+	  "remove_by_regex($self, /, regex_pattern, force=False)\n--\n\nRemove all keys in which "
+	  "the expression is found (it is searched, not\n"
+	  "anchored). Returns how many went; -600 a bad expression. Keys read lately stay unless "
+	  "forced." },
 	{ "remove_all", CALL(remove_all), FAST,
-	  "remove_all($self, /, force=False)\n--\n\nRemove every key of this tenant. Returns how many went." },
+	  "remove_all($self, /, force=False)\n--\n\nRemove every key of this tenant. Returns how "
+	  "many went." },
 	{ NULL, NULL, 0, NULL },
 };

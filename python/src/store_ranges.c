@@ -4,7 +4,10 @@
 
 #include <errno.h>
 
-/* One buffer, its keys, and one key's fragments, as C values. Texts and numbers live as long as the tuples. */
+/*
+ * One buffer, its keys, and one key's fragments, as C values. Texts and numbers live as long as
+ * the tuples.
+ */
 struct frags {
 	uint64_t *dst, *src, *len;
 	Py_ssize_t nr;
@@ -47,7 +50,10 @@ static void row_free(struct row *r)
 	Py_XDECREF(r->keys);
 }
 
-/* Lists of one buffer. Where they disagree, every key is refused, in the shape of the destinations: 1 where one is missing. */
+/*
+ * Lists of one buffer. Where they disagree, every key is refused, in the shape of the
+ * destinations: 1 where one is missing.
+ */
 static bool row_read(struct row *r, PyObject *keys, PyObject *dst, PyObject *src, PyObject *len)
 {
 	PyObject *d = NULL, *s = NULL, *l = NULL;
@@ -65,12 +71,14 @@ static bool row_read(struct row *r, PyObject *keys, PyObject *dst, PyObject *src
 		PyErr_NoMemory();
 		goto out;
 	}
-	r->refused = PyTuple_Size(d) != r->nr || PyTuple_Size(s) != r->nr || PyTuple_Size(l) != r->nr;
+	r->refused = PyTuple_Size(d) != r->nr || PyTuple_Size(s) != r->nr ||
+		     PyTuple_Size(l) != r->nr;
 	for (Py_ssize_t k = 0; k < r->nr; k++) {
 		struct frags *f = &r->frags[k];
 
 		if (!r->refused) {
-			if (!frags_read(f, PyTuple_GetItem(d, k), PyTuple_GetItem(s, k), PyTuple_GetItem(l, k)))
+			if (!frags_read(f, PyTuple_GetItem(d, k), PyTuple_GetItem(s, k),
+					PyTuple_GetItem(l, k)))
 				goto out;
 			continue;
 		}
@@ -87,8 +95,9 @@ out:
 }
 
 /* Every fragment of every row, in order; a refused row or key takes no part and keeps -EINVAL. */
-static struct mc_slice *slices_of(struct shared *sh, const struct row *rows, const uint64_t *base, Py_ssize_t nr,
-				  struct mc_get_slices *items, unsigned *nr_items, struct mc_slice *slice)
+static struct mc_slice *slices_of(struct shared *sh, const struct row *rows, const uint64_t *base,
+				  Py_ssize_t nr, struct mc_get_slices *items, unsigned *nr_items,
+				  struct mc_slice *slice)
 {
 	for (Py_ssize_t b = 0; b < nr; b++) {
 		for (Py_ssize_t k = 0; k < rows[b].nr; k++) {
@@ -96,16 +105,22 @@ static struct mc_slice *slices_of(struct shared *sh, const struct row *rows, con
 			bool refused = rows[b].refused || f->refused;
 
 			if (!refused)
-				items[(*nr_items)++] = (struct mc_get_slices){ rows[b].key[k], slice, (unsigned)f->nr };
+				items[(*nr_items)++] = (struct mc_get_slices){ rows[b].key[k],
+									       slice,
+									       (unsigned)f->nr };
 			for (Py_ssize_t i = 0; i < f->nr; i++, slice++) {
 				uint64_t at = refused ? 0 : base[b] + f->dst[i];
 				bool fits = !refused && base[b] && at >= base[b] &&
-					    mc_store_buffer_has(sh->s, (void *)(uintptr_t)at, f->len[i] ? f->len[i] : 1) == 1;
+					    mc_store_buffer_has(sh->s, (void *)(uintptr_t)at,
+								f->len[i] ? f->len[i] : 1) == 1;
 
 				slice->result = -EINVAL;
 				if (refused)
 					continue;
-				/* An unusable destination is asked for beyond any object: it is refused there, the others are read. */
+				/*
+				 * An unusable destination is asked for beyond any object: it is
+				 * refused there, the others are read.
+				 */
 				slice->dst = (void *)(uintptr_t)at;
 				slice->src_off = fits ? f->src[i] : UINT64_MAX;
 				slice->len = f->len[i];
@@ -138,7 +153,8 @@ static PyObject *shape(const struct row *rows, Py_ssize_t nr, const struct mc_sl
 	return out;
 }
 
-static PyObject *read_rows(PyObject *self, const struct row *rows, const uint64_t *base, Py_ssize_t nr, bool refused)
+static PyObject *read_rows(PyObject *self, const struct row *rows, const uint64_t *base,
+			   Py_ssize_t nr, bool refused)
 {
 	Py_ssize_t nr_keys = 0, nr_frags = 0;
 	struct mc_get_slices *items;
@@ -162,8 +178,7 @@ static PyObject *read_rows(PyObject *self, const struct row *rows, const uint64_
 	for (Py_ssize_t i = 0; i < nr_frags && !sh; i++)
 		slices[i].result = -EINVAL;
 	if (sh) {
-		Py_BEGIN_ALLOW_THREADS
-		slices_of(sh, rows, base, nr, items, &n, slices);
+		Py_BEGIN_ALLOW_THREADS slices_of(sh, rows, base, nr, items, &n, slices);
 		mc_store_get_slices(sh->s, items, n, 0);
 		store_put(sh);
 		Py_END_ALLOW_THREADS
@@ -180,7 +195,8 @@ done:
 METHOD(get_into_ranges)
 {
 	static const struct sig sig = { "get_into_ranges",
-					{ "buffer_ptrs", "all_keys", "all_dst_offsets", "all_src_offsets", "all_sizes", NULL },
+					{ "buffer_ptrs", "all_keys", "all_dst_offsets",
+					  "all_src_offsets", "all_sizes", NULL },
 					5,
 					0 };
 	PyObject *a[NR_LISTS], *t[NR_LISTS] = { NULL }, *none = NULL, *out = NULL;
@@ -227,8 +243,11 @@ done:
 
 PyMethodDef store_ranges[] = {
 	{ "get_into_ranges", CALL(get_into_ranges), FAST,
-	  "get_into_ranges($self, /, buffer_ptrs, all_keys, all_dst_offsets, all_src_offsets, all_sizes)\n--\n\n"
-	  "Fragment f of key k for buffer b: all_sizes[b][k][f] bytes from object offset all_src_offsets[b][k][f] to\n"
-	  "buffer_ptrs[b] + all_dst_offsets[b][k][f]. Buffers must be registered. Bytes or a code per fragment." },
+	  "get_into_ranges($self, /, buffer_ptrs, all_keys, all_dst_offsets, all_src_offsets, "
+	  "all_sizes)\n--\n\n"
+	  "Fragment f of key k for buffer b: all_sizes[b][k][f] bytes from object offset "
+	  "all_src_offsets[b][k][f] to\n"
+	  "buffer_ptrs[b] + all_dst_offsets[b][k][f]. Buffers must be registered. Bytes or a code "
+	  "per fragment." },
 	{ NULL, NULL, 0, NULL },
 };

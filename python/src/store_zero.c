@@ -16,7 +16,7 @@ static bool null_range(uint64_t addr, uint64_t size)
 	return size && !addr;
 }
 
-/* ---- registration --------------------------------------------------------------------------------------------------- */
+/* ---- registration --------------------------------------------------------------------------- */
 
 METHOD(register_buffer)
 {
@@ -26,12 +26,12 @@ METHOD(register_buffer)
 	PyObject *a[2];
 	int ret = -1;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_ptr", &addr) || !arg_u64(a[1], "size", &size))
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_ptr", &addr) ||
+	    !arg_u64(a[1], "size", &size))
 		return NULL;
 	sh = store_get(self);
 	if (sh) {
-		Py_BEGIN_ALLOW_THREADS
-		ret = mc_store_buffer_add(sh->s, ptr(addr), size);
+		Py_BEGIN_ALLOW_THREADS ret = mc_store_buffer_add(sh->s, ptr(addr), size);
 		store_put(sh);
 		Py_END_ALLOW_THREADS
 	}
@@ -50,15 +50,14 @@ METHOD(unregister_buffer)
 		return NULL;
 	sh = store_get(self);
 	if (sh) {
-		Py_BEGIN_ALLOW_THREADS
-		ret = mc_store_buffer_del(sh->s, ptr(addr));
+		Py_BEGIN_ALLOW_THREADS ret = mc_store_buffer_del(sh->s, ptr(addr));
 		store_put(sh);
 		Py_END_ALLOW_THREADS
 	}
 	return PyLong_FromLong(ret ? NOT_SET_UP : 0);
 }
 
-/* ---- one object ----------------------------------------------------------------------------------------------------- */
+/* ---- one object ----------------------------------------------------------------------------- */
 
 METHOD(get_into)
 {
@@ -69,8 +68,8 @@ METHOD(get_into)
 	struct shared *sh;
 	PyObject *a[3];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &g.key) || !arg_u64(a[1], "buffer_ptr", &addr) ||
-	    !arg_u64(a[2], "size", &size))
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &g.key) ||
+	    !arg_u64(a[1], "buffer_ptr", &addr) || !arg_u64(a[2], "size", &size))
 		return NULL;
 	sh = null_range(addr, size) ? NULL : store_get(self);
 	if (!sh)
@@ -78,15 +77,13 @@ METHOD(get_into)
 	iov = (struct mc_iov){ ptr(addr), size };
 	g.iov = &iov;
 	g.nr_iov = 1;
-	Py_BEGIN_ALLOW_THREADS
-	mc_store_get(sh->s, &g, 1, 0);
+	Py_BEGIN_ALLOW_THREADS mc_store_get(sh->s, &g, 1, 0);
 	store_put(sh);
-	Py_END_ALLOW_THREADS
-	return PyLong_FromLongLong(mc_store_code(g.result));
+	Py_END_ALLOW_THREADS return PyLong_FromLongLong(mc_store_code(g.result));
 }
 
-static PyObject *put_ptr(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			 uint32_t flags)
+static PyObject *put_ptr(PyObject *self, const struct sig *sig, PyObject *const *args,
+			 Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
 {
 	struct mc_put p = { .nr_iov = 1 };
 	struct put_config cfg;
@@ -96,20 +93,20 @@ static PyObject *put_ptr(PyObject *self, const struct sig *sig, PyObject *const 
 	PyObject *a[4];
 	long ret = NOT_SET_UP;
 
-	if (!bind_args(sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &p.key) || !arg_u64(a[1], "buffer_ptr", &addr) ||
-	    !arg_u64(a[2], "size", &size) || !config_get(((struct store_obj *)self)->st, a[3], &cfg))
+	if (!bind_args(sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &p.key) ||
+	    !arg_u64(a[1], "buffer_ptr", &addr) || !arg_u64(a[2], "size", &size) ||
+	    !config_get(((struct store_obj *)self)->st, a[3], &cfg))
 		return NULL;
-	sh = !cfg.same_node && config_valid(&cfg, 1) && !null_range(addr, size) ? store_get(self) : NULL;
+	sh = !cfg.same_node && config_valid(&cfg, 1) && !null_range(addr, size) ? store_get(self) :
+										  NULL;
 	if (sh) {
 		iov = (struct mc_iov){ ptr(addr), size };
 		p.iov = &iov;
 		cfg.opts.flags |= flags;
-		Py_BEGIN_ALLOW_THREADS
-		if (size)
-			mc_store_put(sh->s, &p, 1, &cfg.opts, 0);
+		Py_BEGIN_ALLOW_THREADS if (size) mc_store_put(sh->s, &p, 1, &cfg.opts, 0);
 		store_put(sh);
-		Py_END_ALLOW_THREADS
-		ret = size ? (long)mc_store_code(p.result) : 0; /* nothing to store: nothing is stored */
+		Py_END_ALLOW_THREADS ret = size ? (long)mc_store_code(p.result) :
+						  0; /* nothing to store: nothing is stored */
 	}
 	config_put(&cfg);
 	return PyLong_FromLong(ret);
@@ -117,14 +114,18 @@ static PyObject *put_ptr(PyObject *self, const struct sig *sig, PyObject *const 
 
 METHOD(put_from)
 {
-	static const struct sig sig = { "put_from", { "key", "buffer_ptr", "size", "config", NULL }, 3, 0 };
+	static const struct sig sig = {
+		"put_from", { "key", "buffer_ptr", "size", "config", NULL }, 3, 0
+	};
 
 	return put_ptr(self, &sig, args, nargs, kwnames, 0);
 }
 
 METHOD(upsert_from)
 {
-	static const struct sig sig = { "upsert_from", { "key", "buffer_ptr", "size", "config", NULL }, 3, 0 };
+	static const struct sig sig = {
+		"upsert_from", { "key", "buffer_ptr", "size", "config", NULL }, 3, 0
+	};
 
 	return put_ptr(self, &sig, args, nargs, kwnames, MC_PUT_REPLACE);
 }
@@ -133,7 +134,8 @@ METHOD(upsert_from)
 METHOD(put_from_with_metadata)
 {
 	static const struct sig sig = { "put_from_with_metadata",
-					{ "key", "buffer_ptr", "metadata_buffer_ptr", "size", "metadata_size", "config", NULL },
+					{ "key", "buffer_ptr", "metadata_buffer_ptr", "size",
+					  "metadata_size", "config", NULL },
 					5,
 					0 };
 	struct mc_put p = { .nr_iov = 2 };
@@ -145,9 +147,10 @@ METHOD(put_from_with_metadata)
 	bool valid;
 	long ret = NOT_SET_UP;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &p.key) || !arg_u64(a[1], "buffer_ptr", &addr) ||
-	    !arg_u64(a[2], "metadata_buffer_ptr", &meta) || !arg_u64(a[3], "size", &size) ||
-	    !arg_u64(a[4], "metadata_size", &meta_size) || !config_get(((struct store_obj *)self)->st, a[5], &cfg))
+	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &p.key) ||
+	    !arg_u64(a[1], "buffer_ptr", &addr) || !arg_u64(a[2], "metadata_buffer_ptr", &meta) ||
+	    !arg_u64(a[3], "size", &size) || !arg_u64(a[4], "metadata_size", &meta_size) ||
+	    !config_get(((struct store_obj *)self)->st, a[5], &cfg))
 		return NULL;
 	valid = config_valid(&cfg, 1) && !null_range(addr, size) && !null_range(meta, meta_size);
 	sh = store_get(self);
@@ -156,18 +159,17 @@ METHOD(put_from_with_metadata)
 		iov[1] = (struct mc_iov){ ptr(addr), size };
 		p.iov = iov;
 		p.result = size ? -EINVAL : 0;
-		Py_BEGIN_ALLOW_THREADS
-		if (size && valid && !cfg.same_node)
+		Py_BEGIN_ALLOW_THREADS if (size && valid && !cfg.same_node)
 			mc_store_put(sh->s, &p, 1, &cfg.opts, 0);
 		store_put(sh);
-		Py_END_ALLOW_THREADS
-		ret = size && cfg.same_node ? -1 : -(long)mc_store_code(p.result);
+		Py_END_ALLOW_THREADS ret = size && cfg.same_node ? -1 :
+								   -(long)mc_store_code(p.result);
 	}
 	config_put(&cfg);
 	return PyLong_FromLong(ret);
 }
 
-/* ---- batches -------------------------------------------------------------------------------------------------------- */
+/* ---- batches -------------------------------------------------------------------------------- */
 
 /* keys, addresses and sizes of a batch: per key one piece, or several. */
 struct batch {
@@ -290,7 +292,8 @@ static bool batch_multi(struct batch *b, PyObject *keys, PyObject *all_ptrs, PyO
 }
 
 /* With @empty, a store that is not set up gives an empty list, otherwise one -600 per key. */
-static PyObject *batch_put(PyObject *self, struct batch *b, struct put_config *cfg, uint32_t flags, bool empty)
+static PyObject *batch_put(PyObject *self, struct batch *b, struct put_config *cfg, uint32_t flags,
+			   bool empty)
 {
 	bool valid = !b->mismatch && config_valid(cfg, b->nr);
 	struct mc_put *p = PyMem_Calloc((size_t)b->nr + 1, sizeof(*p));
@@ -301,20 +304,22 @@ static PyObject *batch_put(PyObject *self, struct batch *b, struct put_config *c
 	if (!p)
 		return PyErr_NoMemory();
 	for (Py_ssize_t i = 0; i < b->nr && valid; i++) {
-		p[i] = (struct mc_put){ .key = b->key[i], .iov = b->iov + at, .nr_iov = b->nr_iov[i], .result = -EINVAL };
+		p[i] = (struct mc_put){ .key = b->key[i],
+					.iov = b->iov + at,
+					.nr_iov = b->nr_iov[i],
+					.result = -EINVAL };
 		at += b->nr_iov[i];
 	}
 	sh = store_get(self);
 	cfg->opts.flags |= flags;
-	Py_BEGIN_ALLOW_THREADS
-	if (sh && valid)
+	Py_BEGIN_ALLOW_THREADS if (sh && valid)
 		mc_store_put(sh->s, p, (unsigned)b->nr, &cfg->opts, 0);
 	if (sh)
 		store_put(sh);
-	Py_END_ALLOW_THREADS
-	out = PyList_New(sh || !empty ? b->nr : 0);
+	Py_END_ALLOW_THREADS out = PyList_New(sh || !empty ? b->nr : 0);
 	for (Py_ssize_t i = 0; out && i < PyList_Size(out); i++) {
-		PyObject *x = PyLong_FromLongLong(sh && valid ? mc_store_code(p[i].result) : NOT_SET_UP);
+		PyObject *x =
+			PyLong_FromLongLong(sh && valid ? mc_store_code(p[i].result) : NOT_SET_UP);
 
 		if (!x || PyList_SetItem(out, i, x))
 			Py_CLEAR(out);
@@ -323,14 +328,15 @@ static PyObject *batch_put(PyObject *self, struct batch *b, struct put_config *c
 	return out;
 }
 
-static PyObject *batch_put_single(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs,
-				  PyObject *kwnames, uint32_t flags)
+static PyObject *batch_put_single(PyObject *self, const struct sig *sig, PyObject *const *args,
+				  Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
 {
 	struct put_config cfg;
 	PyObject *a[4], *out = NULL;
 	struct batch b;
 
-	if (!bind_args(sig, args, nargs, kwnames, a) || !config_get(((struct store_obj *)self)->st, a[3], &cfg))
+	if (!bind_args(sig, args, nargs, kwnames, a) ||
+	    !config_get(((struct store_obj *)self)->st, a[3], &cfg))
 		return NULL;
 	if (batch_single(&b, a[0], a[1], a[2])) {
 		if (cfg.same_node)
@@ -345,14 +351,18 @@ static PyObject *batch_put_single(PyObject *self, const struct sig *sig, PyObjec
 
 METHOD(batch_put_from)
 {
-	static const struct sig sig = { "batch_put_from", { "keys", "buffer_ptrs", "sizes", "config", NULL }, 3, 0 };
+	static const struct sig sig = {
+		"batch_put_from", { "keys", "buffer_ptrs", "sizes", "config", NULL }, 3, 0
+	};
 
 	return batch_put_single(self, &sig, args, nargs, kwnames, 0);
 }
 
 METHOD(batch_upsert_from)
 {
-	static const struct sig sig = { "batch_upsert_from", { "keys", "buffer_ptrs", "sizes", "config", NULL }, 3, 0 };
+	static const struct sig sig = {
+		"batch_upsert_from", { "keys", "buffer_ptrs", "sizes", "config", NULL }, 3, 0
+	};
 
 	return batch_put_single(self, &sig, args, nargs, kwnames, MC_PUT_REPLACE);
 }
@@ -367,7 +377,8 @@ METHOD(batch_put_from_multi_buffers)
 	PyObject *a[4], *out = NULL;
 	struct batch b;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !config_get(((struct store_obj *)self)->st, a[3], &cfg))
+	if (!bind_args(&sig, args, nargs, kwnames, a) ||
+	    !config_get(((struct store_obj *)self)->st, a[3], &cfg))
 		return NULL;
 	if (batch_multi(&b, a[0], a[1], a[2])) {
 		if (cfg.same_node && cfg.opts.replicas != 1)
@@ -390,13 +401,15 @@ static PyObject *batch_get(PyObject *self, struct batch *b)
 	if (!g)
 		return PyErr_NoMemory();
 	for (Py_ssize_t i = 0; i < b->nr && !b->mismatch; i++) {
-		g[i] = (struct mc_get){ .key = b->key[i], .iov = b->iov + at, .nr_iov = b->nr_iov[i], .result = -EINVAL };
+		g[i] = (struct mc_get){ .key = b->key[i],
+					.iov = b->iov + at,
+					.nr_iov = b->nr_iov[i],
+					.result = -EINVAL };
 		at += b->nr_iov[i];
 	}
 	sh = b->mismatch ? NULL : store_get(self);
 	if (sh) {
-		Py_BEGIN_ALLOW_THREADS
-		mc_store_get(sh->s, g, (unsigned)b->nr, 0);
+		Py_BEGIN_ALLOW_THREADS mc_store_get(sh->s, g, (unsigned)b->nr, 0);
 		store_put(sh);
 		Py_END_ALLOW_THREADS
 	}
@@ -413,7 +426,9 @@ static PyObject *batch_get(PyObject *self, struct batch *b)
 
 METHOD(batch_get_into)
 {
-	static const struct sig sig = { "batch_get_into", { "keys", "buffer_ptrs", "sizes", NULL }, 3, 0 };
+	static const struct sig sig = {
+		"batch_get_into", { "keys", "buffer_ptrs", "sizes", NULL }, 3, 0
+	};
 	PyObject *a[3], *out = NULL;
 	struct batch b;
 
@@ -428,14 +443,16 @@ METHOD(batch_get_into)
 METHOD(batch_get_into_multi_buffers)
 {
 	static const struct sig sig = { "batch_get_into_multi_buffers",
-					{ "keys", "all_buffer_ptrs", "all_sizes", "prefer_alloc_in_same_node", NULL },
+					{ "keys", "all_buffer_ptrs", "all_sizes",
+					  "prefer_alloc_in_same_node", NULL },
 					3,
 					0 };
 	PyObject *a[4], *out = NULL;
 	struct batch b;
 	bool same_node;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[3] && !arg_bool(a[3], "prefer_alloc_in_same_node", &same_node)))
+	if (!bind_args(&sig, args, nargs, kwnames, a) ||
+	    (a[3] && !arg_bool(a[3], "prefer_alloc_in_same_node", &same_node)))
 		return NULL;
 	if (batch_multi(&b, a[0], a[1], a[2]))
 		out = batch_get(self, &b);
@@ -445,33 +462,45 @@ METHOD(batch_get_into_multi_buffers)
 
 PyMethodDef store_zero[] = {
 	{ "register_buffer", CALL(register_buffer), FAST,
-	  "register_buffer($self, /, buffer_ptr, size)\n--\n\nTell the store of memory that gets and puts will use. Returns 0; -600 null, empty,\n"
+	  "register_buffer($self, /, buffer_ptr, size)\n--\n\nTell the store of memory that gets "
+	  "and puts will use. Returns 0; -600 null, empty,\n"
 	  "or overlapping a registered range. The memory stays the caller's." },
 	{ "unregister_buffer", CALL(unregister_buffer), FAST,
-	  "unregister_buffer($self, /, buffer_ptr)\n--\n\nReturns 0; -600 when no registered range starts there." },
+	  "unregister_buffer($self, /, buffer_ptr)\n--\n\nReturns 0; -600 when no registered range "
+	  "starts there." },
 	{ "get_into", CALL(get_into), FAST,
-	  "get_into($self, /, key, buffer_ptr, size)\n--\n\nRead an object into memory. Returns its bytes; -704 missing; -600 it is larger than\n"
+	  "get_into($self, /, key, buffer_ptr, size)\n--\n\nRead an object into memory. Returns "
+	  "its bytes; -704 missing; -600 it is larger than\n"
 	  "size (nothing is written); -800, -900 could not be read." },
 	{ "put_from", CALL(put_from), FAST,
-	  "put_from($self, /, key, buffer_ptr, size, config=...)\n--\n\nStore size bytes of memory. Returns 0 (size 0: nothing is\n"
+	  "put_from($self, /, key, buffer_ptr, size, config=...)\n--\n\nStore size bytes of "
+	  "memory. Returns 0 (size 0: nothing is\n"
 	  "stored); codes as put()." },
 	{ "upsert_from", CALL(upsert_from), FAST,
-	  "upsert_from($self, /, key, buffer_ptr, size, config=...)\n--\n\nAs put_from(), but replaces what is there." },
+	  "upsert_from($self, /, key, buffer_ptr, size, config=...)\n--\n\nAs put_from(), but "
+	  "replaces what is there." },
 	{ "put_from_with_metadata", CALL(put_from_with_metadata), FAST,
-	  "put_from_with_metadata($self, /, key, buffer_ptr, metadata_buffer_ptr, size, metadata_size, config=...)\n--\n\n"
-	  "Store metadata followed by data as one object. Returns 0; failed writes give the code WITHOUT its sign." },
+	  "put_from_with_metadata($self, /, key, buffer_ptr, metadata_buffer_ptr, size, "
+	  "metadata_size, config=...)\n--\n\n"
+	  "Store metadata followed by data as one object. Returns 0; failed writes give the code "
+	  "WITHOUT its sign." },
 	{ "batch_put_from", CALL(batch_put_from), FAST,
-	  "batch_put_from($self, /, keys, buffer_ptrs, sizes, config=...)\n--\n\nOne code per key, as put_from(); all -600\n"
+	  "batch_put_from($self, /, keys, buffer_ptrs, sizes, config=...)\n--\n\nOne code per key, "
+	  "as put_from(); all -600\n"
 	  "when the lists differ in length." },
 	{ "batch_upsert_from", CALL(batch_upsert_from), FAST,
-	  "batch_upsert_from($self, /, keys, buffer_ptrs, sizes, config=...)\n--\n\nAs batch_put_from(), replacing." },
+	  "batch_upsert_from($self, /, keys, buffer_ptrs, sizes, config=...)\n--\n\nAs "
+	  "batch_put_from(), replacing." },
 	{ "batch_put_from_multi_buffers", CALL(batch_put_from_multi_buffers), FAST,
-	  "batch_put_from_multi_buffers($self, /, keys, all_buffer_ptrs, all_sizes, config=...)\n--\n\n"
+	  "batch_put_from_multi_buffers($self, /, keys, all_buffer_ptrs, all_sizes, "
+	  "config=...)\n--\n\n"
 	  "Each object is the concatenation of its buffers, in order." },
 	{ "batch_get_into", CALL(batch_get_into), FAST,
-	  "batch_get_into($self, /, keys, buffer_ptrs, sizes)\n--\n\nBytes or a code per key, as get_into()." },
+	  "batch_get_into($self, /, keys, buffer_ptrs, sizes)\n--\n\nBytes or a code per key, as "
+	  "get_into()." },
 	{ "batch_get_into_multi_buffers", CALL(batch_get_into_multi_buffers), FAST,
-	  "batch_get_into_multi_buffers($self, /, keys, all_buffer_ptrs, all_sizes, prefer_alloc_in_same_node=False)\n--\n\n"
+	  "batch_get_into_multi_buffers($self, /, keys, all_buffer_ptrs, all_sizes, "
+	  "prefer_alloc_in_same_node=False)\n--\n\n"
 	  "Each object fills its buffers in order. Object bytes or a code per key." },
 	{ NULL, NULL, 0, NULL },
 };

@@ -90,8 +90,11 @@ static bool reqs_fill(struct reqs *q, const struct work *w, struct mc_segment *s
 		q->vec = (struct mc_vec *)(q->req + w->nr);
 	}
 	for (Py_ssize_t i = 0; i < w->nr; i++) {
-		q->vec[i] = (struct mc_vec){ (void *)(uintptr_t)w->local[i], w->remote[i], w->len[i] };
-		q->req[i] = (struct mc_request){ .op = op, .segment = seg, .vec = &q->vec[i], .nr_vec = 1 };
+		q->vec[i] =
+			(struct mc_vec){ (void *)(uintptr_t)w->local[i], w->remote[i], w->len[i] };
+		q->req[i] = (struct mc_request){
+			.op = op, .segment = seg, .vec = &q->vec[i], .nr_vec = 1
+		};
 	}
 	return true;
 }
@@ -102,10 +105,10 @@ static void reqs_free(struct reqs *q)
 		free(q->req);
 }
 
-/* ---- at once -------------------------------------------------------------------------------------------------------- */
+/* ---- at once -------------------------------------------------------------------------------- */
 
-static int transfer(struct engine_ref *r, const struct work *w, enum mc_op op, const char *note_name, const char *note_msg,
-		    uint64_t deadline_ns)
+static int transfer(struct engine_ref *r, const struct work *w, enum mc_op op,
+		    const char *note_name, const char *note_msg, uint64_t deadline_ns)
 {
 	struct mc_segment *seg;
 	struct reqs q;
@@ -129,7 +132,8 @@ static int transfer(struct engine_ref *r, const struct work *w, enum mc_op op, c
 }
 
 /* name and msg of a TransferNotify; None: none. Texts live as long as @keep. */
-static bool read_note(struct core_state *st, PyObject *note, const char **name, const char **msg, PyObject *keep[2])
+static bool read_note(struct core_state *st, PyObject *note, const char **name, const char **msg,
+		      PyObject *keep[2])
 {
 	PyObject *type;
 	int is;
@@ -142,12 +146,15 @@ static bool read_note(struct core_state *st, PyObject *note, const char **name, 
 	is = type ? PyObject_IsInstance(note, type) : -1;
 	Py_XDECREF(type);
 	if (!is)
-		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: notify must be a TransferNotify or None");
+		PyErr_SetString(
+			PyExc_TypeError,
+			"incompatible function arguments: notify must be a TransferNotify or None");
 	if (is <= 0)
 		return false;
 	keep[0] = PyObject_GetAttrString(note, "name");
 	keep[1] = keep[0] ? PyObject_GetAttrString(note, "msg") : NULL;
-	return keep[1] && arg_text(keep[0], "notify.name", name) && arg_text(keep[1], "notify.msg", msg);
+	return keep[1] && arg_text(keep[0], "notify.name", name) &&
+	       arg_text(keep[1], "notify.msg", msg);
 }
 
 static PyObject *run_sync(PyObject *self, struct work *w, enum mc_op op, PyObject *note)
@@ -163,8 +170,7 @@ static PyObject *run_sync(PyObject *self, struct work *w, enum mc_op op, PyObjec
 		goto out;
 	r = engine_get(self);
 	if (r) {
-		Py_BEGIN_ALLOW_THREADS
-		ret = transfer(r, w, op, name, msg, deadline);
+		Py_BEGIN_ALLOW_THREADS ret = transfer(r, w, op, name, msg, deadline);
 		engine_put(r);
 		Py_END_ALLOW_THREADS
 	}
@@ -182,8 +188,8 @@ static bool check_hint(PyObject *hint)
 	return !hint || arg_text(hint, "transport_hint", &text);
 }
 
-static PyObject *sync_fixed(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			    enum mc_op op, bool many)
+static PyObject *sync_fixed(PyObject *self, const struct sig *sig, PyObject *const *args,
+			    Py_ssize_t nargs, PyObject *kwnames, enum mc_op op, bool many)
 {
 	PyObject *a[5], *out = NULL;
 	struct work w;
@@ -196,8 +202,16 @@ static PyObject *sync_fixed(PyObject *self, const struct sig *sig, PyObject *con
 	return out;
 }
 
-#define ONE { "target_hostname", "buffer", "peer_buffer_address", "length", "transport_hint", NULL }
-#define MANY { "target_hostname", "buffers", "peer_buffer_addresses", "lengths", "transport_hint", NULL }
+#define ONE                                                                                     \
+	{                                                                                       \
+		"target_hostname", "buffer", "peer_buffer_address", "length", "transport_hint", \
+			NULL                                                                    \
+	}
+#define MANY                                                                      \
+	{                                                                         \
+		"target_hostname", "buffers", "peer_buffer_addresses", "lengths", \
+			"transport_hint", NULL                                    \
+	}
 
 METHOD(transfer_sync_write)
 {
@@ -237,15 +251,16 @@ static bool arg_opcode(struct core_state *st, PyObject *v, enum mc_op *out)
 	if (is < 0)
 		return false;
 	if (!is) {
-		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: opcode must be a TransferOpcode");
+		PyErr_SetString(PyExc_TypeError,
+				"incompatible function arguments: opcode must be a TransferOpcode");
 		return false;
 	}
 	*out = PyLong_AsLong(v) ? MC_WRITE : MC_READ;
 	return !PyErr_Occurred();
 }
 
-static PyObject *sync_opcode(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			     bool many)
+static PyObject *sync_opcode(PyObject *self, const struct sig *sig, PyObject *const *args,
+			     Py_ssize_t nargs, PyObject *kwnames, bool many)
 {
 	PyObject *a[7], *out = NULL;
 	struct work w;
@@ -263,8 +278,8 @@ static PyObject *sync_opcode(PyObject *self, const struct sig *sig, PyObject *co
 METHOD(transfer_sync)
 {
 	static const struct sig sig = { "transfer_sync",
-					{ "target_hostname", "buffer", "peer_buffer_address", "length", "opcode", "notify",
-					  "transport_hint", NULL },
+					{ "target_hostname", "buffer", "peer_buffer_address",
+					  "length", "opcode", "notify", "transport_hint", NULL },
 					5,
 					0 };
 
@@ -274,15 +289,15 @@ METHOD(transfer_sync)
 METHOD(batch_transfer_sync)
 {
 	static const struct sig sig = { "batch_transfer_sync",
-					{ "target_hostname", "buffers", "peer_buffer_addresses", "lengths", "opcode", "notify",
-					  "transport_hint", NULL },
+					{ "target_hostname", "buffers", "peer_buffer_addresses",
+					  "lengths", "opcode", "notify", "transport_hint", NULL },
 					5,
 					0 };
 
 	return sync_opcode(self, &sig, args, nargs, kwnames, true);
 }
 
-/* ---- in the background ---------------------------------------------------------------------------------------------- */
+/* ---- in the background ---------------------------------------------------------------------- */
 
 /* A batch under way. Its number is a handle, so a stale or made-up one is simply not found. */
 struct pending {
@@ -291,7 +306,7 @@ struct pending {
 	struct engine_ref *ref;
 	struct mc_batch *batch; /* NULL: it was empty, and is complete */
 	unsigned nr;
-	int users;	/* threads inside transfer_check_status(); guarded by the interpreter lock, as the list is */
+	int users; /* threads inside transfer_check_status(); under the interpreter lock */
 	bool collected; /* in no list any more: the last user frees */
 	uint64_t deadline_ns;
 };
@@ -310,8 +325,7 @@ static void pending_done(struct pending *p)
 	p->collected = true;
 	if (p->users)
 		return;
-	Py_BEGIN_ALLOW_THREADS
-	pending_free(p);
+	Py_BEGIN_ALLOW_THREADS pending_free(p);
 	Py_END_ALLOW_THREADS
 }
 
@@ -391,19 +405,16 @@ static PyObject *run_async(PyObject *self, struct work *w, enum mc_op op)
 	p->nr = (unsigned)w->nr;
 	p->deadline_ns = deadline_for(o, w);
 	p->id = o->next_id++;
-	Py_BEGIN_ALLOW_THREADS
-	ret = submit(p, w, op);
+	Py_BEGIN_ALLOW_THREADS ret = submit(p, w, op);
 	if (ret)
 		pending_free(p);
-	Py_END_ALLOW_THREADS
-	if (ret)
-		return PyLong_FromLong(0);
+	Py_END_ALLOW_THREADS if (ret) return PyLong_FromLong(0);
 	pending_back(o, p);
 	return PyLong_FromUnsignedLongLong(p->id);
 }
 
-static PyObject *async_fixed(PyObject *self, const struct sig *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-			     enum mc_op op, bool many)
+static PyObject *async_fixed(PyObject *self, const struct sig *sig, PyObject *const *args,
+			     Py_ssize_t nargs, PyObject *kwnames, enum mc_op op, bool many)
 {
 	PyObject *a[5], *out = NULL;
 	struct work w;
@@ -440,8 +451,8 @@ METHOD(transfer_submit_write)
 METHOD(batch_transfer_async)
 {
 	static const struct sig sig = { "batch_transfer_async",
-					{ "target_hostname", "buffers", "peer_buffer_addresses", "lengths", "opcode",
-					  "transport_hint", NULL },
+					{ "target_hostname", "buffers", "peer_buffer_addresses",
+					  "lengths", "opcode", "transport_hint", NULL },
 					5,
 					0 };
 	PyObject *a[6], *out = NULL;
@@ -491,10 +502,9 @@ METHOD(get_batch_transfer_status)
 			ret = -1; /* unknown, or collected before */
 		}
 	}
-	Py_BEGIN_ALLOW_THREADS
-	waited = wait_all(list);
-	Py_END_ALLOW_THREADS
-	for (p = list; p; p = next) {
+	Py_BEGIN_ALLOW_THREADS waited = wait_all(list);
+	Py_END_ALLOW_THREADS for (p = list; p; p = next)
+	{
 		next = p->next;
 		pending_done(p);
 	}
@@ -519,13 +529,12 @@ METHOD(transfer_check_status)
 	if (!p)
 		return PyLong_FromLong(-1);
 	p->users++;
-	Py_BEGIN_ALLOW_THREADS
-	if (p->batch) {
+	Py_BEGIN_ALLOW_THREADS if (p->batch)
+	{
 		left = mc_batch_poll(p->batch);
 		mc_batch_status(p->batch, 0, &st);
 	}
-	Py_END_ALLOW_THREADS
-	p->users--;
+	Py_END_ALLOW_THREADS p->users--;
 	if (p->collected || (!left && st.error != -ETIMEDOUT)) {
 		if (!p->collected)
 			pending_take(o, id);
@@ -535,38 +544,46 @@ METHOD(transfer_check_status)
 }
 
 #define TRANSFER_DOC "\n\nReturns 0; -1 for every failure (the log says which)."
-#define ASYNC_DOC "\n\nReturns a number for get_batch_transfer_status(); 0 on failure."
+#define ASYNC_DOC    "\n\nReturns a number for get_batch_transfer_status(); 0 on failure."
 
 PyMethodDef engine_transfer[] = {
 	{ "transfer_sync_write", CALL(transfer_sync_write), FAST,
-	  "transfer_sync_write($self, /, target_hostname, buffer, peer_buffer_address, length, transport_hint='')\n--" TRANSFER_DOC },
+	  "transfer_sync_write($self, /, target_hostname, buffer, peer_buffer_address, length, "
+	  "transport_hint='')\n--" TRANSFER_DOC },
 	{ "transfer_sync_read", CALL(transfer_sync_read), FAST,
-	  "transfer_sync_read($self, /, target_hostname, buffer, peer_buffer_address, length, transport_hint='')\n--" TRANSFER_DOC },
+	  "transfer_sync_read($self, /, target_hostname, buffer, peer_buffer_address, length, "
+	  "transport_hint='')\n--" TRANSFER_DOC },
 	{ "transfer_sync", CALL(transfer_sync), FAST,
-	  "transfer_sync($self, /, target_hostname, buffer, peer_buffer_address, length, opcode, notify=None, transport_hint='')\n--"
-	  TRANSFER_DOC },
+	  "transfer_sync($self, /, target_hostname, buffer, peer_buffer_address, length, opcode, "
+	  "notify=None, transport_hint='')\n--" TRANSFER_DOC },
 	{ "batch_transfer_sync_write", CALL(batch_transfer_sync_write), FAST,
-	  "batch_transfer_sync_write($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--"
-	  TRANSFER_DOC },
+	  "batch_transfer_sync_write($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, transport_hint='')\n--" TRANSFER_DOC },
 	{ "batch_transfer_sync_read", CALL(batch_transfer_sync_read), FAST,
-	  "batch_transfer_sync_read($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--"
-	  TRANSFER_DOC },
+	  "batch_transfer_sync_read($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, transport_hint='')\n--" TRANSFER_DOC },
 	{ "batch_transfer_sync", CALL(batch_transfer_sync), FAST,
-	  "batch_transfer_sync($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, opcode, notify=None, transport_hint='')\n--"
-	  TRANSFER_DOC },
+	  "batch_transfer_sync($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, "
+	  "opcode, notify=None, transport_hint='')\n--" TRANSFER_DOC },
 	{ "batch_transfer_async_write", CALL(batch_transfer_async_write), FAST,
-	  "batch_transfer_async_write($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--" ASYNC_DOC },
+	  "batch_transfer_async_write($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, transport_hint='')\n--" ASYNC_DOC },
 	{ "batch_transfer_async_read", CALL(batch_transfer_async_read), FAST,
-	  "batch_transfer_async_read($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, transport_hint='')\n--" ASYNC_DOC },
+	  "batch_transfer_async_read($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, transport_hint='')\n--" ASYNC_DOC },
 	{ "batch_transfer_async", CALL(batch_transfer_async), FAST,
-	  "batch_transfer_async($self, /, target_hostname, buffers, peer_buffer_addresses, lengths, opcode, transport_hint='')\n--" ASYNC_DOC },
+	  "batch_transfer_async($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, opcode, transport_hint='')\n--" ASYNC_DOC },
 	{ "get_batch_transfer_status", CALL(get_batch_transfer_status), FAST,
-	  "get_batch_transfer_status($self, batch_ids, /)\n--\n\nWait until all have ended. 0 all succeeded; -1 one failed, timed out, or is\n"
+	  "get_batch_transfer_status($self, batch_ids, /)\n--\n\nWait until all have ended. 0 all "
+	  "succeeded; -1 one failed, timed out, or is\n"
 	  "unknown. Collects every id." },
 	{ "transfer_submit_write", CALL(transfer_submit_write), FAST,
-	  "transfer_submit_write($self, /, target_hostname, buffer, peer_buffer_address, length, transport_hint='')\n--\n\nReturns a number for\n"
+	  "transfer_submit_write($self, /, target_hostname, buffer, peer_buffer_address, length, "
+	  "transport_hint='')\n--\n\nReturns a number for\n"
 	  "transfer_check_status(); 0 on failure." },
 	{ "transfer_check_status", CALL(transfer_check_status), FAST,
-	  "transfer_check_status($self, batch_id, /)\n--\n\n1 done; 0 pending; -1 failed; -2 timed out. 1 and -1 collect the id." },
+	  "transfer_check_status($self, batch_id, /)\n--\n\n1 done; 0 pending; -1 failed; -2 timed "
+	  "out. 1 and -1 collect the id." },
 	{ NULL, NULL, 0, NULL },
 };
