@@ -66,6 +66,9 @@ PyObject *list_of_value(Py_ssize_t nr, long value);
 
 extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec;
 
+/* As PyObject_GetAttrString(), which leaves a new string in the cache of types with every call. */
+PyObject *attr(PyObject *o, const char *name);
+
 PyObject *core_type(struct core_state *st,
 		    const char *name); /* of mooncake._types; a new reference */
 

@@ -21,6 +21,15 @@ struct core_state *core_state_of(PyTypeObject *type)
 	return PyModule_GetState(module);
 }
 
+PyObject *attr(PyObject *o, const char *name)
+{
+	PyObject *interned = PyUnicode_InternFromString(name);
+	PyObject *out = interned ? PyObject_GetAttr(o, interned) : NULL;
+
+	Py_XDECREF(interned);
+	return out;
+}
+
 PyObject *core_type(struct core_state *st, const char *name)
 {
 	if (!st->types) {
@@ -32,7 +41,7 @@ PyObject *core_type(struct core_state *st, const char *name)
 		else
 			st->types = types;
 	}
-	return st->types ? PyObject_GetAttrString(st->types, name) : NULL;
+	return st->types ? attr(st->types, name) : NULL;
 }
 
 static int add_type(PyObject *module, PyType_Spec *spec, const char *name, PyTypeObject **out)

@@ -151,8 +151,8 @@ static bool read_note(struct core_state *st, PyObject *note, const char **name, 
 			"incompatible function arguments: notify must be a TransferNotify or None");
 	if (is <= 0)
 		return false;
-	keep[0] = PyObject_GetAttrString(note, "name");
-	keep[1] = keep[0] ? PyObject_GetAttrString(note, "msg") : NULL;
+	keep[0] = attr(note, "name");
+	keep[1] = keep[0] ? attr(note, "msg") : NULL;
 	return keep[1] && arg_text(keep[0], "notify.name", name) &&
 	       arg_text(keep[1], "notify.msg", msg);
 }
