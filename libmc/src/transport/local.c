@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same node: ranges are copied by the process that wants them, with process_vm_readv and
- * process_vm_writev, or plainly when the peer is this process. The peer does nothing; its table of
- * reachable ranges says what may be touched.
+ * The same node: ranges are copied by the process that wants them. Plainly when the peer is this
+ * process or its memory is shared and mapped here (local_map.c), else with process_vm_readv and
+ * process_vm_writev. The peer does nothing; its table of reachable ranges says what may be touched.
  *
  * Small transfers of one submission share system calls and are done when submit() returns; what is
  * larger is copied in slices by whoever waits, so that it can be cancelled in between.
