@@ -371,19 +371,14 @@ def test_leaks():
                 e.unregister_memory(m.ptr)
                 e.transfer_sync_read("127.0.0.1:1", m.ptr, p.addr, 64)
         cycle(50)
-        before, rss = count(), memory()
+        before, rss = count(), tap.rss()
         cycle(300)
         eq(count(), before)
-        assert memory() - rss < 1 << 20, memory() - rss
+        assert tap.rss() - rss < 1 << 20, tap.rss() - rss
         del e
         for _ in range(3):
             engine()
         assert count() < before, (count(), before)
-
-
-def memory():
-    with open("/proc/self/statm") as f:
-        return int(f.read().split()[1]) * 4096
 
 
 FORK = """
@@ -413,6 +408,33 @@ def test_fork_and_exit():
     start = time.monotonic()
     eq(tap.python(code), (0, "", ""))
     assert time.monotonic() - start < 5
+
+
+BUSY = """
+import ctypes, threading
+from mooncake.engine import TransferEngine
+e, f = TransferEngine(), TransferEngine()
+for x in (e, f): assert x.initialize("127.0.0.1", "P2PHANDSHAKE", "tcp", "") == 0
+b = ctypes.create_string_buffer(1 << 20)
+p = ctypes.addressof(b)
+e.register_memory(p, 1 << 20)
+name = f"127.0.0.1:{e.get_rpc_port()}"
+started = threading.Semaphore(0)
+def loop():
+    c = ctypes.create_string_buffer(1 << 20)
+    q = ctypes.addressof(c)
+    while True:
+        f.transfer_sync_read(name, q, p, 1 << 20)
+        f.get_batch_transfer_status([f.batch_transfer_async_read(name, [q], [p], [1000])])
+        started.release()
+for _ in range(3): threading.Thread(target=loop, daemon=True).start()
+for _ in range(6): started.acquire()
+"""
+
+
+def test_exit_while_daemon_threads_transfer():
+    for _ in range(3):
+        eq(tap.python(BUSY, timeout=10), (0, "", ""))
 
 
 if __name__ == "__main__":

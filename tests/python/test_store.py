@@ -247,6 +247,21 @@ def ranges(s):
 both(globals(), ranges)
 
 
+def absurd_sizes(s):
+    m, most = Memory(64, 1), (1 << 64) - 1
+    s.put_from("a", m.ptr, 64)
+    eq((s.put_from("h", m.ptr, most), s.put_from("h", m.ptr, 1 << 63), s.put_from("h", m.ptr, 1 << 40)), (-600, -600, -200))
+    eq(s.batch_put_from_multi_buffers(["h"], [[m.ptr, m.ptr]], [[most, 2]]), [-600], "a sum that wraps")
+    eq(s.put_from_with_metadata("h", m.ptr, m.ptr, most, 2), 600)
+    eq(s.get_into("a", m.ptr, most), 64, "room for more than there is")
+    eq(s.get_into_ranges([m.ptr], [["a"]], [[[0]]], [[[0]]], [[[most]]]), [[[-600]]])
+    eq(s.register_buffer(m.ptr, most), -600)
+    eq(s.is_exist("h"), 0)
+
+
+both(globals(), absurd_sizes)
+
+
 # ---- existence and removal (8)
 
 

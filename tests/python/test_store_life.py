@@ -269,10 +269,6 @@ def test_leaks():
     def fds():
         return len(os.listdir("/proc/self/fd"))
 
-    def rss():
-        with open("/proc/self/statm") as f:
-            return int(f.read().split()[1]) * 4096
-
     def cycle(s, n):
         m = Memory(256, 1)
         for i in range(n // 10):
@@ -294,19 +290,19 @@ def test_leaks():
     with opened() as s:
         cycle(s, 5000)
         gc.collect()
-        before = rss(), fds(), threads()
+        before = tap.rss(), fds(), threads()
         cycle(s, 20000)
         gc.collect()
         eq((fds(), threads()), before[1:])
-        assert rss() - before[0] < 2 * MB, f"{rss() - before[0]} bytes more after 20000 operations"
+        assert tap.rss() - before[0] < 2 * MB, f"{tap.rss() - before[0]} bytes more after 20000 operations"
     with Cluster() as s:
         cycle(s, 2000)
         gc.collect()
-        before = rss(), fds(), threads()
+        before = tap.rss(), fds(), threads()
         cycle(s, 10000)
         gc.collect()
         eq((fds(), threads()), before[1:])
-        assert rss() - before[0] < 2 * MB, f"{rss() - before[0]} bytes more after 10000 operations"
+        assert tap.rss() - before[0] < 2 * MB, f"{tap.rss() - before[0]} bytes more after 10000 operations"
         s.close()
 
 
