@@ -10,9 +10,14 @@ unset MAKEFLAGS MAKELEVEL MFLAGS
 PYTHONPATH=$(realpath "$BUILD")/python${PYTHONPATH:+:$PYTHONPATH}
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH PYTHONDONTWRITEBYTECODE
-# An extension built with a sanitizer does not load into an interpreter built without.
+# An extension built with a sanitizer does not load into an interpreter built without, unless gcc's address sanitizer is there first.
 TEST_SKIP_PY=${SAN:+the interpreter is built without $SAN}
-export TEST_SKIP_PY
+case $SAN in
+*address*)
+	TEST_PRELOAD_PY=$("${CC:-cc}" -print-file-name=libasan.so)
+	[ -f "$TEST_PRELOAD_PY" ] && TEST_SKIP_PY='' ;;
+esac
+export TEST_SKIP_PY TEST_PRELOAD_PY
 
 # shellcheck disable=SC2086
 {

@@ -5,6 +5,7 @@
 #	TEST_LIMIT	seconds for each (120)
 #	TEST_TALLY	file that gets the three counts instead of the last line; the exit status is then 0
 #	TEST_SKIP_PY	why programs in Python are skipped
+#	TEST_PRELOAD_PY	the sanitizer's library, which their interpreter needs first; its own leaks are not ours
 limit=${TEST_LIMIT:-120}
 passed=0 failed=0 skipped=0
 log=$(mktemp) || exit 1
@@ -14,7 +15,9 @@ run() {
 	case $1 in
 	*.py)
 		[ -z "$TEST_SKIP_PY" ] || { echo "1..0 # SKIP $TEST_SKIP_PY"; return 77; }
-		timeout -k 5 "$limit" "${PYTHON:-python3}" "$1" ;;
+		set -- "${PYTHON:-python3}" "$1"
+		[ -z "$TEST_PRELOAD_PY" ] || set -- env LD_PRELOAD="$TEST_PRELOAD_PY" ASAN_OPTIONS=detect_leaks=0 "$@"
+		timeout -k 5 "$limit" "$@" ;;
 	*) timeout -k 5 "$limit" "$1" ;;
 	esac
 }

@@ -32,7 +32,7 @@ INTEGRATION_ALL = $(sort $(INTEGRATION_BIN) $(wildcard tests/integration/*_test.
 PYTHON_TESTS := $(sort $(wildcard tests/python/test_*.py))
 
 check-all: all $(UNIT_BIN) $(INTEGRATION_BIN)
-	$(Q)BUILD='$(BUILD)' SAN='$(SAN)' PYTHON='$(PYTHON)' MAKE='$(MAKE)' UNIT='$(UNIT_BIN)' INTEGRATION='$(INTEGRATION_ALL)' \
+	$(Q)BUILD='$(BUILD)' SAN='$(SAN)' PYTHON='$(PYTHON)' CC='$(CC)' MAKE='$(MAKE)' UNIT='$(UNIT_BIN)' INTEGRATION='$(INTEGRATION_ALL)' \
 		PYTHON_TESTS='$(PYTHON_TESTS)' tests/check.sh
 
 .PHONY: unit check-all
