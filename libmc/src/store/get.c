@@ -138,7 +138,8 @@ static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, str
 	struct pool_set *set = pools_get(s);
 	unsigned nr_missing = 0;
 
-	for (unsigned i = 0; i < nr; i++) {
+	/* From the last to the first: the blocks of a request are a chain, and what is touched last is evicted last. */
+	for (unsigned i = nr; i-- > 0;) {
 		if (!items[i].key.len) {
 			items[i].result = -EINVAL;
 		} else if (get_here(s, set, &items[i])) {

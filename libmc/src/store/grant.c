@@ -258,11 +258,21 @@ static uint64_t pool_bytes(const struct spool *p)
  */
 static uint64_t shortage(const struct spool *p, struct put_task **t, unsigned nr)
 {
-	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64);
+	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64), least = UINT64_MAX, one;
 
-	for (unsigned i = 0; i < nr && need < ASK_MAX; i++)
-		need += extent_bytes(t[i]->bytes, t[i]->key.len);
+	for (unsigned i = 0; i < nr && need < ASK_MAX; i++) {
+		one = extent_bytes(t[i]->bytes, t[i]->key.len);
+		least = MIN(least, one);
+		need += one;
+	}
 	need = MAX(need, ahead) + held_bytes(p) / 8;
+	/*
+	 * A grant has so many runs and no more. In a full pool of small objects runs are as long as an object: to grant more than
+	 * that the owner would evict until longer ones appear, and leave the gaps between them empty.
+	 */
+	one = extent_bytes(t[0]->bytes, t[0]->key.len) + EXTENTS_MAX * sizeof(struct extent_hdr);
+	need = MIN(need, GRANT_RUNS_MAX * least);
+	need = MAX(need, one);
 	return MIN(need, all);
 }
 

@@ -105,7 +105,8 @@ static unsigned query_here(struct mc_store *s, struct mc_query *items, const str
 	struct pool_set *set = pools_get(s);
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < nr; i++) {
+	/* From the last to the first, as reads are: the head of a chain of blocks is touched last. */
+	for (unsigned i = nr; i-- > 0;) {
 		if (!keys->key[i].len) {
 			items[i].result = -EINVAL;
 			++*bad;
