@@ -198,8 +198,10 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	for (uint32_t i = 0; i < v->nr_regions; i++)
 		ranges[i] = (struct mc_range){ v->region[i].base, v->region[i].size };
 	ret = mc_region_add_many(s->engine, ranges, v->nr_regions, NULL);
-	if (ret)
+	if (ret) {
+		log_err("the pool cannot be registered for other nodes: %s", strerror(-ret));
 		return ret;
+	}
 	for (uint32_t i = 0; i < v->nr_regions; i++)
 		s->served[i] = ranges[i].addr;
 	s->nr_served = v->nr_regions;
@@ -208,7 +210,10 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 		log_err("the master at %s does not take the pool in: %s", s->master.addr, strerror(-ret));
 		return ret;
 	}
-	return s->map_ok ? pools_attach(s, owner_unix_path(s->owner), &p, deadline_ns) : 0;
+	ret = s->map_ok ? pools_attach(s, owner_unix_path(s->owner), &p, deadline_ns) : 0;
+	if (ret)
+		log_err("this client cannot map its own pool through %s: %s", owner_unix_path(s->owner), strerror(-ret));
+	return ret;
 }
 
 static int open_cluster(struct mc_store *s, const struct mc_store_opts *o, uint64_t deadline_ns)
@@ -231,8 +236,11 @@ static int open_cluster(struct mc_store *s, const struct mc_store_opts *o, uint6
 	}
 	link_put(&s->master, c);
 	ret = o->pool_bytes ? open_pool(s, o, deadline_ns) : reserve_name(s);
-	if (!ret)
-		ret = pools_refresh(s, true, deadline_ns);
+	if (ret)
+		return ret;
+	ret = pools_refresh(s, true, store_deadline(s, o->deadline_ns));
+	if (ret)
+		log_err("the master at %s does not say which pools there are: %s", s->master.addr, strerror(-ret));
 	return ret;
 }
 
