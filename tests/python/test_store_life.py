@@ -55,12 +55,16 @@ def test_second_setup_replaces_the_first():
 
 def test_setup_at_once():
     """Setups that race leave one open store and lose none."""
+    def held():
+        return threads(), len(os.listdir("/proc/self/fd"))
+    opened().close()
     s = MooncakeDistributedStore()
-    before = threads()
-    run_threads(4, lambda: s.setup("127.0.0.1", "P2PHANDSHAKE", 16 * MB, MB, "tcp", "", "embedded"))
+    before = held()
+    for _ in range(5):
+        run_threads(4, lambda: s.setup("127.0.0.1", "P2PHANDSHAKE", 16 * MB, MB, "tcp", "", "embedded"))
     eq(s.put("k", b"v"), 0)
     s.close()
-    tap.until(lambda: threads() == before, what="threads gone")
+    tap.until(lambda: held() == before, what="threads and descriptors gone")
 
 
 def test_setup_dict():
