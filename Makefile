@@ -89,6 +89,8 @@ install: all
 		install -D -m 644 "$$m" $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
 	for u in systemd/*.service systemd/*.socket; do [ -f "$$u" ] || continue; \
 		install -D -m 644 "$$u" $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done
+	install -D -m 644 systemd/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake-daemons.conf
+	install -D -m 644 systemd/mooncake.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mooncake.conf
 
 #: make clean       remove what was built
 clean:

@@ -2,6 +2,7 @@
 /* Start and end of a daemon: settings, messages, signals, and talk with the service manager. */
 #include "svc.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <strings.h>
@@ -249,9 +250,13 @@ static int passed_fd(const char *name)
 
 int svc_listen_fd(const char *name)
 {
-	int fd = passed_fd(name);
+	int fd = passed_fd(name), flags;
 
-	return fd >= 0 && sd_is_socket(fd, 0, SOCK_STREAM, 1) > 0 ? fd : -ENOENT;
+	if (fd < 0 || sd_is_socket(fd, 0, SOCK_STREAM, 1) <= 0)
+		return -ENOENT;
+	/* As handed over it blocks, and accepting would hold up the loop until somebody comes. */
+	flags = fcntl(fd, F_GETFL);
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? -errno : fd;
 }
 
 int svc_keep_fd(const char *name, int fd)

@@ -138,7 +138,7 @@ check 'wrong port: doctor finds it and names the right one' \
 check 'wrong port: status fails' exits 1 "$ctl" --master 127.0.0.1:1 --timeout 2 status
 check 'no address at all' exits 1 "$ctl" --master 'no such host' doctor
 http=$(python3 -c 'import json,sys; print(json.load(sys.stdin)["http_port"])' < <("$ctl" --json status))
-check 'something else at that port' says 'takes connections' 1 "$ctl" --master "127.0.0.1:$http" doctor
+check 'something else at that port' says 'what listens at' 1 "$ctl" --master "127.0.0.1:$http" doctor
 kill -STOP "${pids[0]}"
 check 'a stopped master: doctor ends and says so' says 'takes connections' 1 timeout 10 "$ctl" doctor
 check 'a stopped master: status ends' exits 1 timeout 10 "$ctl" --timeout 1 status
