@@ -82,6 +82,8 @@ TEST(bad_input)
 	EXPECT_EQ(put(s, "", "v", 1, 0), -EINVAL);
 	EXPECT_EQ(put(s, big, "v", 1, 0), -EINVAL);
 	EXPECT_EQ(put(s, "k", "", 0, 0), -EINVAL);
+	EXPECT_EQ(put(s, "k", NULL, 8, 0), -EINVAL);
+	EXPECT_EQ(get(s, "k", NULL, 8), -EINVAL);
 	EXPECT_EQ(put(s, "k", big, 4999, 0), 0);
 	EXPECT_EQ(get(s, "k", buf, sizeof(buf)), -EMSGSIZE);
 	mc_store_get(s, &g, 1, 0);

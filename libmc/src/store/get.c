@@ -132,6 +132,18 @@ static bool get_here(struct mc_store *s, const struct pool_set *set, struct get_
 
 /* ---- the calls ------------------------------------------------------------------------------------------------------ */
 
+/* A place of some bytes without an address. */
+static bool nowhere(const struct get_item *it)
+{
+	for (unsigned i = 0; i < it->nr_iov; i++)
+		if (!it->iov[i].addr && it->iov[i].len)
+			return true;
+	for (unsigned i = 0; i < it->nr_slices; i++)
+		if (!it->slices[i].dst && it->slices[i].len)
+			return true;
+	return false;
+}
+
 /* Reads @items; @missing has room for pointers to all of them. */
 static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, struct get_item **missing, uint64_t deadline_ns)
 {
@@ -140,7 +152,7 @@ static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, str
 
 	/* From the last to the first: the blocks of a request are a chain, and what is touched last is evicted last. */
 	for (unsigned i = nr; i-- > 0;) {
-		if (!items[i].key.len) {
+		if (!items[i].key.len || nowhere(&items[i])) {
 			items[i].result = -EINVAL;
 		} else if (get_here(s, set, &items[i])) {
 			atomic_fetch_add_explicit(&s->count.hits_node, 1, memory_order_relaxed);

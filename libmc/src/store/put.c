@@ -13,7 +13,7 @@ bool put_check(const struct mc_put *it, uint64_t *bytes)
 	if (!it->key.len || it->key.len > KEY_MAX)
 		return false;
 	for (unsigned i = 0; i < it->nr_iov; i++)
-		if (check_add(sum, it->iov[i].len, &sum))
+		if (check_add(sum, it->iov[i].len, &sum) || (!it->iov[i].addr && it->iov[i].len))
 			return false;
 	*bytes = sum;
 	return sum && sum <= NET_PAYLOAD_MAX;
