@@ -2,6 +2,9 @@
 /* Which pools there are. A set is immutable; when the master's view changes, a new one takes its place. */
 #include "store/store.h"
 
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#endif
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -236,7 +239,8 @@ static void take_info(struct spool *p, const struct pool_info *i)
 	p->flags = i->flags;
 	p->capacity = i->capacity;
 	p->used = i->used;
-	p->nr_regions = i->nr_regions;
+	if (!p->nr_regions) /* else attached: the housekeeping thread is reading it */
+		p->nr_regions = i->nr_regions;
 	memcpy(p->region, i->region, sizeof(p->region));
 	copy_text(p->segment, sizeof(p->segment), &i->segment);
 	copy_text(p->unix_path, sizeof(p->unix_path), &i->unix_path);
@@ -346,16 +350,32 @@ static int rebuild(struct mc_store *s, const struct msg_pools *m, uint64_t deadl
 	return 0;
 }
 
+/* The thread sanitizer of gcc 12 does not see pthread_mutex_clocklock() and is told. */
+static int lock_until(pthread_mutex_t *m, uint64_t deadline_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
+	int ret;
+
+#ifdef __SANITIZE_THREAD__
+	__tsan_mutex_pre_lock(m, __tsan_mutex_try_lock);
+#endif
+	ret = -pthread_mutex_clocklock(m, CLOCK_MONOTONIC, &ts);
+#ifdef __SANITIZE_THREAD__
+	__tsan_mutex_post_lock(m, __tsan_mutex_try_lock | (ret ? __tsan_mutex_try_lock_failed : 0), 0);
+#endif
+	return ret;
+}
+
 int pools_refresh(struct mc_store *s, bool force, uint64_t deadline_ns)
 {
 	struct scratch scratch = SCRATCH_INIT;
 	struct buf reply = BUF_INIT;
 	struct msg_pools m;
-	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
-	int ret = 0;
+	int ret;
 
-	if (pthread_mutex_clocklock(&s->refresh_lock, CLOCK_MONOTONIC, &ts))
-		return -ETIMEDOUT;
+	ret = lock_until(&s->refresh_lock, deadline_ns);
+	if (ret)
+		return ret;
 	if (!force && atomic_load(&s->view_seen) == atomic_load(&s->view_known))
 		goto out; /* another thread did it */
 	atomic_store_explicit(&s->refreshed_ns, clock_now_ns(), memory_order_relaxed);
