@@ -16,7 +16,7 @@
 
 static struct rig master;
 
-static bool no_master(void)
+static inline bool no_master(void)
 {
 	char path[PATH_MAX];
 

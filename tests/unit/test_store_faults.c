@@ -73,9 +73,9 @@ TEST(a_flipped_byte_is_not_delivered)
 	v = owner_view(own->owner);
 	at = memmem(v->region[0].base, v->region[0].size, data, sizeof(data));
 	ASSERT_TRUE(at);
-	at[1234] ^= 4;
+	__atomic_fetch_xor(&at[1234], 4, __ATOMIC_SEQ_CST);
 	EXPECT_LT(st_get(far, "k", buf, sizeof(buf)), 0);
-	at[1234] ^= 4;
+	__atomic_fetch_xor(&at[1234], 4, __ATOMIC_SEQ_CST);
 	EXPECT_EQ(st_get(far, "k", buf, sizeof(buf)), sizeof(buf));
 	EXPECT_TRUE(filled(buf, sizeof(buf), 99));
 	mc_store_close(far);

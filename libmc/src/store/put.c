@@ -39,7 +39,7 @@ static int chooser_open(struct chooser *c, struct mc_store *s, const struct mc_p
 {
 	c->set = pools_get(s);
 	c->cand = calloc(c->set->nr + 1, sizeof(*c->cand));
-	random_bytes(&c->random, sizeof(c->random));
+	c->random = store_put_id(s); /* unlike others', without a system call */
 	if (!c->cand) {
 		pools_put(c->set);
 		return -ENOMEM;
