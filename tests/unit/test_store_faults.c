@@ -331,6 +331,42 @@ static void *get_long(void *arg)
 }
 
 /* A server that accepts and says nothing. */
+/* Each get of it once cost all the time there was, although another replica was there. */
+TEST(a_stopped_owner_is_learnt_once)
+{
+	static uint8_t data[20000], buf[20000];
+	struct child c, d;
+	uint64_t start;
+	struct mc_store *b;
+	char key[16];
+
+	NEED_MASTER();
+	ASSERT_EQ(child_start(&c, "provider", master.port, 8 * MIB), 0);
+	ASSERT_EQ(child_start(&d, "provider", master.port, 8 * MIB), 0);
+	b = st_open(master.port, 0, "tcp");
+	ASSERT_TRUE(b);
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "both%u", i);
+		fill(data, sizeof(data), i);
+		EXPECT_EQ(st_put_opts(b, key, data, sizeof(data), (struct mc_put_opts){ .replicas = 2 }), 0);
+		EXPECT_EQ(st_get(b, key, buf, sizeof(buf)), sizeof(buf));
+	}
+	freeze(c.pid);
+	start = clock_now_ns();
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "both%u", i);
+		memset(buf, 0, sizeof(buf));
+		EXPECT_EQ(get_by(b, key, buf, sizeof(buf), deadline_after_ms(4000)), sizeof(buf));
+		EXPECT_TRUE(filled(buf, sizeof(buf), i));
+	}
+	EXPECT_LT(clock_now_ns() - start, 5 * NSEC_PER_SEC);
+	kill(c.pid, SIGCONT);
+	mc_store_close(b);
+	EXPECT_EQ(child_stop(&c, 0), 0);
+	EXPECT_EQ(child_stop(&d, 0), 0);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
+}
+
 TEST(who_connects_holds_up_nobody_else)
 {
 	struct mc_store s = { .name = "test" };

@@ -73,15 +73,75 @@ static bool avoids(const struct get_item *it, uint32_t pool)
 	return false;
 }
 
+/*
+ * A node that is cut off costs time, not an error: no read may use up what another replica or a fresh answer needs. One that just
+ * used up its time is asked again, but briefly, until it answers.
+ */
+#define SUSPECT_NS    (5 * NSEC_PER_SEC)
+#define SUSPECT_WAIT_NS (250 * NSEC_PER_MSEC)
+
+static bool suspect(const struct spool *p)
+{
+	uint64_t until = atomic_load_explicit(&p->suspect_ns, memory_order_relaxed);
+
+	return until && clock_now_ns() < until;
+}
+
+enum hope { CHOICE, SUSPECT, SOLE, NR_HOPES }; /* in the order of reading: the last may take all the time there is */
+
+static enum hope hope_of(const struct get_item *it)
+{
+	return suspect(it->pool) ? SUSPECT : it->sole ? SOLE : CHOICE;
+}
+
+static uint64_t patience(uint64_t deadline_ns, enum hope h)
+{
+	uint64_t now = clock_now_ns(), half = now + (deadline_ns > now ? (deadline_ns - now) / 2 : 0);
+
+	return h == SOLE ? deadline_ns : h == SUSPECT && half > now + SUSPECT_WAIT_NS ? now + SUSPECT_WAIT_NS : half;
+}
+
+/* Those of @all whose hope is @h; @it has room for as many. */
+static void read_far(struct mc_store *s, struct get_item **all, unsigned nr_all, struct get_item **it, enum hope h,
+		     uint64_t deadline_ns)
+{
+	uint64_t start = clock_now_ns();
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < nr_all; i++)
+		if (all[i]->hope == (int)h)
+			it[nr++] = all[i];
+	if (!nr)
+		return;
+	remote_read(s, it, nr, patience(deadline_ns, h));
+	for (unsigned i = 0; i < nr; i++) {
+		uint64_t now = it[i]->result == -ETIMEDOUT ? clock_now_ns() : 0;
+
+		/* A caller in a hurry proves nothing. */
+		if (now && now - start < SUSPECT_WAIT_NS)
+			continue;
+		if (now || it[i]->result >= 0)
+			atomic_store_explicit(&it[i]->pool->suspect_ns, now ? now + SUSPECT_NS : 0, memory_order_relaxed);
+	}
+}
+
+/* 2: mapped; 1: reached over the network; 0: the same, but it did not answer lately; -1: not reached. */
+static int nearness(const struct mc_store *s, const struct spool *p)
+{
+	if (!p || (!p->attached && !s->remote_ok))
+		return -1;
+	return p->attached ? 2 : suspect(p) ? 0 : 1;
+}
+
 /* The nearest replica that this client can reach. */
 static bool pick_replica(struct mc_store *s, const struct pool_set *set, const struct located *l, struct get_item *it)
 {
 	set_pool(it, NULL);
-	for (int near = 1; near >= 0; near--) {
+	for (int near = 2; near >= 0; near--) {
 		for (unsigned r = 0; r < l->nr_replicas; r++) {
 			struct spool *p = pools_by_index(set, l->replica[r].pool);
 
-			if (!p || p->attached != !!near || (!p->attached && !s->remote_ok))
+			if (nearness(s, p) != near)
 				continue;
 			if (avoids(it, l->replica[r].pool))
 				continue;
@@ -90,6 +150,7 @@ static bool pick_replica(struct mc_store *s, const struct pool_set *set, const s
 			it->flags = l->flags;
 			it->loc = l->replica[r].loc;
 			it->cached = false;
+			it->sole = l->nr_replicas <= 1 + it->nr_avoid;
 			set_pool(it, p);
 			return true;
 		}
@@ -109,7 +170,7 @@ static bool knows_all(const struct pool_set *set, const struct msg_located *m)
 /* Reads every item that has a pool: this node's at once, all others in parallel. Results are set; -ESTALE may be tried again. */
 static void read_placed(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
 {
-	struct get_item **far = calloc(nr, sizeof(*far));
+	struct get_item **far = calloc(nr, 2 * sizeof(*far));
 	unsigned nr_far = 0;
 
 	for (unsigned i = 0; i < nr; i++) {
@@ -122,22 +183,22 @@ static void read_placed(struct mc_store *s, struct get_item **it, unsigned nr, u
 
 			if (ret)
 				it[i]->result = ret;
-		} else if (far) {
-			far[nr_far++] = it[i];
-		} else {
+		} else if (!far) {
 			it[i]->result = -ENOMEM;
+		} else {
+			it[i]->hope = hope_of(it[i]);
+			far[nr_far++] = it[i];
 		}
 	}
-	if (nr_far)
-		remote_read(s, far, nr_far, deadline_ns);
+	for (enum hope h = 0; far && h < NR_HOPES; h++)
+		read_far(s, far, nr_far, far + nr, h, deadline_ns);
 	free(far);
 }
 
-/* Worth another try: gone from there, or the way there failed. What stays wrong with every answer, and the end of time, is not. */
+/* Worth another try: gone from there, or the way there failed. What stays wrong with every answer is not. */
 static bool retry(int64_t result)
 {
-	return result < 0 && result != -EMSGSIZE && result != -ENOMEM && result != -EINVAL && result != -ETIMEDOUT &&
-	       result != -ESHUTDOWN;
+	return result < 0 && result != -EMSGSIZE && result != -ENOMEM && result != -EINVAL && result != -ESHUTDOWN;
 }
 
 static unsigned from_cache(struct mc_store *s, const struct pool_set *set, struct get_item **it, unsigned nr)
@@ -152,7 +213,7 @@ static unsigned from_cache(struct mc_store *s, const struct pool_set *set, struc
 		for (unsigned k = 0; k < set->nr; k++) {
 			struct spool *p = set->pool[k];
 
-			if (p->attached || atomic_load(&p->gone) || memcmp(p->id, v.pool, sizeof(v.pool)))
+			if (p->attached || atomic_load(&p->gone) || suspect(p) || memcmp(p->id, v.pool, sizeof(v.pool)))
 				continue;
 			if (it[i]->alloc && v.size > BOUNCE_MAX)
 				break; /* a question costs less than one more copy */
@@ -161,6 +222,7 @@ static unsigned from_cache(struct mc_store *s, const struct pool_set *set, struc
 			it[i]->flags = v.flags;
 			it[i]->loc = v.loc;
 			it[i]->cached = true;
+			it[i]->sole = false;
 			set_pool(it[i], p);
 			hits++;
 			break;
@@ -186,7 +248,7 @@ static bool try_again(struct mc_store *s, struct get_item *it)
 		if (s->cache)
 			cache_drop(s->cache, &it->key);
 		it->cached = false;
-		return it->result != -ETIMEDOUT && it->result != -ESHUTDOWN;
+		return it->result != -ESHUTDOWN;
 	}
 	if (!retry(it->result))
 		return false;

@@ -102,6 +102,7 @@ struct spool {
 	_Atomic uint64_t prefaulted; /* bytes from the first region's start on */
 	struct mc_store *store;
 
+	_Atomic uint64_t suspect_ns; /* until then: it used up a read's time, other replicas are better */
 	struct link remote; /* not attached: to the owner's TCP service */
 	struct mc_segment *seg; /* opened on first use, under @lock */
 
@@ -208,6 +209,8 @@ struct get_item { /* one object on its way, in get.c and remote.c */
 	unsigned nr_avoid;
 	bool cached;	   /* loc came from the cache */
 	bool stale;	   /* the current replica was asked for twice */
+	bool sole;	   /* no other replica is left to try */
+	int hope;	   /* get_far.c: how long to wait for it */
 };
 /* Fixes the destination now that the size is known; fails with -EMSGSIZE or -ENOMEM into it->result. */
 bool get_prepare(struct get_item *it);
