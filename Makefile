@@ -71,7 +71,7 @@ lint: deps-check
 lint-all: $(LIBMC_SO)
 	$(Q)rc=0; for t in tests/lint/*.sh; do "$$t" || { echo "lint: $$t failed"; rc=1; }; done; [ $$rc -eq 0 ] && echo 'lint: clean'
 
-#: make format      clang-format over what differs from main
+#: make format      clang-format over all C files but the module
 format:
 	$(Q)git ls-files '*.c' '*.h' | grep -v ^kmod | xargs clang-format -i
 
