@@ -115,12 +115,28 @@ static int find_group(const char *name, gid_t *out)
 	return 0;
 }
 
+/* Well-formed? Whether the name resolves may change while the node runs, so that is not asked here. */
+static int check_master(const char *master)
+{
+	char host[NET_ADDR_TEXT];
+	uint16_t port;
+
+	if (!strncmp(master, "unix:", 5) && master[5])
+		return 0;
+	if (!net_split_host_port(master, host, sizeof(host), &port))
+		return 0;
+	log_err("node: master_server_address %s: not of the form host:port, [v6]:port or unix:/path", master);
+	return -EINVAL;
+}
+
 int node_addrs_choose(const struct node_options *o, struct node_addrs *out)
 {
 	char bind_host[NET_ADDR_TEXT];
 	uint16_t ignored;
 
 	*out = (struct node_addrs){ 0 };
+	if (check_master(o->master_server_address))
+		return -EINVAL;
 	/* Upstream's deployments write "host:port" here and mean the host. */
 	if (net_split_host_port(o->host, bind_host, sizeof(bind_host), &ignored))
 		goto bad;

@@ -442,6 +442,7 @@ TEST(wrong_flags_say_so)
 {
 	const char *unknown[] = { "mooncake-node", "--globl_segment_size=8mb", NULL };
 	const char *group[] = { "mooncake-node", "--group=no-such-group-here", NULL };
+	const char *master[] = { "mooncake-node", "--master_server_address=127.0.0.1:", NULL };
 	const char *small[] = { "mooncake-node", "--global_segment_size=10", NULL };
 	struct node_proc n;
 
@@ -449,5 +450,7 @@ TEST(wrong_flags_say_so)
 	EXPECT_TRUE(strstr(n.said, "global_segment_size"));
 	EXPECT_EQ(node_exec(&n, NULL, group), 2);
 	EXPECT_TRUE(strstr(n.said, "no-such-group-here"));
+	EXPECT_EQ(node_exec(&n, NULL, master), 2);
+	EXPECT_TRUE(strstr(n.said, "host:port"));
 	EXPECT_EQ(node_exec(&n, NULL, small), 1);
 }

@@ -10,7 +10,7 @@ static int attempt(struct connector *cn)
 	struct net_addr a;
 	int ret;
 
-	ret = net_addr_parse(cn->addr, 0, &a);
+	ret = net_addr_parse(cn->addr, MASTER_PORT, &a);
 	if (ret)
 		return ret;
 	return net_connect(&a, deadline_after_ns(LINK_CONNECT_NS), &cn->fd);

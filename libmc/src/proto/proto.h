@@ -17,6 +17,7 @@
 
 #define PROTO_VERSION 1	    /* what this build speaks */
 #define PROTO_VERSION_MIN 1 /* the oldest it still understands */
+#define MASTER_PORT 50051	    /* where a master is when its address names no port */
 
 /* ---- limits: a message over one of these is refused, by both ends ------------------------------------------------- */
 

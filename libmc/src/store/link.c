@@ -107,7 +107,7 @@ static int connect_once(struct link *l, uint64_t deadline_ns, struct link_conn *
 	struct net_addr addr;
 	int fd, ret;
 
-	ret = net_addr_parse(l->addr, 0, &addr);
+	ret = net_addr_parse(l->addr, MASTER_PORT, &addr);
 	if (ret)
 		return ret;
 	/* Closing cannot end this wait, so it is short. */
