@@ -40,6 +40,7 @@ struct conn {
 	/* Sending: struct out, oldest first. */
 	struct list out;
 	uint64_t out_bytes;
+	bool tx_shared;	 /* sends memory that others write */
 	bool tx_blocked; /* the socket is full: wait for EPOLLOUT */
 	struct loop_timer stall;
 	uint64_t took_ns; /* when the peer last took something, while the timer is set */

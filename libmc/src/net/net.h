@@ -146,7 +146,7 @@ uint64_t conn_out_bytes(const struct conn *c);
 /*
  * Answers and frees @r. @body is copied. @payload (may be NULL) is not: the memory must stay until @sent(@arg) is called, which
  * always happens once, on success and on a dead stream; it may happen before conn_reply() returns. The iovec array is copied.
- * @fds are duplicated.
+ * @fds are duplicated. @shared: others write the payload's memory while it is sent, and the receiver checks what it got.
  */
 struct conn_reply {
 	int status;
@@ -154,6 +154,7 @@ struct conn_reply {
 	size_t body_len;
 	const struct iovec *payload;
 	int nr_payload;
+	bool shared;
 	const int *fds;
 	int nr_fds;
 	void (*sent)(void *arg);

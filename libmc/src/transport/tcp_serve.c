@@ -187,6 +187,7 @@ static void serve_read(struct conn_req *r)
 	conn_reply(r, &(struct conn_reply){
 			      .payload = h->iov,
 			      .nr_payload = (int)h->nr,
+			      .shared = true,
 			      .sent = read_sent,
 			      .arg = h,
 		      });
