@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Regular expressions from strangers. glibc's matcher is linear in the key for what is regular, but back references make it
- * exponential, and its compiler copies what is repeated: "a++++++" doubles with each sign. So back references are refused, what
- * grows too large when repetitions are written out, and repetitions piled on each other.
+ * exponential, and its compiler copies what is repeated: "a++++++" doubles with each sign; and it follows every way through parts
+ * that may be absent: "a?b?c?..." takes it seconds from some eighty on. So back references are refused, what grows too large when
+ * repetitions are written out, repetitions piled on each other, and too many of them.
  */
 #include <stdio.h>
 
@@ -10,6 +11,7 @@
 #include "master.h"
 
 #define GROWTH_MAX 1000 /* elements more than the pattern has characters, with repetitions written out */
+#define SIGNS_MAX 32	/* of repetition */
 #define DEPTH_MAX 100	/* of parentheses */
 #define HEIGHT_MAX 3	/* repetitions of repetitions: "((a*)+)*" */
 
@@ -74,8 +76,10 @@ static const char *refusal(const char *text)
 {
 	struct level level[DEPTH_MAX + 1] = { 0 }, *l = level;
 	unsigned long most = GROWTH_MAX + strlen(text);
+	unsigned signs = 0;
 
 	for (const char *p = text; *p; p++) {
+		signs += strchr("*?+{", *p) != NULL;
 		if (*p == '\\' && p[1] >= '1' && p[1] <= '9')
 			return "back references are not supported";
 		if (*p == '(') {
@@ -102,6 +106,8 @@ static const char *refusal(const char *text)
 		}
 		if (l->all > most)
 			return "its repetitions make it too large";
+		if (signs > SIGNS_MAX)
+			return "it has more than 32 repetitions";
 		if (l->height > HEIGHT_MAX)
 			return "it repeats repetitions of repetitions of repetitions";
 	}

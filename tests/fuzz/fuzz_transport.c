@@ -6,6 +6,7 @@
  * into writes.
  */
 #include <mooncake/engine.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -74,6 +75,25 @@ static void look_at_edges(void)
 		abort();
 }
 
+/* A loopback that is busy with other tests may be out of ports for a moment. */
+static int connected(const struct net_addr *a)
+{
+	uint64_t end = deadline_after_ms(5000);
+	int fd, err;
+
+	do {
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd < 0)
+			break;
+		if (!connect(fd, (const struct sockaddr *)&a->ss, a->len))
+			return fd;
+		err = errno;
+		close(fd);
+	} while (err == EADDRNOTAVAIL && !deadline_passed(end));
+	perror("connect");
+	abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct linger hard = { .l_onoff = 1 };
@@ -84,11 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	if (!eng)
 		start();
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 ||
-	    connect(fd, (struct sockaddr *)(data[0] & 1 ? &data_addr.ss : &handshake_addr.ss),
-		    data_addr.len))
-		abort();
+	fd = connected(data[0] & 1 ? &data_addr : &handshake_addr);
 	net_tune(fd);
 	step = data[1] & 1 ? (size_t)(data[1] >> 1) + 16 : len;
 	for (size_t at = 2; at < len; at += step) {

@@ -45,6 +45,7 @@ TEST(what_is_refused)
 	EXPECT_EQ(compile("a++++++++++++++++++++++++++++++++"), -EINVAL);
 	EXPECT_EQ(compile("((((((((((a+)+)+)+)+)+)+)+)+)+)+"), -EINVAL);
 	EXPECT_EQ(compile("a*****+***+b"), -EINVAL);
+	EXPECT_EQ(compile("a?b?c?d?e?f?g?h?i?j?k?l?m?n?o?p?q?r?s?t?u?v?w?x?y?z?1?2?3?4?5?6?7?"), -EINVAL);
 	EXPECT_EQ(compile("((((a*)*)*)*)*b"), -EINVAL);
 	EXPECT_EQ(compile("(a+){500}|(b+){500}"), -EINVAL);
 	EXPECT_EQ(pattern_compile(&nul, &re), -EINVAL);
