@@ -104,6 +104,9 @@ static int resolve(const char *host, uint16_t port, struct net_addr *out)
 
 	snprintf(service, sizeof(service), "%u", port);
 	ret = getaddrinfo(host, service, &hints, &list);
+	/* RFC 6761: always the loopback, also in a container without /etc/hosts. */
+	if (ret && !strcmp(host, "localhost"))
+		ret = getaddrinfo("127.0.0.1", service, &hints, &list);
 	if (ret) {
 		log_err("host \"%s\" cannot be resolved: %s", host, gai_strerror(ret));
 		return -EINVAL;
