@@ -67,8 +67,7 @@ void embedded_close(struct mc_store *s)
 static int put_one(struct embedded *e, const struct key *key, const struct mc_put *it, uint64_t bytes, uint64_t put_id,
 		   const struct mc_put_opts *o)
 {
-	uint32_t flags = o->flags;
-	struct publish_item item = { .key = *key, .put_id = put_id, .size = bytes, .flags = OBJ_CRC };
+	struct publish_item item = { .key = *key, .put_id = put_id, .size = bytes, .flags = put_object_flags(o) };
 	struct publish_item old;
 	struct extents *x = malloc(sizeof(*x));
 	struct staged *st;
@@ -76,14 +75,11 @@ static int put_one(struct embedded *e, const struct key *key, const struct mc_pu
 
 	if (!x)
 		return -ENOMEM;
-	item.flags |= flags & MC_PUT_HARD_PIN ? OBJ_HARD_PIN : 0;
-	item.flags |= flags & MC_PUT_SOFT_PIN ? OBJ_SOFT_PIN : 0;
-	item.flags |= flags & MC_PUT_REPLACE ? OBJ_REPLACE : 0;
 	item.soft_pin_ms = (uint32_t)MIN(o->soft_pin_ms, UINT32_MAX);
 
 	pthread_mutex_lock(&e->lock);
 	pool_drain_touches(e->pool, clock_now_ns());
-	ret = !(flags & MC_PUT_REPLACE) && !pool_find(e->pool, key, &old) ? -EEXIST : 0;
+	ret = !(item.flags & OBJ_REPLACE) && !pool_find(e->pool, key, &old) ? -EEXIST : 0;
 	if (!ret)
 		ret = pool_alloc(e->pool, bytes, key->len, x);
 	pthread_mutex_unlock(&e->lock);

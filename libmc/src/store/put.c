@@ -19,6 +19,12 @@ bool put_check(const struct mc_put *it, uint64_t *bytes)
 	return sum && sum <= NET_PAYLOAD_MAX;
 }
 
+uint32_t put_object_flags(const struct mc_put_opts *o)
+{
+	return OBJ_CRC | (o->flags & MC_PUT_HARD_PIN ? OBJ_HARD_PIN : 0) | (o->flags & MC_PUT_SOFT_PIN ? OBJ_SOFT_PIN : 0) |
+	       (o->flags & MC_PUT_REPLACE ? OBJ_REPLACE : 0);
+}
+
 /* ---- choosing ------------------------------------------------------------------------------------------------------- */
 
 static bool is_preferred(const struct spool *p, const struct mc_put_opts *o)
@@ -143,12 +149,9 @@ static bool *used_of(struct put_call *c, unsigned item)
 static unsigned assign(struct put_call *c, const struct keys *keys, const uint64_t *bytes, const struct mc_put_opts *o,
 		       const uint64_t *put_id)
 {
-	uint32_t flags = o->flags, obj = OBJ_CRC;
+	uint32_t obj = put_object_flags(o);
 	unsigned nr = 0;
 
-	obj |= flags & MC_PUT_HARD_PIN ? OBJ_HARD_PIN : 0;
-	obj |= flags & MC_PUT_SOFT_PIN ? OBJ_SOFT_PIN : 0;
-	obj |= flags & MC_PUT_REPLACE ? OBJ_REPLACE : 0;
 	for (unsigned i = 0; i < c->nr; i++) {
 		struct put_item *st = &c->state[i];
 

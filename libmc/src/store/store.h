@@ -315,6 +315,7 @@ struct put_task {
 };
 
 void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns); /* sorts them; results are in the tasks */
+uint32_t put_object_flags(const struct mc_put_opts *o); /* enum object_flag */
 bool put_check(const struct mc_put *it, uint64_t *bytes); /* key and sizes fit? */
 
 /* Around everything that carves from a pool or writes to it: what is not known to be ours goes back when nobody is inside. */
