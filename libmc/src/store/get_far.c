@@ -32,27 +32,16 @@ static unsigned items_fit(struct get_item **it, unsigned nr)
 	return n;
 }
 
-static int locate(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns, struct scratch *scratch,
-		  struct buf *reply, struct msg_located *m)
+static int locate(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns, struct ask *a)
 {
 	struct key *keys = calloc(nr, sizeof(*keys));
-	struct msg_keys q = { .touch = true, .nr = nr, .keys = keys };
-	struct buf body = BUF_INIT;
 	int ret;
 
 	if (!keys)
 		return -ENOMEM;
 	for (unsigned i = 0; i < nr; i++)
 		keys[i] = it[i]->key;
-	msg_keys_encode(&q, &body);
-	ret = link_call(&s->master, MSG_LOCATE, &body, deadline_ns, reply);
-	if (!ret)
-		ret = msg_located_decode(reply->data, reply->len, scratch, m);
-	if (!ret && m->nr != nr)
-		ret = -EBADMSG;
-	if (!ret)
-		pools_view_seen(s, m->view);
-	buf_fini(&body);
+	ret = store_ask_keys(s, MSG_LOCATE, keys, nr, false, deadline_ns, a);
 	free(keys);
 	return ret;
 }
@@ -291,15 +280,13 @@ static unsigned keep_open(struct mc_store *s, struct get_item **it, unsigned nr)
 static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
 {
 	struct pool_set *set = pools_get(s);
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf reply = BUF_INIT;
-	struct msg_located m;
+	struct ask a = ASK_INIT;
 	unsigned open = 0;
 	int ret;
 
-	ret = locate(s, it, nr, deadline_ns, &scratch, &reply, &m);
-	if (!ret && (!knows_all(set, &m) || atomic_load(&s->view_seen) != atomic_load(&s->view_known))) {
-		pools_refresh(s, !knows_all(set, &m), deadline_ns);
+	ret = locate(s, it, nr, deadline_ns, &a);
+	if (!ret && (!knows_all(set, &a.located) || atomic_load(&s->view_seen) != atomic_load(&s->view_known))) {
+		pools_refresh(s, !knows_all(set, &a.located), deadline_ns);
 		pools_put(set);
 		set = pools_get(s);
 	}
@@ -308,9 +295,9 @@ static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned 
 
 		if (ret)
 			x->result = ret;
-		else if (m.items[i].status)
-			x->result = m.items[i].status;
-		else if (pick_replica(s, set, &m.items[i], x))
+		else if (a.located.items[i].status)
+			x->result = a.located.items[i].status;
+		else if (pick_replica(s, set, &a.located.items[i], x))
 			continue;
 		else if (!x->nr_avoid)
 			x->result = -EHOSTUNREACH; /* replicas, but none that this client reaches */
@@ -327,8 +314,7 @@ static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned 
 	}
 	read_placed(s, it, open, deadline_ns);
 	open = keep_open(s, it, open);
-	scratch_fini(&scratch);
-	buf_fini(&reply);
+	ask_end(&a);
 	pools_put(set);
 	return open;
 }

@@ -368,9 +368,7 @@ static int lock_until(pthread_mutex_t *m, uint64_t deadline_ns)
 
 int pools_refresh(struct mc_store *s, bool force, uint64_t deadline_ns)
 {
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf reply = BUF_INIT;
-	struct msg_pools m;
+	struct ask a = ASK_INIT;
 	int ret;
 
 	ret = lock_until(&s->refresh_lock, deadline_ns);
@@ -379,21 +377,16 @@ int pools_refresh(struct mc_store *s, bool force, uint64_t deadline_ns)
 	if (!force && atomic_load(&s->view_seen) == atomic_load(&s->view_known))
 		goto out; /* another thread did it */
 	atomic_store_explicit(&s->refreshed_ns, clock_now_ns(), memory_order_relaxed);
-	ret = link_call(&s->master, MSG_POOLS, NULL, deadline_ns, &reply);
-	if (ret)
-		goto out;
-	ret = msg_pools_decode(reply.data, reply.len, &scratch, &m);
-	if (ret)
-		goto out;
-	ret = rebuild(s, &m, deadline_ns);
+	ret = store_ask_pools(s, deadline_ns, &a);
+	if (!ret)
+		ret = rebuild(s, &a.pools, deadline_ns);
 	if (!ret) {
-		atomic_store(&s->view_known, m.view);
-		atomic_store(&s->view_seen, m.view);
+		atomic_store(&s->view_known, a.pools.view);
+		atomic_store(&s->view_seen, a.pools.view);
 	}
 out:
 	pthread_mutex_unlock(&s->refresh_lock);
-	scratch_fini(&scratch);
-	buf_fini(&reply);
+	ask_end(&a);
 	return ret;
 }
 

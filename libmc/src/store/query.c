@@ -27,56 +27,32 @@ static bool exists_here(const struct pool_set *set, const struct key *key, struc
 
 static int ask_exists(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, uint64_t deadline_ns)
 {
-	struct msg_keys m = { .touch = true, .nr = nr, .keys = (struct key *)keys };
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT, reply = BUF_INIT;
-	struct msg_existing ans;
-	int ret;
+	struct ask a = ASK_INIT;
+	int ret = store_ask_keys(s, MSG_EXISTS, keys, nr, false, deadline_ns, &a);
 
-	msg_keys_encode(&m, &body);
-	ret = link_call(&s->master, MSG_EXISTS, &body, deadline_ns, &reply);
-	if (!ret)
-		ret = msg_existing_decode(reply.data, reply.len, &scratch, &ans);
-	if (!ret && ans.nr != nr)
-		ret = -EBADMSG;
 	for (unsigned i = 0; i < nr; i++)
-		q[i]->result = ret ? ret : ans.found[i];
-	if (!ret)
-		pools_view_seen(s, ans.view);
-	scratch_fini(&scratch);
-	buf_fini(&reply);
-	buf_fini(&body);
+		q[i]->result = ret ? ret : a.existing.found[i];
+	ask_end(&a);
 	return ret;
 }
 
 static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, uint64_t deadline_ns)
 {
-	struct msg_keys m = { .touch = true, .nr = nr, .keys = (struct key *)keys };
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT, reply = BUF_INIT;
-	struct msg_located ans;
-	int ret;
+	struct ask a = ASK_INIT;
+	int ret = store_ask_keys(s, MSG_LOCATE, keys, nr, false, deadline_ns, &a);
 
-	msg_keys_encode(&m, &body);
-	ret = link_call(&s->master, MSG_LOCATE, &body, deadline_ns, &reply);
-	if (!ret)
-		ret = msg_located_decode(reply.data, reply.len, &scratch, &ans);
-	if (!ret && ans.nr != nr)
-		ret = -EBADMSG;
 	for (unsigned i = 0; i < nr; i++) {
+		const struct located *l = ret ? NULL : &a.located.items[i];
+
 		if (ret) {
 			q[i]->result = ret;
 			continue;
 		}
-		q[i]->result = ans.items[i].status == -ENOENT ? 0 : ans.items[i].status ? ans.items[i].status : 1;
-		q[i]->bytes = ans.items[i].size;
-		q[i]->replicas = ans.items[i].nr_replicas;
+		q[i]->result = l->status == -ENOENT ? 0 : l->status ? l->status : 1;
+		q[i]->bytes = l->size;
+		q[i]->replicas = l->nr_replicas;
 	}
-	if (!ret)
-		pools_view_seen(s, ans.view);
-	scratch_fini(&scratch);
-	buf_fini(&reply);
-	buf_fini(&body);
+	ask_end(&a);
 	return ret;
 }
 
@@ -177,27 +153,16 @@ int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint6
 static int remove_some(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
 		       uint64_t deadline_ns)
 {
-	struct msg_keys m = { .force = flags & MC_REMOVE_FORCE, .nr = nr, .keys = (struct key *)keys };
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT, reply = BUF_INIT;
-	struct msg_statuses ans;
-	int ret, ok = 0;
+	struct ask a = ASK_INIT;
+	int ret = store_ask_keys(s, MSG_REMOVE, keys, nr, flags & MC_REMOVE_FORCE, deadline_ns, &a), ok = 0;
 
-	msg_keys_encode(&m, &body);
-	ret = link_call(&s->master, MSG_REMOVE, &body, deadline_ns, &reply);
-	if (!ret)
-		ret = msg_statuses_decode(reply.data, reply.len, &scratch, &ans);
-	if (!ret && ans.nr != nr)
-		ret = -EBADMSG;
 	for (unsigned i = 0; i < nr; i++) {
-		items[i].result = ret ? ret : ans.status[i];
+		items[i].result = ret ? ret : a.statuses.status[i];
 		ok += !items[i].result;
 		if (s->cache)
 			cache_drop(s->cache, &keys[i]);
 	}
-	scratch_fini(&scratch);
-	buf_fini(&reply);
-	buf_fini(&body);
+	ask_end(&a);
 	return ok;
 }
 
@@ -262,21 +227,15 @@ static int make_match(struct mc_store *s, struct msg_match *m, const char *regex
 static int64_t cluster_remove_matching(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns)
 {
 	struct msg_match m = { .force = flags & MC_REMOVE_FORCE };
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT, reply = BUF_INIT;
-	struct msg_count ans;
-	int ret = make_match(s, &m, regex);
+	struct ask a = ASK_INIT;
+	int64_t ret = make_match(s, &m, regex);
 
-	if (ret)
-		return ret;
-	msg_match_encode(&m, &body);
-	ret = link_call(&s->master, MSG_REMOVE_MATCH, &body, deadline_ns, &reply);
 	if (!ret)
-		ret = msg_count_decode(reply.data, reply.len, &scratch, &ans);
-	scratch_fini(&scratch);
-	buf_fini(&reply);
-	buf_fini(&body);
-	return ret ? ret : (int64_t)ans.count;
+		ret = store_ask_match(s, MSG_REMOVE_MATCH, &m, deadline_ns, &a);
+	if (!ret)
+		ret = (int64_t)a.count.count;
+	ask_end(&a);
+	return ret;
 }
 
 int64_t mc_store_remove_matching(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns)
@@ -294,41 +253,44 @@ int64_t mc_store_remove_matching(struct mc_store *s, const char *regex, uint32_t
 
 #define LIST_STEP 1024
 
+/* The items of one answer. Return: calls of @fn; *stop when it said so. -EBADMSG: no full key. */
+static int64_t list_some(const struct msg_list_reply *list, int (*fn)(void *, const struct mc_list_item *), void *arg, bool *stop)
+{
+	struct key tenant, key;
+	int64_t count = 0;
+
+	for (uint32_t i = 0; i < list->nr && !*stop; i++) {
+		struct mc_list_item it = { .bytes = list->items[i].size, .replicas = list->items[i].nr_replicas };
+
+		if (key_split(&list->items[i].key, &tenant, &key))
+			return -EBADMSG;
+		it.key = (struct mc_key){ key.data, key.len };
+		count++;
+		*stop = fn(arg, &it);
+	}
+	return count;
+}
+
 static int64_t cluster_list(struct mc_store *s, const char *regex, int (*fn)(void *, const struct mc_list_item *), void *arg,
 			    uint64_t deadline_ns)
 {
 	struct msg_match m = { .max = LIST_STEP };
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT, reply = BUF_INIT;
-	struct msg_list_reply ans;
-	struct key tenant, key;
-	int64_t count = 0;
-	int ret = make_match(s, &m, regex), stop = 0;
+	struct ask a = ASK_INIT;
+	int64_t count = 0, ret = make_match(s, &m, regex);
+	bool stop = false;
 
-	while (!ret && !stop) {
-		buf_reset(&body);
-		msg_match_encode(&m, &body);
-		ret = link_call(&s->master, MSG_LIST, &body, deadline_ns, &reply);
+	while (ret >= 0 && !stop) {
+		ret = store_ask_match(s, MSG_LIST, &m, deadline_ns, &a);
 		if (!ret)
-			ret = msg_list_reply_decode(reply.data, reply.len, &scratch, &ans);
-		for (uint32_t i = 0; !ret && !stop && i < ans.nr; i++) {
-			struct mc_list_item it = { .bytes = ans.items[i].size, .replicas = ans.items[i].nr_replicas };
-
-			ret = key_split(&ans.items[i].key, &tenant, &key);
-			it.key = (struct mc_key){ key.data, key.len };
-			if (!ret) {
-				count++;
-				stop = fn(arg, &it);
-			}
-		}
-		stop |= !ret && !ans.cursor;
-		m.cursor = ret ? 0 : ans.cursor;
-		scratch_reset(&scratch);
-		buf_fini(&reply);
+			ret = list_some(&a.list, fn, arg, &stop);
+		if (ret < 0)
+			break;
+		count += ret;
+		m.cursor = a.list.cursor;
+		stop |= !m.cursor;
 	}
-	scratch_fini(&scratch);
-	buf_fini(&body);
-	return ret ? ret : count;
+	ask_end(&a);
+	return ret < 0 ? ret : count;
 }
 
 int64_t mc_store_list(struct mc_store *s, const char *regex, int (*fn)(void *arg, const struct mc_list_item *item), void *arg,
@@ -352,10 +314,10 @@ static int cluster_status(struct mc_store *s, struct buf *json, uint64_t deadlin
 
 static int cluster_health(struct mc_store *s, uint64_t deadline_ns)
 {
-	struct buf reply = BUF_INIT;
-	int ret = link_call(&s->master, MSG_POOLS, NULL, deadline_ns, &reply);
+	struct ask a = ASK_INIT;
+	int ret = store_ask_pools(s, deadline_ns, &a);
 
-	buf_fini(&reply);
+	ask_end(&a);
 	return ret;
 }
 

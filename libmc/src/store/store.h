@@ -5,6 +5,7 @@
  *
  *	store.c		open, close, entering and leaving calls
  *	link.c		a connection that comes back: the master, owners elsewhere
+ *	ask.c		questions to the master over it
  *	pools.c		which pools there are; this node's are mapped
  *	cache.c		where remote objects were last seen
  *	get.c		reading: from this node
@@ -74,6 +75,30 @@ int link_call(struct link *l, uint16_t type, const struct buf *body, uint64_t de
 /* Says HELLO on a fresh stream. */
 int hello(struct mux *m, const struct mc_store *s, enum proto_role role, const char *peer, uint64_t deadline_ns,
 	  struct msg_hello_reply *out);
+
+/* ---- ask.c -------------------------------------------------------------------------------------------------------- */
+
+/* A question to the master and its answer, which lies here until ask_end(); may be used again. */
+struct ask {
+	struct buf body, reply;
+	struct scratch scratch;
+	union { /* by the type of the question */
+		struct msg_located located;
+		struct msg_existing existing;
+		struct msg_statuses statuses;
+		struct msg_count count;
+		struct msg_list_reply list;
+		struct msg_pools pools;
+	};
+};
+#define ASK_INIT ((struct ask){ .body = BUF_INIT, .reply = BUF_INIT, .scratch = SCRATCH_INIT })
+
+/* LOCATE, EXISTS (both grant a lease), REMOVE: on success there is one answer for each key. Else as link_call(), or -EBADMSG. */
+int store_ask_keys(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, bool force, uint64_t deadline_ns,
+	     struct ask *a);
+int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m, uint64_t deadline_ns, struct ask *a);
+int store_ask_pools(struct mc_store *s, uint64_t deadline_ns, struct ask *a);
+void ask_end(struct ask *a);
 
 /* ---- pools.c -------------------------------------------------------------------------------------------------------- */
 
