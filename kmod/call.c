@@ -43,7 +43,7 @@ static const struct mc_call_def mc_calls[] = {
 	CALL(REGION_CREATE, mc_ioc_region_create, mc_region_create, MC_ON_CTX),
 	CALL(REGION_PIN, mc_ioc_region_pin, mc_region_pin, MC_ON_CTX),
 	CALL(REGION_IMPORT, mc_ioc_region_import, mc_region_import, MC_ON_CTX),
-	CALL(REGION_OPEN, mc_ioc_region_open, mc_region_open, MC_ON_CTX),
+	CALL(REGION_OPEN, mc_ioc_region_open, mc_region_open, MC_ON_CTX | MC_ON_REGION),
 	CALL(REGION_INFO, mc_ioc_region_info, mc_region_info, MC_ON_CTX | MC_ON_REGION),
 	CALL(REGION_PUBLISH, mc_ioc_region_publish, mc_region_publish, MC_ON_REGION),
 	CALL(REGION_UNPUBLISH, mc_ioc_region_publish, mc_region_unpublish, MC_ON_CTX | MC_ON_REGION),
@@ -63,7 +63,7 @@ u64 mc_features(unsigned int word)
 		return 0;
 	return BIT_ULL(MC_FEAT_REGION) | BIT_ULL(MC_FEAT_PUBLISH) | BIT_ULL(MC_FEAT_REVOKE) | BIT_ULL(MC_FEAT_MARK) |
 	       BIT_ULL(MC_FEAT_PIN) | BIT_ULL(MC_FEAT_COPY) | BIT_ULL(MC_FEAT_IMPORT_MEMFD) |
-	       BIT_ULL(MC_FEAT_EXPORT) | BIT_ULL(MC_FEAT_CQ) | BIT_ULL(MC_FEAT_EVENTS) |
+	       BIT_ULL(MC_FEAT_EXPORT) | BIT_ULL(MC_FEAT_CQ) | BIT_ULL(MC_FEAT_EVENTS) | BIT_ULL(MC_FEAT_REOPEN) |
 	       (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? BIT_ULL(MC_FEAT_HUGE) : 0);
 }
 

@@ -284,6 +284,18 @@ static int mc_open(struct mc_call *call, struct mc_region *r, struct mc_ioc_regi
 	return mc_call_new_file(call, file, fd_flags, &a->out_fd);
 }
 
+/* The holder of a file may do with the region what the file allows, published or not. */
+static int mc_reopen(struct mc_call *call, struct mc_ioc_region_open *a)
+{
+	struct mc_handle *h = call->file->private_data;
+
+	if (a->name || a->name_len || a->id || a->access & MC_ACCESS_EXCL_WRITER)
+		return -EINVAL;
+	if (a->access & MC_ACCESS_W && !(call->file->f_mode & FMODE_WRITE))
+		return -EACCES;
+	return mc_open(call, h->region, a);
+}
+
 int mc_region_open(struct mc_call *call)
 {
 	struct mc_ioc_region_open *a = call->arg;
@@ -296,6 +308,8 @@ int mc_region_open(struct mc_call *call)
 	if (a->access != MC_ACCESS_R && a->access != (MC_ACCESS_R | MC_ACCESS_W) &&
 	    a->access != (MC_ACCESS_R | MC_ACCESS_W | MC_ACCESS_EXCL_WRITER))
 		return -EINVAL;
+	if (call->on == MC_ON_REGION)
+		return mc_reopen(call, a);
 	/* One of the two. */
 	if (a->name_len ? a->id != 0 : a->name != 0 || !a->id)
 		return -EINVAL;

@@ -110,9 +110,54 @@ TEST(open_wrong)
 		    W(id, 0, EINVAL), W(id, id + 1, ENOENT), W(id, ~0ull, ENOENT), W(id, 1ull << 40, ENOENT),
 		    W(name, UPTR(name), EINVAL));
 #undef W
-	check_sizes(ctx, MC_IOC_REGION_OPEN, &good, sizeof(good), r);
+	check_sizes(ctx, MC_IOC_REGION_OPEN, &good, sizeof(good), -1);
 	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_OPEN, &by_id)), 0);
 	EXPECT_EQ(by_id.out_length, LEN);
+	clean();
+}
+
+/* On a region: no name needed, never more than the file at hand allows, never its lease. */
+TEST(reopen)
+{
+	int ctx = ctx_open(), r = region(ctx, LEN, MC_REGION_PERSIST_OK), ro, lease;
+	struct mc_ioc_region_open good = { .size = sizeof(good), .access = MC_ACCESS_R, .fd_flags = O_CLOEXEC }, o = good;
+	char *p = map(r, LEN, PROT_READ | PROT_WRITE), *q;
+
+#define W(field, v, e) WRONG(mc_ioc_region_open, field, v, e)
+	CHECK_WRONG(r, MC_IOC_REGION_OPEN, good,
+		    W(flags, 1, EINVAL), W(name, UPTR(name), EINVAL), W(name_len, 4, EINVAL), W(id, info(r).id, EINVAL),
+		    W(access, 0, EINVAL), W(access, MC_ACCESS_W, EINVAL), W(access, 7, EINVAL), W(access, 8, EINVAL),
+		    W(fd_flags, O_RDWR, EINVAL), W(rsv, 1, EINVAL));
+#undef W
+	check_sizes(r, MC_IOC_REGION_OPEN, &good, sizeof(good), -1);
+	ASSERT_EQ(SYS(ioctl(r, MC_IOC_REGION_OPEN, &o)), 0);
+	ro = o.out_fd;
+	EXPECT_EQ(o.out_id, info(r).id);
+	EXPECT_EQ(o.out_length, LEN);
+	EXPECT_EQ(fcntl(ro, F_GETFD), FD_CLOEXEC);
+	strcpy(p, "seen");
+	q = map(ro, LEN, PROT_READ);
+	EXPECT_EQ(strcmp(q, "seen"), 0);
+	EXPECT_EQ(SYS(mprotect(q, LEN, PROT_READ | PROT_WRITE)), -EACCES);
+	o = good;
+	o.access = MC_ACCESS_R | MC_ACCESS_W;
+	EXPECT_EQ(SYS(ioctl(ro, MC_IOC_REGION_OPEN, &o)), -EACCES);
+	ASSERT_EQ(SYS(ioctl(r, MC_IOC_REGION_OPEN, &o)), 0);
+	EXPECT_EQ(mark(o.out_fd, MC_MARK_CLEAN, 0, 0), -EPERM);
+	close(o.out_fd);
+
+	/* What was handed on from the writer's file outlives its lease. */
+	ASSERT_EQ(publish(r, name, 0600), 0);
+	lease = open_name(ctx, name, 7, &o);
+	ASSERT_GE(lease, 0);
+	o = good;
+	ASSERT_EQ(SYS(ioctl(lease, MC_IOC_REGION_OPEN, &o)), 0);
+	close(lease);
+	EXPECT_EQ(info(r).state, MC_STATE_PUBLISHED | MC_STATE_DIRTY);
+	EXPECT_EQ(info(r).epoch, 1);
+	ASSERT_EQ(revoke_region(r), 0);
+	o = good;
+	EXPECT_EQ(SYS(ioctl(ro, MC_IOC_REGION_OPEN, &o)), -EKEYREVOKED);
 	clean();
 }
 

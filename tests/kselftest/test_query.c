@@ -78,7 +78,7 @@ TEST(features_match_calls)
 {
 	static const struct { int bit; unsigned int nr; int on_region; } calls[] = {
 		{ MC_FEAT_REGION, 0x01, 0 }, { MC_FEAT_REGION, 0x05, 0 }, { MC_FEAT_REGION, 0x05, 1 },
-		{ MC_FEAT_PUBLISH, 0x04, 0 }, { MC_FEAT_PUBLISH, 0x06, 1 }, { MC_FEAT_PUBLISH, 0x07, 0 },
+		{ MC_FEAT_PUBLISH, 0x04, 0 }, { MC_FEAT_REOPEN, 0x04, 1 }, { MC_FEAT_PUBLISH, 0x06, 1 }, { MC_FEAT_PUBLISH, 0x07, 0 },
 		{ MC_FEAT_REVOKE, 0x08, 0 }, { MC_FEAT_REVOKE, 0x08, 1 }, { MC_FEAT_MARK, 0x0a, 1 },
 		{ MC_FEAT_PIN, 0x02, 0 }, { MC_FEAT_EXPORT, 0x09, 1 }, { MC_FEAT_COPY, 0x12, 0 },
 		{ MC_FEAT_CQ, 0x18, 0 }, { MC_FEAT_CQ_NAMED, 0x1b, 0 }, { MC_FEAT_EVENTS, 0x20, 0 },

@@ -28,7 +28,7 @@
 #define MC_IOC_REGION_CREATE	MC_IOC(0x01)	/* C  struct mc_ioc_region_create */
 #define MC_IOC_REGION_PIN	MC_IOC(0x02)	/* C  struct mc_ioc_region_pin */
 #define MC_IOC_REGION_IMPORT	MC_IOC(0x03)	/* C  struct mc_ioc_region_import */
-#define MC_IOC_REGION_OPEN	MC_IOC(0x04)	/* C  struct mc_ioc_region_open */
+#define MC_IOC_REGION_OPEN	MC_IOC(0x04)	/* CR struct mc_ioc_region_open */
 #define MC_IOC_REGION_INFO	MC_IOC(0x05)	/* CR struct mc_ioc_region_info */
 #define MC_IOC_REGION_PUBLISH	MC_IOC(0x06)	/* R  struct mc_ioc_region_publish */
 #define MC_IOC_REGION_UNPUBLISH	MC_IOC(0x07)	/* CR struct mc_ioc_region_publish */
@@ -64,6 +64,7 @@
 #define MC_FEAT_COPY_ASYNC	13	/* COPY with MC_COPY_ASYNC */
 #define MC_FEAT_PURGE		14	/* REGION_MARK: COLD, HOT */
 #define MC_FEAT_HUGE		15	/* regions can have 2 MiB pages on this kernel */
+#define MC_FEAT_REOPEN		16	/* REGION_OPEN on a region */
 
 /* mc_ioc_query.caps: what the opener of this file may do beyond its own objects. */
 #define MC_CAP_ADMIN		0x1u	/* see, revoke and remove every region */
@@ -183,6 +184,8 @@ struct mc_ioc_region_import {
 
 /*
  * C: open a published region by @name, or by @id when @name and @name_len are 0. @fd_flags: O_CLOEXEC or 0.
+ * R: another file of the same region, with R or, if this one is open for writing (EACCES), R|W: a descriptor to pass on
+ * that can do less than this one, and does not hold its lease. @name, @name_len and @id are 0.
  *
  * The writer's lease: EXCL_WRITER makes the new file, and every mapping made through it, the region's one declared
  * writer. When the last of them goes and the holder had not said MC_MARK_CLEAN, the region turns DIRTY and its epoch
