@@ -15,7 +15,7 @@ static long long query_one(PyObject *self, PyObject *arg, bool size, bool *bad)
 	sh = store_get(self);
 	if (!sh)
 		return NOT_SET_UP;
-	Py_BEGIN_ALLOW_THREADS if (size) mc_store_stat(sh->s, &q, 1, 0);
+	Py_BEGIN_ALLOW_THREADS if (size) mc_store_size(sh->s, &q, 1, 0);
 	else mc_store_exists(sh->s, &q, 1, 0);
 	store_put(sh);
 	Py_END_ALLOW_THREADS if (size && q.result >= 0) return q.result ? (long long)q.bytes :

@@ -240,7 +240,8 @@ static inline int role_quiet(uint16_t port, uint64_t bytes)
 		struct mc_get g = { .key = key_of("quiet"), .iov = &iov, .nr_iov = 1 };
 		struct mc_query q = { .key = key_of("quiet") };
 
-		ok &= mc_store_get(s, &g, 1, 0) == 1 && mc_store_exists(s, &q, 1, 0) == 1;
+		ok &= mc_store_get(s, &g, 1, 0) == 1 && mc_store_exists(s, &q, 1, 0) == 1 &&
+		      mc_store_size(s, &q, 1, 0) == 1 && q.bytes == sizeof(data);
 	}
 	ok &= filled(data, sizeof(data), 7);
 	syscall(SYS_exit_group, ok ? 0 : 6);

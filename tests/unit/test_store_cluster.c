@@ -292,6 +292,9 @@ TEST(two_replicas_and_one_dies)
 	}
 	EXPECT_EQ(mc_store_stat(b, &q, 1, SOON), 1);
 	EXPECT_EQ(q.replicas, 2);
+	q.replicas = 0;
+	EXPECT_EQ(mc_store_stat(a, &q, 1, SOON), 1); /* it maps both, and need not ask for anything but their number */
+	EXPECT_EQ(q.replicas, 2);
 	EXPECT_EQ(child_stop(&c, SIGKILL), 128 + SIGKILL);
 	for (unsigned i = 0; i < 20; i++) {
 		snprintf(key, sizeof(key), "twice%u", i);

@@ -242,6 +242,7 @@ TEST(a_blank_master_is_refilled)
 	struct mc_store *own, *other, *far;
 	uint8_t *big = calloc(1, 6 * MIB);
 	char port[32], key[16], buf[64];
+	struct mc_query q = { .key = key_of("m1") };
 	uint64_t end;
 
 	NEED_MASTER();
@@ -257,6 +258,8 @@ TEST(a_blank_master_is_refilled)
 	EXPECT_EQ(rig_stop(&master, SIGKILL), 128 + SIGKILL);
 	EXPECT_EQ(st_get(own, "m1", buf, sizeof(buf)), 2); /* what is here needs no master */
 	EXPECT_EQ(st_exists(own, "m1"), 1);
+	EXPECT_EQ(mc_store_size(own, &q, 1, SOON), 1);
+	EXPECT_EQ(mc_store_stat(own, &q, 1, SOON), -ECONNREFUSED); /* nobody can count the replicas */
 	EXPECT_EQ(mc_store_health(own), -ECONNREFUSED);
 	for (unsigned i = 0; i < 30; i++) {
 		snprintf(key, sizeof(key), "n%u", i);

@@ -139,7 +139,9 @@ struct mc_query {
  * Return: how many are there; a negative errno when none could be asked.
  */
 MC_API int mc_store_exists(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
-/** mc_store_stat - the same, with sizes and numbers of replicas: what this node holds is not asked for and counts as one. */
+/** mc_store_size - the same, and fills @bytes. Like it, a key that this machine holds takes no message. */
+MC_API int mc_store_size(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
+/** mc_store_stat - the same, and fills @replicas too, which only the master can count: it is asked for every key. */
 MC_API int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
 
 struct mc_remove {

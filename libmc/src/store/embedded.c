@@ -136,11 +136,9 @@ static void embedded_get_missing(struct mc_store *s, struct get_item **it, unsig
 		it[i]->result = -ENOENT;
 }
 
-static int embedded_query(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool stat,
+static int embedded_query(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool sizes,
 			  uint64_t deadline_ns)
 {
-	for (unsigned i = 0; i < nr; i++)
-		q[i]->result = 0;
 	return 0;
 }
 

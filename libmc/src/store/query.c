@@ -44,11 +44,10 @@ static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *k
 	for (unsigned i = 0; i < nr; i++) {
 		const struct located *l = ret ? NULL : &a.located.items[i];
 
-		if (ret) {
-			q[i]->result = ret;
+		if (ret || l->status != -ENOENT)
+			q[i]->result = ret ? ret : l->status ? l->status : 1;
+		if (ret || l->status) /* a master that is being refilled may not know yet what was found here */
 			continue;
-		}
-		q[i]->result = l->status == -ENOENT ? 0 : l->status ? l->status : 1;
 		q[i]->bytes = l->size;
 		q[i]->replicas = l->nr_replicas;
 	}
@@ -56,14 +55,14 @@ static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *k
 	return ret;
 }
 
-static int cluster_query(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool stat,
+static int cluster_query(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool sizes,
 			 uint64_t deadline_ns)
 {
 	int ret = 0, one;
 
 	for (unsigned at = 0, n; at < nr; at += n) {
 		n = keys_fit(keys + at, nr - at);
-		one = stat ? ask_stat(s, q + at, keys + at, n, deadline_ns) : ask_exists(s, q + at, keys + at, n, deadline_ns);
+		one = sizes ? ask_stat(s, q + at, keys + at, n, deadline_ns) : ask_exists(s, q + at, keys + at, n, deadline_ns);
 		ret = ret ? ret : one;
 	}
 	return ret;
@@ -74,8 +73,10 @@ static const struct mc_key *query_key(const void *items, unsigned i)
 	return &((const struct mc_query *)items)[i].key;
 }
 
+enum query { QUERY_EXISTS, QUERY_SIZE, QUERY_STAT }; /* only the last needs to know of every replica */
+
 /* Answers from this node's directories where they can; @ask gets the rest, packed. Return: how many are left. */
-static unsigned query_here(struct mc_store *s, struct mc_query *items, const struct keys *keys, unsigned nr,
+static unsigned query_here(struct mc_store *s, struct mc_query *items, const struct keys *keys, unsigned nr, enum query what,
 			   struct mc_query **ask, struct key *left, unsigned *bad)
 {
 	struct pool_set *set = pools_get(s);
@@ -83,10 +84,10 @@ static unsigned query_here(struct mc_store *s, struct mc_query *items, const str
 
 	/* From the last to the first, as reads are: the head of a chain of blocks is touched last. */
 	for (unsigned i = nr; i-- > 0;) {
-		if (!keys->key[i].len) {
-			items[i].result = -EINVAL;
+		items[i].result = keys->key[i].len ? 0 : -EINVAL;
+		if (items[i].result) {
 			++*bad;
-		} else if (!exists_here(set, &keys->key[i], &items[i])) {
+		} else if (!exists_here(set, &keys->key[i], &items[i]) || what == QUERY_STAT) {
 			ask[n] = &items[i];
 			left[n++] = keys->key[i];
 		}
@@ -95,8 +96,7 @@ static unsigned query_here(struct mc_store *s, struct mc_query *items, const str
 	return n;
 }
 
-/* What this node holds is answered from its directory, and counts as one replica. */
-static int query(struct mc_store *s, struct mc_query *items, unsigned nr, bool stat, uint64_t deadline_ns)
+static int query(struct mc_store *s, struct mc_query *items, unsigned nr, enum query what, uint64_t deadline_ns)
 {
 	struct mc_query *small_ask[8], **ask = small_ask;
 	struct key small_left[8], *left = small_left;
@@ -118,8 +118,8 @@ static int query(struct mc_store *s, struct mc_query *items, unsigned nr, bool s
 		ret = -ENOMEM;
 		goto out_free;
 	}
-	n = query_here(s, items, &keys, nr, ask, left, &bad);
-	unasked = n ? s->ops->query(s, ask, left, n, stat, store_deadline(s, deadline_ns)) : 0;
+	n = query_here(s, items, &keys, nr, what, ask, left, &bad);
+	unasked = n ? s->ops->query(s, ask, left, n, what != QUERY_EXISTS, store_deadline(s, deadline_ns)) : 0;
 	for (unsigned i = 0; i < nr; i++)
 		found += items[i].result == 1;
 	if (unasked && !found && n + bad == nr)
@@ -140,12 +140,17 @@ out:
 
 int mc_store_exists(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns)
 {
-	return query(s, items, nr, false, deadline_ns);
+	return query(s, items, nr, QUERY_EXISTS, deadline_ns);
+}
+
+int mc_store_size(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns)
+{
+	return query(s, items, nr, QUERY_SIZE, deadline_ns);
 }
 
 int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns)
 {
-	return query(s, items, nr, true, deadline_ns);
+	return query(s, items, nr, QUERY_STAT, deadline_ns);
 }
 
 /* ---- removal -------------------------------------------------------------------------------------------------------- */

@@ -247,7 +247,8 @@ void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t
 struct store_ops { /* with a master, or embedded */
 	int (*put)(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns);
 	void (*get_missing)(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
-	int (*query)(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool stat, uint64_t deadline_ns);
+	/* Results are 1 with one replica and its size where this node has it, else 0; more may be known elsewhere. */
+	int (*query)(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool sizes, uint64_t deadline_ns);
 	int (*remove)(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
 		      uint64_t deadline_ns);
 	int64_t (*remove_matching)(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns);
