@@ -43,7 +43,7 @@ static inline int st_open_opts(uint16_t port, struct mc_store_opts o, struct mc_
 	snprintf(addr, sizeof(addr), "127.0.0.1:%u", port);
 	o.size = sizeof(o);
 	o.master = addr;
-	o.deadline_ns = SOON;
+	o.deadline_ns = o.deadline_ns ? o.deadline_ns : SOON;
 	*out = NULL;
 	return mc_store_open(&o, out);
 }
@@ -185,9 +185,11 @@ static inline void say_ready(void)
 
 static inline int role_provider(uint16_t port, uint64_t bytes)
 {
-	struct mc_store *s = st_open(port, bytes, NULL);
+	struct mc_store *s;
 	char c;
 
+	/* A bench's pool takes long to populate. */
+	st_open_opts(port, (struct mc_store_opts){ .pool_bytes = bytes, .deadline_ns = deadline_after_ms(60000) }, &s);
 	if (!s)
 		return 2;
 	say_ready();
