@@ -481,6 +481,81 @@ TEST(hostile_commits)
 	pool_close(p);
 }
 
+/* A batch as a client sends it: good ones, bad ones, long keys, large objects, in any order. */
+TEST(stage_many)
+{
+	enum { NR = 100 };
+	struct pool_opts o = { .bytes = 16 * MiB, .region_max = 1 * MiB };
+	static struct publish_item it[NR], bad[NR];
+	static struct rig_key k[NR];
+	static uint8_t long_key[NR][300];
+	struct staged *s[NR];
+	int32_t status[NR];
+	struct rig_client c = { 0 };
+	struct iovec iov;
+	struct extents x;
+	struct pool *p;
+
+	ASSERT_EQ(pool_create(&o, &p), 0);
+	ASSERT_EQ(rig_grant(p, &c, 8 * MiB), 0);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		for (unsigned i = 0; i < NR; i++) {
+			unsigned long nr = turn * NR + i;
+
+			if (i % 10) {
+				ASSERT_EQ(fill(p, &c, &x, nr, i == 33 ? 2 * MiB : 500 + i, OBJ_CRC, &it[i], &k[i]), 0);
+				continue;
+			}
+			rig_fill(long_key[i], 296, nr);
+			long_key[i][0] = 0;
+			k[i].key = (struct key){ long_key[i], (uint16_t)(100 + 2 * i) };
+			iov = (struct iovec){ long_key[i], 50 };
+			ASSERT_EQ(extents_carve(c.runs, pool_view(p)->nr_regions, 50, k[i].key.len, c.gen, &x), 0);
+			c.gen += 2;
+			x.put_id = x.gen;
+			extents_fill(pool_view(p), &x, &k[i].key, 0, &iov, 1);
+			it[i] = rig_item(&x, &k[i].key, 0);
+		}
+		memcpy(bad, it, sizeof(it));
+		bad[1].loc.gen += 1;
+		bad[2].loc.region = 999;
+		bad[3].loc.off = UINT64_MAX;
+		bad[4].size = UINT64_MAX;
+		bad[5].loc.nr_extents = UINT16_MAX;
+		bad[6].key.len--;
+		bad[7].loc.off += 1;
+		bad[8].loc = it[9].loc;
+		EXPECT_EQ(pool_stage_many(p, &c.holder, bad, NR, s, status), NR - 8);
+		for (unsigned i = 0; i < NR; i++) {
+			bool wrong = i && i < 9;
+
+			EXPECT_EQ(status[i] != 0, wrong);
+			EXPECT_EQ(s[i] == NULL, wrong);
+			/* One in three is given up. */
+			if (s[i] && i % 3)
+				pool_publish(p, s[i]);
+			else if (s[i])
+				pool_unstage(p, s[i], NULL);
+		}
+		/* What was refused is the holder's still. */
+		EXPECT_EQ(pool_stage_many(p, &c.holder, it + 1, 8, s, status), 8);
+		for (unsigned i = 0; i < 8; i++)
+			pool_publish(p, s[i]);
+		for (unsigned i = 0; i < NR; i++)
+			if (i % 10)
+				EXPECT_EQ(has(p, turn * NR + i, i == 33 ? 2 * MiB : 500 + i), (i && i < 9) || i % 3);
+		/* Staged when the pool closes. */
+		ASSERT_EQ(fill(p, &c, &x, 1000000 + turn, 100, 0, &it[0], &k[0]), 0);
+		EXPECT_EQ(pool_stage_many(p, &c.holder, it, 1, s, status), 1);
+		/* There already. */
+		ASSERT_EQ(fill(p, &c, &x, turn * NR + 1, 100, 0, &it[1], &k[1]), 0);
+		EXPECT_EQ(pool_stage_many(p, &c.holder, it + 1, 1, s, status), 0);
+		EXPECT_EQ(status[0], -EEXIST);
+	}
+	rig_client_fini(p, &c);
+	pool_close(p);
+}
+
 TEST(stage_another_clients_space)
 {
 	struct pool *p = pool_of(8 * MiB);

@@ -8,11 +8,6 @@
  */
 #include "pool/inner.h"
 
-static struct dir_bucket *bucket_of(const struct pool *p, const uint64_t hash[2])
-{
-	return &p->buckets[hash[0] & (p->view.nr_buckets - 1)];
-}
-
 uint32_t dir_find(const struct pool *p, const uint64_t hash[2])
 {
 	uint32_t at = atomic_load_explicit(&bucket_of(p, hash)->head, memory_order_relaxed);
@@ -34,12 +29,15 @@ uint32_t dir_reserve(struct pool *p)
 
 	if (i != NIL) {
 		p->unused = p->slots[i].next;
+		if (p->unused != NIL)
+			__builtin_prefetch(&p->slots[p->unused], 1); /* the next one's link */
 	} else {
 		if (top == p->view.nr_entries)
 			return NIL;
 		i = (uint32_t)top;
 		atomic_store_explicit(&p->dir->top, top + 1, memory_order_release);
 	}
+	__builtin_prefetch(&p->entries[i], 1);
 	p->reserved++;
 	return i;
 }

@@ -151,18 +151,28 @@ struct pool {
 	void *evicted_arg;
 
 	struct htab staged; /* by generation */
+	struct staged *spare; /* ended, for the next ones */
+	unsigned nr_spare;
 	struct pool_ring own_ring, *rings;
 	uint64_t next_gen, stamp, now_ns;
 };
 
 struct staged {
-	struct hnode node;
+	union {
+		struct hnode node;
+		struct staged *next; /* spare */
+	};
 	struct publish_item item;
 	uint64_t hash[2];
-	uint32_t entry; /* reserved */
-	struct layout *layout;
+	struct layout *layout; /* &single: one extent */
+	struct layout single;
+	struct piece single_piece; /* single.piece[0] */
+	uint32_t entry;		   /* reserved */
 	uint8_t key[];
 };
+_Static_assert(offsetof(struct staged, single_piece) ==
+		       offsetof(struct staged, single) + offsetof(struct layout, piece),
+	       "a layout and its piece");
 
 /* pool.c */
 struct pool *pool_new(void);
@@ -187,6 +197,11 @@ uint64_t entry_bytes(const struct pool *p, uint32_t i);
  */
 #define FETCH_AHEAD 16
 void fetch_object(const struct pool *p, uint64_t i, bool key, bool header);
+
+static inline struct dir_bucket *bucket_of(const struct pool *p, const uint64_t hash[2])
+{
+	return &p->buckets[hash[0] & (p->view.nr_buckets - 1)];
+}
 
 static inline uint64_t dir_top(const struct pool *p)
 {
@@ -228,6 +243,7 @@ void space_put(struct pool *p, uint16_t region, uint64_t off, uint64_t len);
  */
 int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2],
 		struct layout *l);
+void staged_free_spare(struct pool *p);
 
 /* touch.c */
 int ring_init(struct pool_ring *r);

@@ -376,12 +376,6 @@ void commit_request(struct client *c, struct conn_req *r)
 		return;
 	}
 	ow->count.commits++;
-	for (uint32_t i = 0; i < m.nr; i++) {
-		cm->status[i] = pool_stage(ow->pool, c->holder, &m.items[i], &cm->staged[i]);
-		if (cm->status[i])
-			cm->staged[i] = NULL;
-		else
-			cm->nr_staged++;
-	}
+	cm->nr_staged = pool_stage_many(ow->pool, c->holder, m.items, m.nr, cm->staged, cm->status);
 	commit_queue(cm);
 }

@@ -175,7 +175,8 @@ static int free_staged(struct hnode *n, void *arg)
 {
 	struct staged *s = container_of(n, struct staged, node);
 
-	free(s->layout);
+	if (s->layout != &s->single)
+		free(s->layout);
 	free(s);
 	return 0;
 }
@@ -198,6 +199,7 @@ void pool_close(struct pool *p)
 	ring_fini(&p->own_ring);
 	htab_walk(&p->staged, free_staged, NULL);
 	htab_fini(&p->staged);
+	staged_free_spare(p);
 	if (p->evict)
 		p->evict->ops->close(p->evict);
 	free_slots(p);

@@ -309,6 +309,9 @@ int pool_hold(struct pool *p, struct pool_holder *h, const struct grant_run *run
 struct staged; /* one object between the steps */
 int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it,
 	       struct staged **out);
+/* Each of @items; @out is NULL where @status is not 0. Return: how many are staged. */
+uint32_t pool_stage_many(struct pool *p, struct pool_holder *h, const struct publish_item *items,
+			 uint32_t nr, struct staged **out, int32_t *status);
 void pool_publish(struct pool *p, struct staged *s); /* frees @s; replaces an entry of the key */
 /* @h NULL: the space is free again. The generation is spent either way. */
 void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h);

@@ -6,11 +6,11 @@
  */
 #include "pool/inner.h"
 
-/* The bit of @gen in the holder's windows, or NULL. */
+/* The bit of @gen in the holder's windows, or NULL. The newest is the likeliest. */
 static uint64_t *gen_word(struct pool_holder *h, uint64_t gen, uint64_t *bit)
 {
-	for (unsigned i = 0; i < HOLDER_GENS; i++) {
-		struct gen_window *w = &h->gens[i];
+	for (unsigned i = 1; i <= HOLDER_GENS; i++) {
+		struct gen_window *w = &h->gens[(h->next_window - i) % HOLDER_GENS];
 		uint64_t at = (gen - w->first) / 2;
 
 		if (gen < w->first || at >= w->count)
@@ -92,6 +92,7 @@ static int pieces_unhold(struct pool *p, struct pool_holder *h, const struct lay
 	return 0;
 }
 
+/* The key is not looked at before this. */
 static int item_check(const struct pool *p, const struct publish_item *it)
 {
 	if (!it->key.len || it->key.len > FULL_KEY_MAX || !it->size || it->size > p->capacity ||
@@ -103,47 +104,86 @@ static int item_check(const struct pool *p, const struct publish_item *it)
 	return it->loc.off >> 48 ? -EINVAL : 0;
 }
 
-static int staged_new(struct pool *p, const struct publish_item *it, struct staged **out)
+/* ---- staged objects: most have one extent and a short key, and such a one is used again and again ---- */
+
+#define STAGED_KEY  112	 /* room for a key in one that is kept; with the rest that makes 256 bytes */
+#define STAGED_KEEP 4096 /* a few batches */
+
+static struct staged *staged_alloc(struct pool *p, uint16_t key_len)
 {
-	struct staged *s = malloc(sizeof(*s) + it->key.len);
+	struct staged *s = p->spare;
+
+	if (key_len > STAGED_KEY)
+		return malloc(sizeof(*s) + key_len);
+	if (!s)
+		return malloc(sizeof(*s) + STAGED_KEY);
+	p->spare = s->next;
+	p->nr_spare--;
+	return s;
+}
+
+static void staged_free(struct pool *p, struct staged *s)
+{
+	if (s->layout != &s->single)
+		free(s->layout);
+	if (s->item.key.len > STAGED_KEY || p->nr_spare == STAGED_KEEP) {
+		free(s);
+		return;
+	}
+	s->next = p->spare;
+	p->spare = s;
+	p->nr_spare++;
+}
+
+void staged_free_spare(struct pool *p)
+{
+	while (p->spare) {
+		struct staged *s = p->spare;
+
+		p->spare = s->next;
+		free(s);
+	}
+}
+
+static int staged_new(struct pool *p, const struct publish_item *it, const uint64_t hash[2],
+		      struct staged **out)
+{
+	struct staged *s = staged_alloc(p, it->key.len);
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct staged){ .item = *it, .entry = NIL };
+	s->item = *it;
+	s->entry = NIL;
+	s->hash[0] = hash[0];
+	s->hash[1] = hash[1];
 	memcpy(s->key, it->key.data, it->key.len);
 	s->item.key.data = s->key;
-	s->layout = layout_new(it->loc.nr_extents, it->key.len);
+	s->layout = &s->single;
+	s->single = (struct layout){ .key_len = it->key.len };
+	if (it->loc.nr_extents > 1)
+		s->layout = layout_new(it->loc.nr_extents, it->key.len);
 	if (!s->layout) {
-		free(s);
+		staged_free(p, s);
 		return -ENOMEM;
 	}
-	siphash128(&p->view.hash_key, s->key, it->key.len, s->hash);
 	*out = s;
 	return 0;
 }
 
-static void staged_free(struct staged *s)
-{
-	free(s->layout);
-	free(s);
-}
-
-/* Everything but the space and the generation, which depend on whose they are. */
-static int stage_begin(struct pool *p, const struct publish_item *it, struct staged **out)
+/* Everything but the space and the generation, which depend on whose they are. @it is checked, @hash its key's. */
+static int stage_begin(struct pool *p, const struct publish_item *it, const uint64_t hash[2],
+		       struct staged **out)
 {
 	struct staged *s;
-	int ret = item_check(p, it);
+	int ret = staged_new(p, it, hash, &s);
 
-	if (ret)
-		return ret;
-	ret = staged_new(p, it, &s);
 	if (ret)
 		return ret;
 	ret = layout_read(p, &s->item, s->hash, s->layout);
 	if (!ret && !(it->flags & OBJ_REPLACE) && dir_find(p, s->hash) != NIL)
 		ret = -EEXIST;
 	if (ret) {
-		staged_free(s);
+		staged_free(p, s);
 		return ret;
 	}
 	*out = s;
@@ -164,8 +204,8 @@ static int stage_end(struct pool *p, struct staged *s)
 	return 0;
 }
 
-int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it,
-	       struct staged **out)
+static int stage_one(struct pool *p, struct pool_holder *h, const struct publish_item *it,
+		     const uint64_t hash[2], struct staged **out)
 {
 	uint64_t *word, bit = 0;
 	struct staged *s;
@@ -174,7 +214,7 @@ int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item 
 	word = gen_word(h, it->loc.gen, &bit);
 	if (!word || *word & bit || it->loc.gen & 1)
 		return -EINVAL;
-	ret = stage_begin(p, it, &s);
+	ret = stage_begin(p, it, hash, &s);
 	if (ret)
 		return ret;
 	ret = pieces_unhold(p, h, s->layout);
@@ -193,19 +233,90 @@ err_hold:
 			      place_off(s->layout->piece[i].place), s->layout->piece[i].bytes);
 	p->granted += s->layout->bytes;
 err_free:
-	staged_free(s);
+	staged_free(p, s);
 	return ret;
+}
+
+int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it,
+	       struct staged **out)
+{
+	uint64_t hash[2];
+	int ret = item_check(p, it);
+
+	if (ret)
+		return ret;
+	siphash128(&p->view.hash_key, it->key.data, it->key.len, hash);
+	return stage_one(p, h, it, hash, out);
+}
+
+/* ---- many: pool and directory fit no cache, so what a few will touch is asked for together ---- */
+
+#define STAGE_AHEAD 16
+
+static void fetch_item(const struct pool *p, const struct publish_item *it, const uint64_t hash[2])
+{
+	const char *at = place_at(&p->view, place_pack(it->loc.region, it->loc.off), it->size);
+
+	__builtin_prefetch(bucket_of(p, hash), 1);
+	if (!at)
+		return;
+	__builtin_prefetch(at);
+	if (it->loc.nr_extents == 1)
+		__builtin_prefetch(at + sizeof(struct extent_hdr) + it->size);
+}
+
+static void fetch_chain(const struct pool *p, const uint64_t hash[2])
+{
+	uint32_t head = atomic_load_explicit(&bucket_of(p, hash)->head, memory_order_relaxed);
+
+	if (head)
+		__builtin_prefetch(&p->entries[head - 1]);
+}
+
+uint32_t pool_stage_many(struct pool *p, struct pool_holder *h, const struct publish_item *items,
+			 uint32_t nr, struct staged **out, int32_t *status)
+{
+	uint64_t hash[STAGE_AHEAD][2];
+	uint32_t done = 0, n;
+
+	for (uint32_t at = 0; at < nr; at += n) {
+		n = MIN(nr - at, (uint32_t)STAGE_AHEAD);
+		for (uint32_t i = 0; i < n; i++) {
+			const struct publish_item *it = &items[at + i];
+
+			out[at + i] = NULL;
+			status[at + i] = item_check(p, it);
+			if (status[at + i])
+				continue;
+			siphash128(&p->view.hash_key, it->key.data, it->key.len, hash[i]);
+			fetch_item(p, it, hash[i]);
+		}
+		for (uint32_t i = 0; i < n; i++)
+			if (!status[at + i])
+				fetch_chain(p, hash[i]);
+		for (uint32_t i = 0; i < n; i++) {
+			if (!status[at + i])
+				status[at + i] = stage_one(p, h, &items[at + i], hash[i], &out[at + i]);
+			done += !status[at + i];
+		}
+	}
+	return done;
 }
 
 int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it,
 		   struct staged **out)
 {
 	struct staged *s;
+	uint64_t hash[2];
 	int ret;
 
 	if (it->loc.gen != x->gen || it->loc.nr_extents != x->nr)
 		return -EINVAL;
-	ret = stage_begin(p, it, &s);
+	ret = item_check(p, it);
+	if (ret)
+		return ret;
+	siphash128(&p->view.hash_key, it->key.data, it->key.len, hash);
+	ret = stage_begin(p, it, hash, &s);
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < x->nr; i++)
@@ -215,7 +326,7 @@ int pool_stage_own(struct pool *p, const struct extents *x, const struct publish
 	if (!ret)
 		ret = stage_end(p, s);
 	if (ret) {
-		staged_free(s);
+		staged_free(p, s);
 		return ret;
 	}
 	*out = s;
@@ -250,9 +361,9 @@ void pool_publish(struct pool *p, struct staged *s)
 	if (old != NIL)
 		object_remove(p, old);
 	htab_del(&p->staged, &s->node);
-	if (single)
-		free(s->layout);
-	free(s);
+	if (!single)
+		s->layout = &s->single; /* the slot has it */
+	staged_free(p, s);
 }
 
 void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h)
@@ -272,7 +383,7 @@ void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h)
 	}
 	dir_unreserve(p, s->entry);
 	htab_del(&p->staged, &s->node);
-	staged_free(s);
+	staged_free(p, s);
 }
 
 const struct publish_item *staged_item(const struct staged *s)
