@@ -100,6 +100,8 @@ int mux_submit(struct mux *m, struct mux_req *r, bool more)
 		r->state = MUX_NEW;
 		return -ECONNRESET;
 	}
+	if (list_empty(&m->sendq) && list_empty(&m->waitq))
+		mux_heard(m);
 	r->id = m->next_id++;
 	r->state = MUX_QUEUED;
 	list_append(&m->sendq, &r->node);

@@ -55,6 +55,7 @@ struct mux {
 	uint8_t *rbuf;
 	size_t pos, end;
 	struct fd_box box;
+	struct net_watch watch; /* TCP only */
 
 	/* Roles. */
 	bool reading, writing;
@@ -81,7 +82,9 @@ ssize_t mux_recv(struct mux *m, struct iovec *iov, int nr, int flags); /* blocks
 void mux_received(struct mux *m, ssize_t n, uint64_t direct); /* lock held; what mux_recv() returned */
 ssize_t mux_read_now(struct mux *m); /* lock held; -EAGAIN: nothing there */
 
-/* mux_wait.c */
+/* mux_wait.c; lock held */
+void mux_heard(struct mux *m);	  /* bytes came, or a wait begins */
+void mux_look_after(struct mux *m); /* none came: breaks the stream when the other end is cut off */
 void waiter_wake(struct mux *m, struct waiter *w);
 
 #endif

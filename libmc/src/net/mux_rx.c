@@ -211,8 +211,12 @@ ssize_t mux_recv(struct mux *m, struct iovec *iov, int nr, int flags)
 
 void mux_received(struct mux *m, ssize_t n, uint64_t direct)
 {
-	if (m->broken || n == -EAGAIN)
+	if (m->broken)
 		return;
+	if (n == -EAGAIN) {
+		mux_look_after(m);
+		return;
+	}
 	if (n == -EBADMSG) {
 		bad_stream(m, "more file descriptors than a frame may carry");
 		return;
@@ -223,6 +227,7 @@ void mux_received(struct mux *m, ssize_t n, uint64_t direct)
 		mux_break(m, -ECONNRESET);
 		return;
 	}
+	mux_heard(m);
 	direct = MIN((uint64_t)n, direct);
 	m->end += (size_t)n - direct;
 	if (direct)

@@ -4,9 +4,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "net/mux_private.h"
 
 #define WAIT_PIECES 256
+#define LOOK_NS (200 * NSEC_PER_MSEC) /* the reader looks after the other end at least so often */
 #define NO_KICK_NS (10 * NSEC_PER_MSEC) /* how long the writer polls when it cannot be woken */
 
 static struct timespec to_timespec(uint64_t ns)
@@ -58,6 +60,22 @@ static void sleep_until(struct mux *m, struct waiter *w, uint64_t deadline_ns)
 		pthread_cond_clockwait(&w->cond, &m->lock, CLOCK_MONOTONIC, &ts);
 }
 
+/* ---- is anybody there? ---- */
+
+void mux_heard(struct mux *m)
+{
+	if (m->watch.look_ns)
+		net_watch_heard(&m->watch, m->fd);
+}
+
+void mux_look_after(struct mux *m)
+{
+	if (m->is_unix || m->broken || !net_watch_cut_off(&m->watch, m->fd))
+		return;
+	log_warn_limited("%s acknowledges nothing any more: cut off, or down", m->peer);
+	mux_break(m, -ETIMEDOUT);
+}
+
 /* ---- the two roles; the lock is held on entry and return ---- */
 
 /* Waits without the lock for something to read, and for room when there is something to send. Return: is there input? */
@@ -103,10 +121,12 @@ static void read_turn(struct mux *m, struct mux_req *r, uint64_t for_ns)
 	if (block) {
 		read_blocking(m);
 	} else if (!m->cur || mux_read_now(m) == -EAGAIN) {
-		bool input = poll_socket(m, for_ns);
+		bool input = poll_socket(m, MIN(for_ns, LOOK_NS));
 
 		mux_flush(m);
-		if (input && !m->broken)
+		if (!input)
+			mux_look_after(m);
+		else if (!m->broken)
 			mux_read_now(m);
 	}
 	m->reading = false;

@@ -52,9 +52,28 @@ int net_source_addr(const struct net_addr *peer, struct net_addr *out);
 int net_listen(const struct net_addr *a, int backlog, int *fd);
 int net_listen_range(const char *host, uint16_t min_port, uint16_t max_port, int *fd, uint16_t *port); /* a random free one */
 
-/* A connected, non-blocking socket with TCP_NODELAY and keep-alive (10 s idle, 3 probes of 3 s), by @deadline_ns. */
+#define NET_KEEPALIVE_S 10 /* idle; then 3 probes of */
+#define NET_KEEPALIVE_EACH_S 3
+#define NET_CONNECT_NS (2 * NSEC_PER_SEC) /* the kernel asks at once and after a second: who is silent still, is not there */
+
+/*
+ * A connected, non-blocking socket with TCP_NODELAY and keep-alive, by @deadline_ns. -ETIMEDOUT: not by then, or a host that was
+ * silent for NET_CONNECT_NS.
+ */
 int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *fd);
 void net_tune(int fd); /* the options just named, for sockets made by others */
+void net_keepalive(int fd, int idle_s, int each_s);
+
+/*
+ * A TCP connection whose other end owes something. Whoever waits says when bytes came, and asks when none did: true once the
+ * machine there acknowledges nothing any more, after about 1.5 s where round trips are short, later where they are long.
+ */
+struct net_watch {
+	uint64_t look_ns;
+	bool probing;
+};
+void net_watch_heard(struct net_watch *w, int fd); /* also before waiting anew */
+bool net_watch_cut_off(struct net_watch *w, int fd);
 
 struct net_cred {
 	pid_t pid;

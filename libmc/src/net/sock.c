@@ -29,6 +29,12 @@ static void set_int(int fd, int level, int opt, int v)
 		log_debug("setsockopt %d/%d: %s", level, opt, strerror(errno));
 }
 
+void net_keepalive(int fd, int idle_s, int each_s)
+{
+	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, each_s);
+}
+
 void net_tune(int fd)
 {
 	int domain;
@@ -38,9 +44,8 @@ void net_tune(int fd)
 		return;
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 10);
-	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, 3);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+	net_keepalive(fd, NET_KEEPALIVE_S, NET_KEEPALIVE_EACH_S);
 }
 
 /* ---- listening ---- */
@@ -213,7 +218,7 @@ int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *out)
 	if (connect(fd, (const struct sockaddr *)&a->ss, a->len))
 		ret = -errno;
 	if (ret == -EINPROGRESS || ret == -EINTR)
-		ret = wait_connected(fd, deadline_ns);
+		ret = wait_connected(fd, MIN(deadline_ns, deadline_after_ns(NET_CONNECT_NS)));
 	else if (ret == -EAGAIN && net_addr_is_unix(a))
 		ret = connect_unix_busy(fd, a, deadline_ns);
 	if (ret) {

@@ -63,11 +63,12 @@ static bool avoids(const struct get_item *it, uint32_t pool)
 }
 
 /*
- * A node that is cut off costs time, not an error: no read may use up what another replica or a fresh answer needs. One that just
- * used up its time is asked again, but briefly, until it answers.
+ * A node that does not answer costs time, not an error: no read may use up what another replica or a fresh answer needs. One that
+ * just used up its time, or whose machine acknowledges nothing, is asked again, but briefly, until it answers.
  */
-#define SUSPECT_NS    (5 * NSEC_PER_SEC)
+#define SUSPECT_NS	(5 * NSEC_PER_SEC)
 #define SUSPECT_WAIT_NS (250 * NSEC_PER_MSEC)
+#define SLOW_BYTES_PER_MS (8 * KiB) /* a network no slower than this gets its bytes through */
 
 static bool suspect(const struct spool *p)
 {
@@ -83,35 +84,55 @@ static enum hope hope_of(const struct get_item *it)
 	return suspect(it->pool) ? SUSPECT : it->sole ? SOLE : CHOICE;
 }
 
-static uint64_t patience(uint64_t deadline_ns, enum hope h)
+/* Until when to wait for @bytes: while there are other replicas, an eighth of the time or what a slow network needs. */
+static uint64_t patience(uint64_t deadline_ns, enum hope h, uint64_t bytes)
 {
-	uint64_t now = clock_now_ns(), half = now + (deadline_ns > now ? (deadline_ns - now) / 2 : 0);
+	uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0, wait;
+	uint64_t slow = bytes / SLOW_BYTES_PER_MS * NSEC_PER_MSEC;
 
-	return h == SOLE ? deadline_ns : h == SUSPECT && half > now + SUSPECT_WAIT_NS ? now + SUSPECT_WAIT_NS : half;
+	if (h == SOLE)
+		return deadline_ns;
+	left = MIN(left, STORE_TIMEOUT_NS);
+	if (h == SUSPECT)
+		wait = SUSPECT_WAIT_NS + MIN(slow, 3 * SUSPECT_WAIT_NS);
+	else
+		wait = MAX(left / 8, SUSPECT_WAIT_NS) + slow;
+	return now + MIN(wait, left / 2);
+}
+
+/* What a read from @p that was given until @by_ns says about its node. */
+static void judge(struct spool *p, int64_t result, uint64_t start_ns, uint64_t by_ns)
+{
+	uint64_t now;
+
+	if (result >= 0) {
+		atomic_store_explicit(&p->suspect_ns, 0, memory_order_relaxed);
+		return;
+	}
+	now = clock_now_ns();
+	/* Before its time was over: the machine there is silent. Else a caller in a hurry proves nothing. */
+	if (result == -ETIMEDOUT && (now < by_ns || now - start_ns >= SUSPECT_WAIT_NS))
+		atomic_store_explicit(&p->suspect_ns, now + SUSPECT_NS, memory_order_relaxed);
 }
 
 /* Those of @all whose hope is @h; @it has room for as many. */
 static void read_far(struct mc_store *s, struct get_item **all, unsigned nr_all, struct get_item **it, enum hope h,
 		     uint64_t deadline_ns)
 {
-	uint64_t start = clock_now_ns();
+	uint64_t start_ns = clock_now_ns(), by_ns, bytes = 0;
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < nr_all; i++)
-		if (all[i]->hope == (int)h)
+		if (all[i]->hope == (int)h) {
 			it[nr++] = all[i];
+			bytes += all[i]->size;
+		}
 	if (!nr)
 		return;
-	remote_read(s, it, nr, patience(deadline_ns, h));
-	for (unsigned i = 0; i < nr; i++) {
-		uint64_t now = it[i]->result == -ETIMEDOUT ? clock_now_ns() : 0;
-
-		/* A caller in a hurry proves nothing. */
-		if (now && now - start < SUSPECT_WAIT_NS)
-			continue;
-		if (now || it[i]->result >= 0)
-			atomic_store_explicit(&it[i]->pool->suspect_ns, now ? now + SUSPECT_NS : 0, memory_order_relaxed);
-	}
+	by_ns = patience(deadline_ns, h, bytes);
+	remote_read(s, it, nr, by_ns);
+	for (unsigned i = 0; i < nr; i++)
+		judge(it[i]->pool, it[i]->result, start_ns, by_ns);
 }
 
 /* 2: mapped; 1: reached over the network; 0: the same, but it did not answer lately; -1: not reached. */

@@ -25,6 +25,8 @@ struct lane {
 	enum lane_state state;
 	struct ctx *tx; /* whose exchange */
 	bool fresh;	/* nothing was answered on this connection yet */
+	uint64_t connect_by_ns;
+	struct net_watch watch;
 	uint64_t done;	/* bytes of the current part */
 	uint8_t header[CLASSIC_HEADER_BYTES], status[CLASSIC_STATUS_BYTES];
 	unsigned status_got;
@@ -68,6 +70,7 @@ static void lane_close(struct lane *l)
 	if (l->state != L_CLOSED)
 		close(l->fd);
 	l->state = L_CLOSED;
+	l->watch = (struct net_watch){ 0 };
 	l->tx = NULL;
 }
 
@@ -193,7 +196,7 @@ static int lane_connected(struct lane *l)
 	int err = 0;
 
 	if (poll(&pfd, 1, 0) <= 0)
-		return -EAGAIN;
+		return deadline_passed(l->connect_by_ns) ? -ETIMEDOUT : -EAGAIN;
 	if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &err, &len))
 		return -errno;
 	if (!err)
@@ -201,8 +204,7 @@ static int lane_connected(struct lane *l)
 	return -err;
 }
 
-/* One step of the lane's exchange. -EAGAIN: the socket is not ready. */
-static int lane_step(struct classic_peer *p, struct lane *l)
+static int lane_move(struct classic_peer *p, struct lane *l)
 {
 	int ret;
 
@@ -212,6 +214,7 @@ static int lane_step(struct classic_peer *p, struct lane *l)
 		if (!ret) {
 			l->state = L_CONNECTING;
 			l->fresh = true;
+			l->connect_by_ns = deadline_after_ns(NET_CONNECT_NS);
 		}
 		return ret;
 	case L_CONNECTING:
@@ -231,6 +234,18 @@ static int lane_step(struct classic_peer *p, struct lane *l)
 	default:
 		return lane_receive(l);
 	}
+}
+
+/* One step of the lane's exchange. -EAGAIN: the socket is not ready; -ETIMEDOUT: and never will be. */
+static int lane_step(struct classic_peer *p, struct lane *l)
+{
+	int ret = lane_move(p, l);
+
+	if (ret != -EAGAIN || l->state <= L_IDLE)
+		net_watch_heard(&l->watch, l->fd);
+	else if (net_watch_cut_off(&l->watch, l->fd))
+		return -ETIMEDOUT;
+	return ret;
 }
 
 /* Until the transfer ends, the socket is not ready, or others should have the lock. */
@@ -254,8 +269,8 @@ static void lane_run(struct classic_peer *p, struct lane *l)
 		/* A connection kept from earlier may have been closed by the peer meanwhile. */
 		if ((ret == -ECONNRESET || ret == -EPIPE) && !l->fresh && !c->again) {
 			c->again = true;
-			close(l->fd);
-			l->state = L_CLOSED;
+			lane_close(l);
+			l->tx = c;
 			continue;
 		}
 		lane_close(l);

@@ -86,6 +86,7 @@ struct tcp_stream {
 	struct turn turn; /* of whoever moves it towards READY; guards what follows */
 	int err;
 	int fd;		 /* until the mux has it */
+	uint64_t connect_by_ns;
 	struct mux *mux; /* constant once READY */
 	struct mux_req hello;
 	struct buf hello_body;

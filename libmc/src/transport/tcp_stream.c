@@ -36,6 +36,7 @@ int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream
 		return ret;
 	}
 	turn_init(&s->turn);
+	s->connect_by_ns = deadline_after_ns(NET_CONNECT_NS);
 	s->refs = 1;
 	*out = s;
 	return 0;
@@ -130,9 +131,11 @@ static int step(struct tcp_stream *s, uint64_t deadline_ns)
 	int ret;
 
 	if (s->state == STREAM_CONNECTING) {
-		ret = wait_for(s->fd, POLLOUT, deadline_ns);
+		ret = wait_for(s->fd, POLLOUT, MIN(deadline_ns, s->connect_by_ns));
 		if (!ret)
 			ret = say_hello(s);
+		else if (deadline_passed(s->connect_by_ns))
+			ret = -ETIMEDOUT;
 		if (!ret)
 			s->state = STREAM_HELLO;
 		return ret;
