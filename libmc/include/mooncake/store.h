@@ -124,6 +124,7 @@ struct mc_get_slices {
 	struct mc_key key;
 	struct mc_slice *slices;
 	unsigned nr;
+	int64_t result; /* out: the whole object's bytes, or a negative errno; the slices of one object are of one moment */
 };
 MC_API int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigned nr, uint64_t deadline_ns);
 

@@ -278,6 +278,7 @@ int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigne
 	}
 	run_get(s, c.items, nr, c.missing, deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
+		items[i].result = c.items[i].result;
 		ok += c.items[i].result >= 0;
 		for (unsigned k = 0; k < items[i].nr && c.items[i].result < 0; k++)
 			items[i].slices[k].result = c.items[i].result;
@@ -286,8 +287,10 @@ int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigne
 out_leave:
 	store_leave(s);
 out:
-	for (unsigned i = 0; i < nr && ret; i++)
+	for (unsigned i = 0; i < nr && ret; i++) {
+		items[i].result = ret;
 		for (unsigned k = 0; k < items[i].nr; k++)
 			items[i].slices[k].result = ret;
+	}
 	return ok;
 }
