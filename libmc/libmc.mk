@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # libmc.so from its layers; the same objects in a private archive for daemons, tools and tests.
 
-LIBMC_LAYERS := base net dev proto transport meta engine pool store compat
+LIBMC_LAYERS := base net dev proto transport meta engine pool store tensor compat
 LIBMC_SRC := $(foreach l,$(LIBMC_LAYERS),$(sort $(wildcard libmc/src/$(l)/*.c)))
 LIBMC_OBJ := $(LIBMC_SRC:%.c=$(BUILD)/obj/%.o)
 LIBMC_A := $(BUILD)/obj/libmc-private.a

@@ -11,6 +11,7 @@ allowed() { # what files below $1 may include
 	libmc/src/engine) echo base net dev proto transport meta engine ;;
 	libmc/src/pool) echo base net dev proto pool ;;
 	libmc/src/store) echo base net dev proto engine pool store ;;
+	libmc/src/tensor) echo base net dev proto engine pool store tensor ;;
 	libmc/src/compat) echo base compat ;;
 	daemon | daemon/master | daemon/metadata) echo base net proto master metadata ;;
 	daemon/node) echo base net dev proto engine pool node ;;
@@ -21,7 +22,7 @@ allowed() { # what files below $1 may include
 
 bad=0
 for dir in libmc/src/base libmc/src/net libmc/src/dev libmc/src/proto libmc/src/transport libmc/src/meta libmc/src/engine \
-	libmc/src/pool libmc/src/store libmc/src/compat daemon daemon/master daemon/metadata daemon/node tools tools/ctl python/src; do
+	libmc/src/pool libmc/src/store libmc/src/tensor libmc/src/compat daemon daemon/master daemon/metadata daemon/node tools tools/ctl python/src; do
 	[ -d "$dir" ] || continue
 	ok=$(allowed "$dir")
 	for f in "$dir"/*.c "$dir"/*.h; do
