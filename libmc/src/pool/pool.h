@@ -150,6 +150,15 @@ struct found {
 int view_lookup(const struct pool_view *v, const void *key, uint16_t key_len, struct found *out);
 
 /*
+ * The same in steps, for many: a directory fits no cache, so what some (16, say) will touch is
+ * asked for before the first is looked up.
+ */
+#define VIEW_FETCH 16
+void view_hash(const struct pool_view *v, const struct key *key, uint64_t hash[2]);
+void view_fetch(const struct pool_view *v, const uint64_t (*hash)[2], unsigned nr);
+int view_lookup_hash(const struct pool_view *v, const uint64_t hash[2], struct found *out);
+
+/*
  * Validated copy of object bytes [off, off+len) into @dst. 0; -ESTALE: the generation is gone
  * (look up again); -EINVAL: range beyond the object. After -ESTALE @dst holds anything. One copy,
  * no system call.

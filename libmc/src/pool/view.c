@@ -203,14 +203,37 @@ static bool chain_find(const struct pool_view *v, const struct dir_bucket *b,
 	return false;
 }
 
+void view_hash(const struct pool_view *v, const struct key *key, uint64_t hash[2])
+{
+	siphash128(&v->hash_key, key->data, key->len, hash);
+}
+
+void view_fetch(const struct pool_view *v, const uint64_t (*hash)[2], unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		__builtin_prefetch(view_bucket(v, hash[i]));
+	for (unsigned i = 0; i < nr; i++) {
+		const struct dir_bucket *b = view_bucket(v, hash[i]);
+		uint32_t head = atomic_load_explicit(&b->head, memory_order_relaxed);
+
+		if (head && head <= v->nr_entries)
+			__builtin_prefetch(view_entry(v, head - 1));
+	}
+}
+
 int view_lookup(const struct pool_view *v, const void *key, uint16_t key_len, struct found *out)
 {
-	const struct dir_bucket *b;
 	uint64_t hash[2];
-	uint32_t seq;
 
 	siphash128(&v->hash_key, key, key_len, hash);
-	b = view_bucket(v, hash);
+	return view_lookup_hash(v, hash, out);
+}
+
+int view_lookup_hash(const struct pool_view *v, const uint64_t hash[2], struct found *out)
+{
+	const struct dir_bucket *b = view_bucket(v, hash);
+	uint32_t seq;
+
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
 		seq = atomic_load_explicit(&b->seq, memory_order_acquire);
 		if (chain_find(v, b, hash, out))

@@ -232,7 +232,7 @@ static int carve_one(struct spool *p, struct put_task *t)
 		return ret == -ENOMEM ? ret : -EAGAIN;
 	x.put_id = t->put_id;
 	bytes = offsetof(struct extents, piece) + x.nr * sizeof(x.piece[0]);
-	t->x = malloc(bytes);
+	t->x = bytes <= sizeof(*t->room) ? (void *)t->room : malloc(bytes);
 	if (!t->x) {
 		extents_return(p->runs, &x);
 		return -ENOMEM;
@@ -310,10 +310,17 @@ unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t
 	return done;
 }
 
-void grant_undo(struct spool *p, struct extents *x)
+void grant_spent(struct put_task *t)
+{
+	if (t->x != (void *)t->room)
+		free(t->x);
+	t->x = NULL;
+}
+
+void grant_undo(struct spool *p, struct put_task *t)
 {
 	pthread_mutex_lock(&p->lock);
-	extents_return(p->runs, x);
+	extents_return(p->runs, t->x);
 	pthread_mutex_unlock(&p->lock);
-	free(x);
+	grant_spent(t);
 }

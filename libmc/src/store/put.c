@@ -101,6 +101,7 @@ static int choose(struct chooser *c, uint64_t bytes, bool *used)
 /* ---- the call ------------------------------------------------------------------------------------------------------- */
 
 struct put_item {
+	uint64_t bytes, put_id;
 	unsigned stored;  /* replicas that are there */
 	int error;	  /* of the last failure */
 	bool exists, bad;
@@ -110,9 +111,11 @@ struct put_call {
 	struct mc_store *s;
 	struct mc_put *items;
 	unsigned nr, replicas;
+	void *memory; /* of the next four; one block, for batches are large and frequent */
 	struct put_item *state;
 	struct put_task *tasks;
 	struct put_task **todo;
+	struct put_room *rooms; /* one per task */
 	bool *used; /* nr × pools: where a replica of the item was tried */
 	struct chooser ch;
 };
@@ -124,20 +127,36 @@ static bool elsewhere(int err)
 	       err == -EAGAIN || err == -ENOTCONN || err == -EPERM || err == -EPROTO;
 }
 
-/* Found here already: nothing to send. The read of the directory is also the touch that protects the object. */
-static bool stored_here(struct put_call *c, const struct key *key)
+/*
+ * What of items [at, at + nr) this pool has already: nothing to send. The read of the directory is also the touch that protects the
+ * object.
+ */
+static void stored_in(struct put_call *c, const struct spool *p, const struct keys *keys, unsigned at, unsigned nr)
 {
+	uint64_t hash[VIEW_FETCH][2];
 	struct found f;
 
-	for (unsigned i = 0; i < c->ch.set->nr; i++) {
-		struct spool *p = c->ch.set->pool[i];
+	for (unsigned i = 0; i < nr; i++)
+		view_hash(&p->view, &keys->key[at + i], hash[i]);
+	view_fetch(&p->view, hash, nr);
+	for (unsigned i = 0; i < nr; i++) {
+		struct put_item *st = &c->state[at + i];
 
-		if (p->attached && !atomic_load(&p->gone) && !view_lookup(&p->view, key->data, key->len, &f)) {
-			view_touch(&p->view, &f);
-			return true;
-		}
+		if (st->bad || st->exists || view_lookup_hash(&p->view, hash[i], &f))
+			continue;
+		view_touch(&p->view, &f);
+		st->exists = true;
 	}
-	return false;
+}
+
+static void stored_here(struct put_call *c, const struct keys *keys)
+{
+	for (unsigned k = 0; k < c->ch.set->nr; k++) {
+		const struct spool *p = c->ch.set->pool[k];
+
+		for (unsigned i = 0; i < c->nr && p->attached && !atomic_load(&p->gone); i += VIEW_FETCH)
+			stored_in(c, p, keys, i, MIN(c->nr - i, (unsigned)VIEW_FETCH));
+	}
 }
 
 static bool *used_of(struct put_call *c, unsigned item)
@@ -146,8 +165,7 @@ static bool *used_of(struct put_call *c, unsigned item)
 }
 
 /* Gives every unfinished replica a pool. Return: tasks to run. */
-static unsigned assign(struct put_call *c, const struct keys *keys, const uint64_t *bytes, const struct mc_put_opts *o,
-		       const uint64_t *put_id)
+static unsigned assign(struct put_call *c, const struct keys *keys, const struct mc_put_opts *o)
 {
 	uint32_t obj = put_object_flags(o);
 	unsigned nr = 0;
@@ -156,7 +174,7 @@ static unsigned assign(struct put_call *c, const struct keys *keys, const uint64
 		struct put_item *st = &c->state[i];
 
 		for (unsigned r = st->stored; r < c->replicas && !st->bad && !st->exists; r++) {
-			int at = choose(&c->ch, extent_bytes(bytes[i], keys->key[i].len), used_of(c, i));
+			int at = choose(&c->ch, extent_bytes(st->bytes, keys->key[i].len), used_of(c, i));
 
 			if (at < 0) {
 				if (!st->error)
@@ -165,13 +183,14 @@ static unsigned assign(struct put_call *c, const struct keys *keys, const uint64
 			}
 			c->tasks[nr] = (struct put_task){ .it = &c->items[i],
 							  .key = keys->key[i],
-							  .bytes = bytes[i],
-							  .put_id = put_id[i],
+							  .bytes = st->bytes,
+							  .put_id = st->put_id,
 							  .flags = obj,
 							  .soft_pin_ms = (uint32_t)MIN(o->soft_pin_ms, UINT32_MAX),
 							  .item = i,
 							  .at = (unsigned)at,
-							  .pool = c->ch.set->pool[at] };
+							  .pool = c->ch.set->pool[at],
+							  .room = &c->rooms[nr] };
 			c->todo[nr] = &c->tasks[nr];
 			nr++;
 		}
@@ -217,14 +236,13 @@ static const struct mc_key *key_at(const void *items, unsigned i)
 
 #define IDLE_ROUNDS 12 /* that only heard "later", with pauses that double from 0.1 ms */
 
-static void run_rounds(struct put_call *c, const struct keys *keys, const uint64_t *bytes, const struct mc_put_opts *o,
-		       const uint64_t *put_id, uint64_t deadline_ns)
+static void run_rounds(struct put_call *c, const struct keys *keys, const struct mc_put_opts *o, uint64_t deadline_ns)
 {
 	struct outcome out;
 	unsigned idle = 0, nr;
 
 	while (idle < IDLE_ROUNDS && !atomic_load(&c->s->closing)) {
-		nr = assign(c, keys, bytes, o, put_id);
+		nr = assign(c, keys, o);
 		if (!nr)
 			break;
 		put_round(c->todo, nr, deadline_ns);
@@ -270,13 +288,11 @@ static void call_pools_done(struct put_call *c)
 	chooser_close(&c->ch);
 }
 
-static void run_call(struct put_call *c, const struct keys *keys, const uint64_t *bytes, const struct mc_put_opts *o,
-		     const uint64_t *put_id, uint64_t deadline_ns)
+static void run_call(struct put_call *c, const struct keys *keys, const struct mc_put_opts *o, uint64_t deadline_ns)
 {
-	for (unsigned i = 0; i < c->nr; i++)
-		if (!c->state[i].bad && !(o->flags & MC_PUT_REPLACE))
-			c->state[i].exists = stored_here(c, &keys->key[i]);
-	run_rounds(c, keys, bytes, o, put_id, deadline_ns);
+	if (!(o->flags & MC_PUT_REPLACE))
+		stored_here(c, keys);
+	run_rounds(c, keys, o, deadline_ns);
 	if (!lost_pools(c) || deadline_passed(deadline_ns) || pools_refresh(c->s, true, deadline_ns))
 		return;
 	call_pools_done(c);
@@ -284,7 +300,7 @@ static void run_call(struct put_call *c, const struct keys *keys, const uint64_t
 		return; /* the errors of the first time stand */
 	for (unsigned i = 0; i < c->nr; i++)
 		c->state[i].bad |= c->state[i].stored > 0; /* that is enough */
-	run_rounds(c, keys, bytes, o, put_id, deadline_ns);
+	run_rounds(c, keys, o, deadline_ns);
 }
 
 /* In the words of mc_store_put(). */
@@ -334,7 +350,7 @@ static void refresh(struct mc_store *s, const struct mc_put_opts *o, uint64_t de
 		pools_refresh(s, true, MIN(deadline_ns, now + FIGURES_NS / 10));
 }
 
-static void count_put(struct put_call *c, const struct keys *keys, const uint64_t *bytes, const struct mc_put_opts *o)
+static void count_put(struct put_call *c, const struct keys *keys, const struct mc_put_opts *o)
 {
 	struct mc_store *s = c->s;
 
@@ -342,22 +358,44 @@ static void count_put(struct put_call *c, const struct keys *keys, const uint64_
 		if (!c->state[i].stored)
 			continue;
 		atomic_fetch_add_explicit(&s->count.puts, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&s->count.put_bytes, bytes[i], memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->count.put_bytes, c->state[i].bytes, memory_order_relaxed);
 		if (o->flags & MC_PUT_REPLACE && s->cache)
 			cache_drop(s->cache, &keys->key[i]);
 	}
 }
 
+static int call_memory(struct put_call *c)
+{
+	size_t nr = (size_t)c->nr * c->replicas;
+	char *p = malloc(c->nr * sizeof(*c->state) + nr * (sizeof(*c->tasks) + sizeof(*c->rooms) + sizeof(*c->todo)));
+
+	if (!p)
+		return -ENOMEM;
+	c->memory = c->state = (void *)p;
+	c->tasks = (void *)(c->state + c->nr);
+	c->rooms = (void *)(c->tasks + nr);
+	c->todo = (void *)(c->rooms + nr);
+	for (unsigned i = 0; i < c->nr; i++) {
+		struct put_item *st = &c->state[i];
+
+		*st = (struct put_item){ .put_id = store_put_id(c->s) };
+		if (!put_check(&c->items[i], &st->bytes)) {
+			st->bad = true;
+			st->error = -EINVAL;
+		}
+	}
+	return 0;
+}
+
 int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns)
 {
 	struct put_call c = { .s = s, .items = items, .nr = nr };
-	uint64_t *bytes = calloc(nr, sizeof(*bytes)), *put_id = calloc(nr, sizeof(*put_id));
 	struct keys keys = { 0 };
 	int ret, ok = 0;
 	bool late;
 
 	refresh(s, o, deadline_ns);
-	ret = bytes && put_id ? keys_make(s, items, nr, key_at, &keys) : -ENOMEM;
+	ret = keys_make(s, items, nr, key_at, &keys);
 	if (!ret)
 		ret = call_pools(&c, o);
 	if (ret)
@@ -365,34 +403,21 @@ int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const str
 	c.replicas = MIN(o->replicas, (unsigned)REPLICAS_MAX);
 	c.replicas = MIN(c.replicas, c.ch.set->nr);
 	c.replicas = MAX(c.replicas, 1u);
-	c.state = calloc(nr, sizeof(*c.state));
-	c.tasks = calloc((size_t)nr * c.replicas, sizeof(*c.tasks));
-	c.todo = calloc((size_t)nr * c.replicas, sizeof(*c.todo));
-	if (!c.state || !c.tasks || !c.todo) {
-		ret = -ENOMEM;
+	ret = call_memory(&c);
+	if (ret)
 		goto out;
-	}
-	for (unsigned i = 0; i < nr; i++) {
-		put_id[i] = store_put_id(s);
-		if (!put_check(&items[i], &bytes[i]))
-			c.state[i] = (struct put_item){ .bad = true, .error = -EINVAL };
-	}
-	run_call(&c, &keys, bytes, o, put_id, deadline_ns);
+	run_call(&c, &keys, o, deadline_ns);
 	late = deadline_passed(deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
 		items[i].result = put_result(s, &c.state[i], late);
 		ok += !items[i].result;
 	}
-	count_put(&c, &keys, bytes, o);
+	count_put(&c, &keys, o);
 out:
-	free(c.todo);
-	free(c.tasks);
-	free(c.state);
+	free(c.memory);
 	if (c.ch.set)
 		call_pools_done(&c);
 	keys_free(&keys);
-	free(put_id);
-	free(bytes);
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
 	return ret ? 0 : ok;

@@ -20,6 +20,13 @@ struct group {
 	struct mux_req commit;
 	struct buf body;
 	bool committing;
+	struct put_wire *wire; /* elsewhere: one for each task */
+};
+
+/* A PUT to another node. */
+struct put_wire {
+	struct mux_req req;
+	struct buf body;
 };
 
 static void fail_from(struct group *g, unsigned first, int err)
@@ -65,8 +72,7 @@ static void submit_commit(struct group *g)
 	if (ret) {
 		for (unsigned i = 0; i < g->staged; i++) {
 			g->task[i]->result = ret;
-			grant_undo(g->pool, g->task[i]->x);
-			g->task[i]->x = NULL;
+			grant_undo(g->pool, g->task[i]);
 		}
 	}
 }
@@ -119,10 +125,9 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 		t->result = ret ? ret : m.status[i];
 		/* Refused, one or all: the space is ours again. */
 		if (t->result && owner_decided(ret))
-			grant_undo(g->pool, t->x);
+			grant_undo(g->pool, t);
 		else
-			free(t->x);
-		t->x = NULL;
+			grant_spent(t);
 	}
 	if (!owner_decided(ret))
 		grant_lost(g->pool, VERDICT_NS);
@@ -135,39 +140,46 @@ out:
 }
 
 /* Elsewhere: one frame per object, sent one after the other, answered as they are stored. */
+static int send_put(struct put_task *t, struct put_wire *w, struct mux *m, bool more)
+{
+	struct msg_put put = { .key = t->key,
+			       .put_id = t->put_id,
+			       .size = t->bytes,
+			       .flags = t->flags,
+			       .soft_pin_ms = t->soft_pin_ms };
+
+	for (unsigned k = 0; k < t->it->nr_iov; k++)
+		put.crc = crc32c(put.crc, t->it->iov[k].addr, t->it->iov[k].len);
+	msg_put_encode(&put, &w->body);
+	w->req = (struct mux_req){ .type = MSG_PUT,
+				   .body = w->body.data,
+				   .body_len = w->body.len,
+				   .out = (const struct iovec *)t->it->iov,
+				   .nr_out = (int)t->it->nr_iov };
+	return w->body.err ? w->body.err : mux_submit(m, &w->req, more);
+}
+
 static void start_remote(struct group *g, struct link_conn *c)
 {
-	for (unsigned i = 0; i < g->nr; i++) {
-		struct put_task *t = g->task[i];
-		struct msg_put m = { .key = t->key,
-				     .put_id = t->put_id,
-				     .size = t->bytes,
-				     .flags = t->flags,
-				     .soft_pin_ms = t->soft_pin_ms };
-
-		for (unsigned k = 0; k < t->it->nr_iov; k++)
-			m.crc = crc32c(m.crc, t->it->iov[k].addr, t->it->iov[k].len);
-		msg_put_encode(&m, &t->body);
-		t->req = (struct mux_req){ .type = MSG_PUT,
-					   .body = t->body.data,
-					   .body_len = t->body.len,
-					   .out = (const struct iovec *)t->it->iov,
-					   .nr_out = (int)t->it->nr_iov };
-		t->result = t->body.err ? t->body.err : mux_submit(c->mux, &t->req, i + 1 < g->nr);
-		g->staged += !t->result;
-	}
+	g->wire = calloc(g->nr, sizeof(*g->wire));
+	if (!g->wire)
+		fail_from(g, 0, -ENOMEM);
+	for (unsigned i = 0; i < g->nr && g->wire; i++)
+		g->task[i]->result = send_put(g->task[i], &g->wire[i], c->mux, i + 1 < g->nr);
 }
 
 static void finish_remote(struct group *g, struct link_conn *c, uint64_t deadline_ns)
 {
-	for (unsigned i = 0; i < g->nr; i++) {
+	for (unsigned i = 0; i < g->nr && g->wire; i++) {
 		struct put_task *t = g->task[i];
+		struct put_wire *w = &g->wire[i];
 
 		if (!t->result)
-			t->result = mux_wait(c->mux, &t->req, deadline_ns);
-		buf_fini(&t->req.reply);
-		buf_fini(&t->body);
+			t->result = mux_wait(c->mux, &w->req, deadline_ns);
+		buf_fini(&w->req.reply);
+		buf_fini(&w->body);
 	}
+	free(g->wire);
 }
 
 /* ---- a round: all pools at once ------------------------------------------------------------------------------------- */
@@ -181,6 +193,16 @@ static int by_pool(const void *a, const void *b)
 	return (*x)->item < (*y)->item ? -1 : (*x)->item > (*y)->item;
 }
 
+/* Mostly there is one pool, and nothing to do. */
+static void sort(struct put_task **task, unsigned nr)
+{
+	for (unsigned i = 1; i < nr; i++)
+		if (by_pool(&task[i - 1], &task[i]) > 0) {
+			qsort(task, nr, sizeof(*task), by_pool);
+			return;
+		}
+}
+
 #define GROUPS_MAX 64 /* pools one batch is spread over */
 
 void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns)
@@ -190,7 +212,7 @@ void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns)
 	unsigned groups = 0;
 	int ret;
 
-	qsort(task, nr, sizeof(*task), by_pool);
+	sort(task, nr);
 	for (unsigned i = 0; i < nr; i++) {
 		if (!groups || group[groups - 1].pool != task[i]->pool) {
 			if (groups == GROUPS_MAX) {

@@ -325,6 +325,11 @@ void store_leave(struct mc_store *s);
 
 /* ---- put.c, grant.c: writing ------------------------------------------------------------------------------------------ */
 
+/* Space of one piece, which most objects have. The start of a struct extents that ends behind its first piece. */
+struct put_room {
+	uint64_t words[(offsetof(struct extents, piece) + sizeof(((struct extents *)0)->piece[0])) / sizeof(uint64_t)];
+};
+
 /* One replica of one object on its way into one pool. */
 struct put_task {
 	struct mc_put *it;
@@ -334,9 +339,8 @@ struct put_task {
 	unsigned item; /* index in the caller's batch */
 	unsigned at;   /* index of the pool in the set */
 	struct spool *pool;
-	struct extents *x; /* carved space, on this node */
-	struct mux_req req; /* a PUT to another node */
-	struct buf body;
+	struct extents *x; /* carved space, on this node: @room, or its own memory */
+	struct put_room *room;
 	int result;
 };
 
@@ -353,7 +357,8 @@ void grant_leave(struct spool *p, uint64_t deadline_ns);
  * is not all, *err: -EAGAIN (when these are stored there may be room), -ENOSPC, -ESHUTDOWN, -ECONNRESET, -ETIMEDOUT.
  */
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err);
-void grant_undo(struct spool *p, struct extents *x); /* not published: the space serves the next put */
+void grant_spent(struct put_task *t); /* published, or it will show: t->x is forgotten */
+void grant_undo(struct spool *p, struct put_task *t); /* not published: the space serves the next put */
 void grant_lost(struct spool *p, uint64_t for_ns);   /* whose some space is will be known after so long */
 void grant_trim(struct spool *p, uint64_t deadline_ns);	   /* gives back what is more than STORE_KEEP_BYTES */
 void grant_release(struct spool *p, uint64_t deadline_ns); /* everything, unless somebody writes: then the last one does */
