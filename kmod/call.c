@@ -37,6 +37,7 @@ struct mc_call_def {
 	.min = MC_##name##_SIZE_VER0 + BUILD_BUG_ON_ZERO(sizeof(struct type) < MC_##name##_SIZE_VER0) }
 
 #define MC_REGION_UNPUBLISH_SIZE_VER0 MC_REGION_PUBLISH_SIZE_VER0
+#define MC_CQ_OPEN_POST_SIZE_VER0 MC_REGION_OPEN_SIZE_VER0
 
 static const struct mc_call_def mc_calls[] = {
 	CALL(QUERY, mc_ioc_query, mc_query, MC_ON_CTX),
@@ -45,8 +46,8 @@ static const struct mc_call_def mc_calls[] = {
 	CALL(REGION_IMPORT, mc_ioc_region_import, mc_region_import, MC_ON_CTX),
 	CALL(REGION_OPEN, mc_ioc_region_open, mc_region_open, MC_ON_CTX | MC_ON_REGION),
 	CALL(REGION_INFO, mc_ioc_region_info, mc_region_info, MC_ON_CTX | MC_ON_REGION),
-	CALL(REGION_PUBLISH, mc_ioc_region_publish, mc_region_publish, MC_ON_REGION),
-	CALL(REGION_UNPUBLISH, mc_ioc_region_publish, mc_region_unpublish, MC_ON_CTX | MC_ON_REGION),
+	CALL(REGION_PUBLISH, mc_ioc_region_publish, mc_publish, MC_ON_REGION | MC_ON_CQ),
+	CALL(REGION_UNPUBLISH, mc_ioc_region_publish, mc_unpublish, MC_ON_CTX | MC_ON_REGION | MC_ON_CQ),
 	CALL(REGION_REVOKE, mc_ioc_region_revoke, mc_region_revoke, MC_ON_CTX | MC_ON_REGION),
 	CALL(REGION_EXPORT, mc_ioc_region_export, mc_region_export, MC_ON_REGION),
 	CALL(REGION_MARK, mc_ioc_region_mark, mc_region_mark, MC_ON_REGION),
@@ -54,6 +55,7 @@ static const struct mc_call_def mc_calls[] = {
 	CALL(CQ_CREATE, mc_ioc_cq_create, mc_cq_create, MC_ON_CTX),
 	CALL(CQ_WAIT, mc_ioc_cq_wait, mc_cq_wait, MC_ON_CQ),
 	CALL(CQ_POST, mc_ioc_cq_post, mc_cq_post, MC_ON_POST),
+	CALL(CQ_OPEN_POST, mc_ioc_region_open, mc_cq_open_post, MC_ON_CTX),
 	CALL(EVENTS, mc_ioc_events, mc_events, MC_ON_CTX),
 };
 
@@ -64,6 +66,7 @@ u64 mc_features(unsigned int word)
 	return BIT_ULL(MC_FEAT_REGION) | BIT_ULL(MC_FEAT_PUBLISH) | BIT_ULL(MC_FEAT_REVOKE) | BIT_ULL(MC_FEAT_MARK) |
 	       BIT_ULL(MC_FEAT_PIN) | BIT_ULL(MC_FEAT_COPY) | BIT_ULL(MC_FEAT_IMPORT_MEMFD) |
 	       BIT_ULL(MC_FEAT_EXPORT) | BIT_ULL(MC_FEAT_CQ) | BIT_ULL(MC_FEAT_EVENTS) | BIT_ULL(MC_FEAT_REOPEN) |
+	       BIT_ULL(MC_FEAT_CQ_NAMED) | BIT_ULL(MC_FEAT_CQ_SPSC) |
 	       (IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? BIT_ULL(MC_FEAT_HUGE) : 0);
 }
 

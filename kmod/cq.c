@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Completion queues: a ring the consumer maps and reads without system calls, and ways to sleep until something is in it.
- *
- * The consumer may scribble over the whole ring. So the module keeps its own tail and size and reads two words only:
- * head, where nonsense makes the queue dead, and uflags.
- */
+/* Completion queues: a ring the consumer maps and reads without system calls, and ways to sleep until something is in it. */
 
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -13,118 +8,27 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
+#include <linux/xarray.h>
 
 #include "compat.h"
-#include "kmod.h"
-#include "trace.h"
+#include "cq.h"
 
 #define MC_CQ_MAX_SPIN_US 1000u
 
-struct mc_cq {
-	struct kref ref;
-	struct mc_cq_ring *ring;
-	struct mc_cqe *cqes;		/* in @ring */
-	size_t ring_size;
-	u32 entries;
-	u32 overflow;
-	struct mc_user *user;		/* charged with ring_size */
-	struct eventfd_ctx *eventfd;
-	wait_queue_head_t wait;		/* consumers and posters */
-
-	spinlock_t lock;
-	/* guarded by lock; read without it where a stale value does no harm */
-	u32 tail;
-	u32 kflags;
-	u64 dropped;
-	bool lost;			/* entries since the last one appended */
-	bool closed;			/* the consumer's file is gone */
-	unsigned int posters;
-};
+/* Every queue that lives, by id. A queue leaves before it is freed, so under xa_lock what is found is there. */
+static DEFINE_XARRAY(mc_cqs);
 
 static void mc_cq_free(struct kref *ref)
 {
 	struct mc_cq *cq = container_of(ref, struct mc_cq, ref);
 
+	xa_erase(&mc_cqs, cq->name.id);
 	if (cq->eventfd)
 		eventfd_ctx_put(cq->eventfd);
 	vfree(cq->ring);
 	mc_user_uncharge(cq->user, cq->ring_size);
+	mc_name_fini(&cq->name);
 	kfree(cq);
-}
-
-/* Entries the consumer has not taken; more than there can be means that head is nonsense. */
-static u32 mc_cq_used(struct mc_cq *cq)
-{
-	/* Pairs with the consumer's release of head: its reads of the entries are done. */
-	return READ_ONCE(cq->tail) - smp_load_acquire(&cq->ring->head);
-}
-
-static void mc_cq_flag(struct mc_cq *cq, u32 set, u32 clear)
-{
-	lockdep_assert_held(&cq->lock);
-	WRITE_ONCE(cq->kflags, (cq->kflags | set) & ~clear);
-	WRITE_ONCE(cq->ring->kflags, cq->kflags);
-}
-
-static int mc_cq_append(struct mc_cq *cq, const struct mc_cqe *cqe, u64 now)
-{
-	u32 used = mc_cq_used(cq);
-	struct mc_cqe *slot;
-
-	lockdep_assert_held(&cq->lock);
-	if (cq->closed || cq->kflags & MC_CQ_K_DEAD)
-		return -EPIPE;
-	if (used > cq->entries) {
-		mc_cq_flag(cq, MC_CQ_K_DEAD, 0);
-		return -EPIPE;
-	}
-	if (used == cq->entries) {
-		if (cq->overflow == MC_CQ_RESERVE)
-			return -EAGAIN;
-		cq->lost = true;
-		WRITE_ONCE(cq->ring->dropped, ++cq->dropped);
-		mc_cq_flag(cq, MC_CQ_K_OVERFLOWED, 0);
-		trace_mc_cq_lost(cq, cq->dropped);
-		return 0;
-	}
-	slot = &cq->cqes[cq->tail & (cq->entries - 1)];
-	*slot = *cqe;
-	slot->ts_ns = now;
-	if (cq->lost)
-		slot->flags |= MC_CQE_F_OVERFLOW_BEFORE;
-	cq->lost = false;
-	WRITE_ONCE(cq->ring->last_ts, now);
-	WRITE_ONCE(cq->tail, cq->tail + 1);
-	/* Pairs with the consumer's acquire of tail: the entry is there. */
-	smp_store_release(&cq->ring->tail, cq->tail);
-	return 0;
-}
-
-/* Somebody may have something to do: wake who sleeps, and only then. */
-static void mc_cq_wake(struct mc_cq *cq)
-{
-	/* Full barrier inside: tail written, then sleepers looked for; they queue up, then look at tail. */
-	if (wq_has_sleeper(&cq->wait))
-		wake_up_interruptible_poll(&cq->wait, EPOLLIN | EPOLLHUP);
-	if (cq->eventfd && !(READ_ONCE(cq->ring->uflags) & MC_CQ_U_NO_EVENTFD))
-		mc_eventfd_signal(cq->eventfd);
-}
-
-int mc_cq_push(struct mc_cq *cq, const struct mc_cqe *cqe, u32 nr)
-{
-	u64 now = ktime_get_ns();
-	int ret = 0;
-	u32 i;
-
-	spin_lock(&cq->lock);
-	for (i = 0; i < nr && !ret; i++)
-		ret = mc_cq_append(cq, &cqe[i], now);
-	spin_unlock(&cq->lock);
-	if (ret)
-		i--;
-	if (i || ret == -EPIPE)
-		mc_cq_wake(cq);
-	return i ? (int)i : ret;
 }
 
 void mc_cq_put(struct mc_cq *cq)
@@ -132,43 +36,40 @@ void mc_cq_put(struct mc_cq *cq)
 	kref_put(&cq->ref, mc_cq_free);
 }
 
-void mc_cq_poster_add(struct mc_cq *cq)
+struct mc_cq *mc_cq_next(u64 id)
 {
-	kref_get(&cq->ref);
-	spin_lock(&cq->lock);
-	cq->posters++;
-	mc_cq_flag(cq, 0, MC_CQ_K_HUP);
-	spin_unlock(&cq->lock);
-}
+	unsigned long index = id;
+	struct mc_cq *cq;
 
-void mc_cq_poster_del(struct mc_cq *cq)
-{
-	static const struct mc_cqe gone = { .type = MC_CQE_PEER };
-	bool last;
-
-	spin_lock(&cq->lock);
-	last = !--cq->posters;
-	if (last)
-		mc_cq_flag(cq, MC_CQ_K_HUP, 0);
-	spin_unlock(&cq->lock);
-	if (last) {
-		/* Into a full ring this does not go; the flag and poll say the same. */
-		mc_cq_push(cq, &gone, 1);
-		mc_cq_wake(cq);
-	}
-	kref_put(&cq->ref, mc_cq_free);
+	if (id >= ULONG_MAX)
+		return ERR_PTR(-ENOENT);
+	xa_lock(&mc_cqs);
+	do {
+		cq = xa_find_after(&mc_cqs, &index, ULONG_MAX, XA_PRESENT);
+	} while (cq && !kref_get_unless_zero(&cq->ref));
+	xa_unlock(&mc_cqs);
+	return cq ? cq : ERR_PTR(-ENOENT);
 }
 
 static int mc_cq_release(struct inode *inode, struct file *file)
 {
 	struct mc_cq *cq = file->private_data;
 
+	mutex_lock(&mc_names_lock);
+	mc_name_remove(&cq->name);
+	mutex_unlock(&mc_names_lock);
 	spin_lock(&cq->lock);
-	cq->closed = true;
+	mc_cq_flag(cq, MC_CQ_K_DEAD, 0);
 	spin_unlock(&cq->lock);
 	wake_up_interruptible_poll(&cq->wait, EPOLLERR);
 	kref_put(&cq->ref, mc_cq_free);
 	return 0;
+}
+
+/* The posters are gone and none will come. */
+static bool mc_cq_hup(struct mc_cq *cq, u32 kflags)
+{
+	return kflags & MC_CQ_K_HUP && !READ_ONCE(cq->named);
 }
 
 static __poll_t mc_cq_poll(struct file *file, poll_table *wait)
@@ -177,9 +78,10 @@ static __poll_t mc_cq_poll(struct file *file, poll_table *wait)
 	__poll_t mask = 0;
 
 	poll_wait(file, &cq->wait, wait);
+	mc_cq_arm(cq);
 	if (mc_cq_used(cq))
 		mask |= EPOLLIN | EPOLLRDNORM;
-	if (READ_ONCE(cq->kflags) & (MC_CQ_K_HUP | MC_CQ_K_DEAD))
+	if (mc_cq_dead(cq) || mc_cq_hup(cq, READ_ONCE(cq->kflags)))
 		mask |= EPOLLHUP;
 	return mask;
 }
@@ -187,7 +89,7 @@ static __poll_t mc_cq_poll(struct file *file, poll_table *wait)
 __poll_t mc_cq_poll_post(struct mc_cq *cq, struct file *file, poll_table *wait)
 {
 	poll_wait(file, &cq->wait, wait);
-	if (READ_ONCE(cq->closed) || READ_ONCE(cq->kflags) & MC_CQ_K_DEAD)
+	if (mc_cq_dead(cq))
 		return EPOLLERR;
 	return mc_cq_used(cq) < cq->entries ? EPOLLOUT | EPOLLWRNORM : 0;
 }
@@ -214,6 +116,7 @@ static void mc_cq_fdinfo(struct seq_file *m, struct file *file)
 {
 	struct mc_cq *cq = file->private_data;
 
+	seq_printf(m, "mc-id:\t%llu\n", cq->name.id);
 	seq_printf(m, "mc-entries:\t%u\nmc-ready:\t%u\nmc-dropped:\t%llu\nmc-posters:\t%u\nmc-kflags:\t%#x\n", cq->entries,
 		   mc_cq_used(cq), READ_ONCE(cq->dropped), READ_ONCE(cq->posters), READ_ONCE(cq->kflags));
 }
@@ -247,7 +150,51 @@ struct mc_cq *mc_cq_from_fd(s32 fd)
 	return cq;
 }
 
-static struct mc_cq *mc_cq_new(const struct cred *opener, u32 entries, u32 overflow)
+struct mc_name *mc_cq_name(struct file *file)
+{
+	return file->f_op == &mc_cq_fops ? &((struct mc_cq *)file->private_data)->name : NULL;
+}
+
+void mc_cq_named(struct mc_name *n, bool named)
+{
+	struct mc_cq *cq = container_of(n, struct mc_cq, name);
+
+	lockdep_assert_held(&mc_names_lock);
+	spin_lock(&cq->lock);
+	WRITE_ONCE(cq->named, named);
+	spin_unlock(&cq->lock);
+	/* Who waited for posters to come may have to stop. */
+	mc_cq_wake(cq);
+}
+
+/* An SPSC poster gets whole pages: all but the first one. */
+static size_t mc_cq_cqe_off(const struct mc_cq *cq)
+{
+	return cq->spsc ? PAGE_SIZE + 128 : sizeof(struct mc_cq_ring);
+}
+
+static int mc_cq_ring_new(struct mc_cq *cq)
+{
+	const size_t tail_off = cq->spsc ? PAGE_SIZE : offsetof(struct mc_cq_ring, tail);
+	const size_t cqe_off = mc_cq_cqe_off(cq);
+
+	cq->ring = vmalloc_user(cq->ring_size);
+	if (!cq->ring)
+		return -ENOMEM;
+	cq->ring_tail = (void *)cq->ring + tail_off;
+	cq->cqes = (void *)cq->ring + cqe_off;
+	cq->ring->magic = MC_CQ_MAGIC;
+	cq->ring->hdr_size = sizeof(*cq->ring);
+	cq->ring->entries = cq->entries;
+	cq->ring->mask = cq->entries - 1;
+	cq->ring->cqe_off = cqe_off;
+	cq->ring->cqe_size = sizeof(*cq->cqes);
+	cq->ring->overflow = cq->overflow;
+	cq->ring->tail_off = tail_off;
+	return 0;
+}
+
+static struct mc_cq *mc_cq_new(const struct cred *opener, const struct mc_ioc_cq_create *a)
 {
 	struct mc_cq *cq = kzalloc(sizeof(*cq), GFP_KERNEL_ACCOUNT);
 	int ret;
@@ -255,31 +202,29 @@ static struct mc_cq *mc_cq_new(const struct cred *opener, u32 entries, u32 overf
 	if (!cq)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&cq->ref);
-	cq->entries = roundup_pow_of_two(entries);
-	cq->overflow = overflow;
-	cq->ring_size = PAGE_ALIGN(sizeof(*cq->ring) + cq->entries * sizeof(*cq->cqes));
+	cq->entries = roundup_pow_of_two(a->entries);
+	cq->overflow = a->overflow;
+	cq->spsc = a->flags & MC_CQ_SPSC;
 	init_waitqueue_head(&cq->wait);
 	spin_lock_init(&cq->lock);
+	cq->ring_size = PAGE_ALIGN(mc_cq_cqe_off(cq) + cq->entries * sizeof(*cq->cqes));
 	cq->user = mc_user_charge(opener->fsuid, cq->ring_size, mc_may_exceed_quota());
 	if (IS_ERR(cq->user)) {
 		ret = PTR_ERR(cq->user);
 		goto err_free;
 	}
-	cq->ring = vmalloc_user(cq->ring_size);
-	if (!cq->ring) {
-		ret = -ENOMEM;
+	ret = mc_cq_ring_new(cq);
+	if (ret)
 		goto err_uncharge;
-	}
-	cq->cqes = (struct mc_cqe *)(cq->ring + 1);
-	cq->ring->magic = MC_CQ_MAGIC;
-	cq->ring->hdr_size = sizeof(*cq->ring);
-	cq->ring->entries = cq->entries;
-	cq->ring->mask = cq->entries - 1;
-	cq->ring->cqe_off = sizeof(*cq->ring);
-	cq->ring->cqe_size = sizeof(*cq->cqes);
-	cq->ring->overflow = overflow;
+	mc_name_init(&cq->name, opener, true);
+	ret = xa_err(xa_store(&mc_cqs, cq->name.id, cq, GFP_KERNEL_ACCOUNT));
+	if (ret)
+		goto err_fini;
 	return cq;
 
+err_fini:
+	mc_name_fini(&cq->name);
+	vfree(cq->ring);
 err_uncharge:
 	mc_user_uncharge(cq->user, cq->ring_size);
 err_free:
@@ -301,7 +246,7 @@ static int mc_cq_files(struct mc_call *call, struct mc_cq *cq, struct mc_ioc_cq_
 	ret = mc_call_new_file(call, file, a->fd_flags, &a->out_fd);
 	if (ret || !(a->flags & MC_CQ_POST_FD))
 		return ret;
-	file = mc_post_file(cq);
+	file = mc_post_file(cq, true);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	return mc_call_new_file(call, file, a->fd_flags, &a->out_post_fd);
@@ -319,14 +264,14 @@ int mc_cq_create(struct mc_call *call)
 		return -EINVAL;
 	if (!(a->flags & MC_CQ_EVENTFD) && a->eventfd != -1)
 		return -EINVAL;
-	if (a->flags & MC_CQ_SPSC)
-		return -EOPNOTSUPP;
+	if (a->flags & MC_CQ_SPSC && (a->flags & MC_CQ_EVENTFD || a->overflow != MC_CQ_RESERVE))
+		return -EINVAL;
 	if (a->flags & MC_CQ_EVENTFD) {
 		eventfd = eventfd_ctx_fdget(a->eventfd);
 		if (IS_ERR(eventfd))
 			return PTR_ERR(eventfd);
 	}
-	cq = mc_cq_new(call->file->f_cred, a->entries, a->overflow);
+	cq = mc_cq_new(call->file->f_cred, a);
 	if (IS_ERR(cq)) {
 		if (eventfd)
 			eventfd_ctx_put(eventfd);
@@ -335,7 +280,7 @@ int mc_cq_create(struct mc_call *call)
 	cq->eventfd = eventfd;
 	a->out_ring_size = cq->ring_size;
 	a->out_entries = cq->entries;
-	a->out_cqe_off = sizeof(*cq->ring);
+	a->out_cqe_off = mc_cq_cqe_off(cq);
 	a->out_post_fd = -1;
 	return mc_cq_files(call, cq, a);
 }
@@ -353,7 +298,7 @@ static int mc_cq_ready(struct mc_cq *cq, u32 min, u32 *ready)
 		return -EPIPE;
 	if (used >= min)
 		return 1;
-	if (kflags & MC_CQ_K_HUP)
+	if (mc_cq_hup(cq, kflags))
 		return used ? 1 : -EPIPE;
 	return 0;
 }
@@ -380,6 +325,7 @@ static int mc_cq_sleep(struct mc_cq *cq, struct mc_ioc_cq_wait *a)
 
 	for (;;) {
 		prepare_to_wait(&cq->wait, &wait, TASK_INTERRUPTIBLE);
+		mc_cq_arm(cq);
 		ret = mc_cq_ready(cq, a->min, &a->out_ready);
 		if (ret)
 			break;

@@ -60,8 +60,8 @@ void mc_event(struct mc_region *r, u64 event, u16 type, s32 what)
 	kuid_t uid;
 
 	mutex_lock(&mc_names_lock);
-	uid = r->uid;
-	everybody = r->mode & 04;
+	uid = r->name.uid;
+	everybody = r->name.mode & 04;
 	mutex_unlock(&mc_names_lock);
 
 	mutex_lock(&mc_subs_lock);

@@ -20,11 +20,6 @@ static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
 		mc_backing_zap(r->mem, r->mem_offset + offset, length);
 }
 
-bool mc_may_own(const struct cred *cred, kuid_t uid)
-{
-	return uid_eq(cred->fsuid, uid) || capable(CAP_SYS_ADMIN);
-}
-
 static u64 mc_revoke(struct mc_region *r)
 {
 	u64 pinned = 0;
@@ -54,7 +49,6 @@ int mc_region_revoke(struct mc_call *call)
 {
 	struct mc_ioc_region_revoke *a = call->arg;
 	struct mc_region *r;
-	kuid_t uid;
 	bool seen;
 
 	if (a->flags || a->rsv)
@@ -71,11 +65,8 @@ int mc_region_revoke(struct mc_call *call)
 	if (IS_ERR(r))
 		return PTR_ERR(r);
 
-	mutex_lock(&mc_names_lock);
-	uid = r->uid;
-	mutex_unlock(&mc_names_lock);
-	if (!mc_may_own(current_cred(), uid)) {
-		seen = seen || mc_region_granted(r);
+	if (!mc_may_own(current_cred(), mc_name_uid(&r->name))) {
+		seen = seen || mc_name_granted_unlocked(&r->name);
 		mc_region_put(r);
 		return seen ? -EPERM : -ENOENT;
 	}

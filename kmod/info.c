@@ -46,21 +46,11 @@ int mc_query(struct mc_call *call)
 static void mc_info_named(struct mc_region *r, struct mc_ioc_region_info *a, char *name)
 {
 	mutex_lock(&mc_names_lock);
-	a->uid = from_kuid_munged(current_user_ns(), r->uid);
-	a->gid = from_kgid_munged(current_user_ns(), r->gid);
-	a->mode = r->mode;
-	strscpy(name, r->name, MC_NAME_MAX + 1);
+	a->uid = from_kuid_munged(current_user_ns(), r->name.uid);
+	a->gid = from_kgid_munged(current_user_ns(), r->name.gid);
+	a->mode = r->name.mode;
+	strscpy(name, r->name.text, MC_NAME_MAX + 1);
 	mutex_unlock(&mc_names_lock);
-}
-
-static u32 mc_creator_pid(struct mc_region *r)
-{
-	struct task_struct *task = get_pid_task(r->creator, PIDTYPE_TGID);
-
-	if (!task)
-		return 0;
-	put_task_struct(task);
-	return pid_vnr(r->creator);
 }
 
 static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
@@ -83,7 +73,7 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 	a->nr_fds = atomic_read(&r->nr_fds);
 	a->nr_vmas = atomic_read(&r->nr_vmas);
 	a->nr_attach = atomic_read(&r->nr_exports);
-	a->owner_pid = mc_creator_pid(r);
+	a->owner_pid = mc_name_pid(&r->name);
 	if (r->mem) {
 		mc_backing_stat(r->mem, r->mem_offset, r->length, &st);
 	} else {
@@ -103,12 +93,7 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 
 static bool mc_may_see(struct mc_region *r)
 {
-	bool own;
-
-	mutex_lock(&mc_names_lock);
-	own = uid_eq(current_fsuid(), r->uid);
-	mutex_unlock(&mc_names_lock);
-	return own || mc_region_granted(r) || ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+	return uid_eq(current_fsuid(), mc_name_uid(&r->name)) || mc_name_granted_unlocked(&r->name) || ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
 }
 
 /* By id, or with MC_INFO_NEXT the first above it, of those the caller may see. */

@@ -32,6 +32,7 @@
 #define MC_ON_POST	0x8u
 
 struct mc_pin;
+struct mc_cq;
 
 struct mc_call {
 	struct file *file;		/* the call was issued on */
@@ -92,11 +93,48 @@ void mc_backing_zap(struct file *mem, u64 offset, u64 length);
 u64 mc_backing_punch(struct file *mem, u64 offset, u64 length, bool keep_pinned);
 void mc_backing_wipe(struct file *mem);
 
+/* name.c: names, modes and owners of whatever can be published. */
+
+extern struct mutex mc_names_lock;
+
+struct mc_name {
+	u64 id;				/* of the region or queue this is part of, never used again */
+	bool queue;			/* what it is part of */
+	struct user_namespace *ns;	/* of the creator; names live in it */
+	struct pid *creator;
+
+	/* guarded by mc_names_lock */
+	struct hlist_node node;
+	char text[MC_NAME_MAX + 1];	/* empty: not published */
+	kuid_t uid;
+	kgid_t gid;
+	umode_t mode;
+};
+
+/* Owned by the opener of /dev/mooncake, whoever calls. */
+void mc_name_init(struct mc_name *n, const struct cred *opener, bool queue);
+void mc_name_fini(struct mc_name *n);
+int mc_name_copy(char *name, u64 uptr, u32 len);
+struct mc_name *mc_name_find(const struct user_namespace *ns, const char *name);
+/* Take the name away, if there is one; the reference that it may have is the caller's. */
+void mc_name_remove(struct mc_name *n);
+/* MC_ACCESS_R and _W that the calling task has by the mode; the other takes mc_names_lock. */
+u32 mc_name_granted(const struct mc_name *n);
+u32 mc_name_granted_unlocked(struct mc_name *n);
+kuid_t mc_name_uid(struct mc_name *n);
+bool mc_may_own(const struct cred *cred, kuid_t uid);
+/* Thread group that created it, as the calling task sees it; 0 when it is gone or not visible. */
+u32 mc_name_pid(const struct mc_name *n);
+
+int mc_publish(struct mc_call *call);
+int mc_unpublish(struct mc_call *call);
+int mc_region_open(struct mc_call *call);
+
 /* region.c: regions and the files that stand for them. */
 
 struct mc_region {
 	struct kref ref;
-	u64 id;
+	u64 id;				/* as in @name */
 	u64 length;
 	u32 flags;			/* MC_REGION_*, as created */
 	u32 backing;			/* MC_BACKING_* */
@@ -108,20 +146,12 @@ struct mc_region {
 	struct mc_pin *pin;		/* or this; given up by REVOKE, under gate_lock */
 	struct mc_user *user;
 	u64 charged;			/* bytes, to @user */
-	struct user_namespace *ns;	/* of the creator; names live in it */
-	struct pid *creator;
+	struct mc_name name;
 	atomic_t nr_fds;
 	atomic_t nr_vmas;
 	atomic_t nr_writers;		/* mappings that could be written through, and running copies */
 	atomic_t nr_exports;		/* dma-bufs; raised under lock */
 	atomic64_t exported;		/* bytes in them */
-
-	/* guarded by mc_names_lock */
-	struct hlist_node by_name;
-	char name[MC_NAME_MAX + 1];	/* empty: not published */
-	kuid_t uid;
-	kgid_t gid;
-	umode_t mode;
 
 	struct mutex lock;
 	/* guarded by lock */
@@ -204,24 +234,33 @@ int mc_region_import(struct mc_call *call);
 
 int mc_copy(struct mc_call *call);
 
-/* cq.c: completion queues, their rings and who waits for them. */
+/* ring.c: the ring of a completion queue; see cq.h. */
+
+/* Append up to @nr entries; how many were taken, -EAGAIN none, -EPIPE nobody will ever read them. Any context but irq. */
+int mc_cq_push(struct mc_cq *cq, const struct mc_cqe *cqe, u32 nr);
+
+/* cq.c: completion queues and who waits for them. */
 
 #define MC_CQ_MAX_ENTRIES	65536u
 
-struct mc_cq;
-
 int mc_cq_create(struct mc_call *call);
 int mc_cq_wait(struct mc_call *call);
-/* Append up to @nr entries; how many were taken, -EAGAIN none, -EPIPE nobody will ever read them. Any context but irq. */
-int mc_cq_push(struct mc_cq *cq, const struct mc_cqe *cqe, u32 nr);
-__poll_t mc_cq_poll_post(struct mc_cq *cq, struct file *file, poll_table *wait);
-/* A poster holds the queue; when the last one goes, the consumer is told. */
-void mc_cq_poster_add(struct mc_cq *cq);
-void mc_cq_poster_del(struct mc_cq *cq);
+/*
+ * A post file holds the queue from add (-EBUSY: SPSC, and there is one; -EPIPE) to del. Once somebody has got it (here), the
+ * consumer is told when the last such file goes.
+ */
+int mc_cq_poster_add(struct mc_cq *cq);
+void mc_cq_poster_here(struct mc_cq *cq);
+void mc_cq_poster_del(struct mc_cq *cq, bool told);
 
 /* The queue behind @fd with a reference, -EBADF, -EINVAL; one that counts what it loses, for who cannot wait. */
 struct mc_cq *mc_cq_from_fd(s32 fd);
+struct mc_cq *mc_cq_next(u64 id);
 void mc_cq_put(struct mc_cq *cq);
+/* The name of the queue that @file is, or NULL. */
+struct mc_name *mc_cq_name(struct file *file);
+/* The queue has got or lost its name, under mc_names_lock. */
+void mc_cq_named(struct mc_name *n, bool named);
 
 /* events.c: what happens to regions, told to whom it may concern. */
 
@@ -235,8 +274,10 @@ void mc_event(struct mc_region *r, u64 event, u16 type, s32 what);
 
 /* post.c: files to post through. */
 
-struct file *mc_post_file(struct mc_cq *cq);
+/* @told: tell the consumer when the file goes. */
+struct file *mc_post_file(struct mc_cq *cq, bool told);
 int mc_cq_post(struct mc_call *call);
+int mc_cq_open_post(struct mc_call *call);
 
 /* gate.c: REVOKE and MARK, the calls that take access away. */
 
@@ -245,16 +286,5 @@ int mc_cq_post(struct mc_call *call);
 
 int mc_region_revoke(struct mc_call *call);
 int mc_region_mark(struct mc_call *call);
-bool mc_may_own(const struct cred *cred, kuid_t uid);
-
-/* name.c: names, modes and owners. */
-
-extern struct mutex mc_names_lock;
-
-int mc_region_publish(struct mc_call *call);
-int mc_region_unpublish(struct mc_call *call);
-int mc_region_open(struct mc_call *call);
-/* MC_ACCESS_* that the calling task has by the region's mode; takes mc_names_lock. */
-u32 mc_region_granted(struct mc_region *r);
 
 #endif /* MC_KMOD_H */

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Names: a published region is held by its name, with an owner and a mode as files have. Each user namespace has names
- * of its own. A name also holds the module.
+ * Names: a published region is held by its name, with an owner and a mode as files have, and the name holds the module.
+ * A queue's name is no more than that and goes with the queue. Each user namespace has names of its own.
  */
 
 #include <linux/ctype.h>
+#include <linux/file.h>
 #include <linux/hashtable.h>
 #include <linux/jhash.h>
 #include <linux/uaccess.h>
@@ -19,18 +20,60 @@ static u32 mc_name_hash(const struct user_namespace *ns, const char *name)
 	return jhash(name, strlen(name), (u32)(unsigned long)ns);
 }
 
-static struct mc_region *mc_name_find(const struct user_namespace *ns, const char *name)
+void mc_name_init(struct mc_name *n, const struct cred *opener, bool queue)
 {
-	struct mc_region *r;
+	static atomic64_t last_id = ATOMIC64_INIT(0);
+
+	n->id = atomic64_inc_return(&last_id);
+	n->queue = queue;
+	n->ns = get_user_ns(opener->user_ns);
+	n->creator = get_pid(task_tgid(current));
+	n->uid = opener->fsuid;
+	n->gid = opener->fsgid;
+}
+
+void mc_name_fini(struct mc_name *n)
+{
+	put_user_ns(n->ns);
+	put_pid(n->creator);
+}
+
+struct mc_name *mc_name_find(const struct user_namespace *ns, const char *name)
+{
+	struct mc_name *n;
 
 	lockdep_assert_held(&mc_names_lock);
-	hash_for_each_possible(mc_names, r, by_name, mc_name_hash(ns, name))
-		if (r->ns == ns && !strcmp(r->name, name))
-			return r;
+	hash_for_each_possible(mc_names, n, node, mc_name_hash(ns, name))
+		if (n->ns == ns && !strcmp(n->text, name))
+			return n;
 	return NULL;
 }
 
-static int mc_name_copy(char *name, u64 uptr, u32 len)
+void mc_name_remove(struct mc_name *n)
+{
+	lockdep_assert_held(&mc_names_lock);
+	if (!n->text[0])
+		return;
+	hash_del(&n->node);
+	n->text[0] = '\0';
+}
+
+u32 mc_name_pid(const struct mc_name *n)
+{
+	struct task_struct *task = get_pid_task(n->creator, PIDTYPE_TGID);
+
+	if (!task)
+		return 0;
+	put_task_struct(task);
+	return pid_vnr(n->creator);
+}
+
+bool mc_may_own(const struct cred *cred, kuid_t uid)
+{
+	return uid_eq(cred->fsuid, uid) || capable(CAP_SYS_ADMIN);
+}
+
+int mc_name_copy(char *name, u64 uptr, u32 len)
 {
 	u32 i;
 
@@ -48,161 +91,215 @@ static int mc_name_copy(char *name, u64 uptr, u32 len)
 }
 
 /* As for files: the owner's bits, else the group's, else the others'; CAP_DAC_OVERRIDE over the namespace beats them. */
-static u32 mc_granted(const struct mc_region *r)
+u32 mc_name_granted(const struct mc_name *n)
 {
-	umode_t mode = r->mode;
+	const u32 all = n->queue ? MC_ACCESS_W : MC_ACCESS_R | MC_ACCESS_W;
+	umode_t mode = n->mode;
 	u32 access = 0;
 
 	lockdep_assert_held(&mc_names_lock);
-	if (!r->name[0])
+	if (!n->text[0])
 		return 0;
-	if (uid_eq(current_fsuid(), r->uid))
+	if (uid_eq(current_fsuid(), n->uid))
 		mode >>= 6;
-	else if (in_group_p(r->gid))
+	else if (in_group_p(n->gid))
 		mode >>= 3;
 	if (mode & 4)
 		access |= MC_ACCESS_R;
 	if (mode & 2)
 		access |= MC_ACCESS_W;
-	if (access != (MC_ACCESS_R | MC_ACCESS_W) && ns_capable(r->ns, CAP_DAC_OVERRIDE))
-		access = MC_ACCESS_R | MC_ACCESS_W;
+	if (access != all && ns_capable(n->ns, CAP_DAC_OVERRIDE))
+		access = all;
 	return access;
 }
 
-u32 mc_region_granted(struct mc_region *r)
+u32 mc_name_granted_unlocked(struct mc_name *n)
 {
 	u32 access;
 
 	mutex_lock(&mc_names_lock);
-	access = mc_granted(r);
+	access = mc_name_granted(n);
 	mutex_unlock(&mc_names_lock);
 	return access;
 }
 
-/* Owner and group as asked for, if the caller may give the region to them. */
-static int mc_publish_owner(const struct mc_region *r, const struct mc_ioc_region_publish *a, kuid_t *uid, kgid_t *gid)
+kuid_t mc_name_uid(struct mc_name *n)
 {
-	*uid = r->uid;
-	*gid = r->gid;
+	kuid_t uid;
+
+	mutex_lock(&mc_names_lock);
+	uid = n->uid;
+	mutex_unlock(&mc_names_lock);
+	return uid;
+}
+
+/* Owner and group as asked for, if the caller may give the name to them. */
+static int mc_publish_owner(const struct mc_name *n, const struct mc_ioc_region_publish *a, kuid_t *uid, kgid_t *gid)
+{
+	*uid = n->uid;
+	*gid = n->gid;
 	if (a->uid != (u32)-1)
 		*uid = make_kuid(current_user_ns(), a->uid);
 	if (a->gid != (u32)-1)
 		*gid = make_kgid(current_user_ns(), a->gid);
 	if (!uid_valid(*uid) || !gid_valid(*gid))
 		return -EINVAL;
-	if (!uid_eq(*uid, r->uid) && !capable(CAP_CHOWN))
+	if (!uid_eq(*uid, n->uid) && !capable(CAP_CHOWN))
 		return -EPERM;
-	if (!gid_eq(*gid, r->gid) && !in_group_p(*gid) && !capable(CAP_CHOWN))
+	if (!gid_eq(*gid, n->gid) && !in_group_p(*gid) && !capable(CAP_CHOWN))
 		return -EPERM;
 	return 0;
 }
 
-static int mc_publish(struct mc_region *r, const struct mc_ioc_region_publish *a, const char *name)
+/* @r: the region whose name @n is, or NULL. */
+static int mc_name_give(struct mc_name *n, struct mc_region *r, const struct mc_ioc_region_publish *a, const char *text)
 {
 	kuid_t uid;
 	kgid_t gid;
 	int ret;
 
 	lockdep_assert_held(&mc_names_lock);
-	if (!(r->flags & MC_REGION_PERSIST_OK) || !mc_may_own(current_cred(), r->uid))
+	if ((r && !(r->flags & MC_REGION_PERSIST_OK)) || !mc_may_own(current_cred(), n->uid))
 		return -EPERM;
-	ret = mc_publish_owner(r, a, &uid, &gid);
+	ret = mc_publish_owner(n, a, &uid, &gid);
 	if (ret)
 		return ret;
-	if (r->name[0] || mc_name_find(r->ns, name))
+	if (n->text[0] || mc_name_find(n->ns, text))
 		return -EEXIST;
-	mutex_lock(&r->lock);
-	ret = r->state & MC_STATE_REVOKED ? -EKEYREVOKED : 0;
-	mutex_unlock(&r->lock);
-	if (ret)
-		return ret;
-
-	strscpy(r->name, name, sizeof(r->name));
-	r->uid = uid;
-	r->gid = gid;
-	r->mode = a->mode;
-	mc_region_get(r);
-	__module_get(THIS_MODULE);
-	hash_add(mc_names, &r->by_name, mc_name_hash(r->ns, name));
+	if (r) {
+		mutex_lock(&r->lock);
+		ret = r->state & MC_STATE_REVOKED ? -EKEYREVOKED : 0;
+		mutex_unlock(&r->lock);
+		if (ret)
+			return ret;
+		mc_region_get(r);
+		__module_get(THIS_MODULE);
+	}
+	strscpy(n->text, text, sizeof(n->text));
+	n->uid = uid;
+	n->gid = gid;
+	n->mode = a->mode;
+	hash_add(mc_names, &n->node, mc_name_hash(n->ns, text));
+	if (n->queue)
+		mc_cq_named(n, true);
 	return 0;
 }
 
-int mc_region_publish(struct mc_call *call)
+int mc_publish(struct mc_call *call)
 {
+	const u32 modes = call->on == MC_ON_REGION ? 0666 : 0222;
 	struct mc_ioc_region_publish *a = call->arg;
-	struct mc_handle *h = call->file->private_data;
-	char name[MC_NAME_MAX + 1];
+	struct mc_region *r = NULL;
+	char text[MC_NAME_MAX + 1];
 	int ret;
 
-	if (a->flags || a->fd != -1 || a->mode & ~0666u || a->rsv)
+	if (a->flags || a->fd != -1 || a->mode & ~modes || a->rsv)
 		return -EINVAL;
-	ret = mc_name_copy(name, a->name, a->name_len);
+	ret = mc_name_copy(text, a->name, a->name_len);
 	if (ret)
 		return ret;
 	if (!(call->file->f_mode & FMODE_WRITE))
 		return -EACCES;
+	if (call->on == MC_ON_REGION)
+		r = ((struct mc_handle *)call->file->private_data)->region;
 
 	mutex_lock(&mc_names_lock);
-	ret = mc_publish(h->region, a, name);
+	ret = mc_name_give(r ? &r->name : mc_cq_name(call->file), r, a, text);
 	mutex_unlock(&mc_names_lock);
-	if (!ret)
-		mc_event(h->region, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_PUBLISHED);
+	if (!ret && r)
+		mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_PUBLISHED);
 	return ret;
 }
 
-/* The name's reference and its hold on the module pass to the caller. */
-static int mc_unpublish(struct mc_region *r, bool force)
+/* The file that the call was issued on or names by @fd, with a reference; it is a region or a queue. */
+static struct file *mc_named_file(struct mc_call *call, s32 fd, struct mc_name **out)
 {
-	int ret = 0;
+	struct file *file;
+
+	if (call->on != MC_ON_CTX)
+		file = fd == -1 ? get_file(call->file) : ERR_PTR(-EINVAL);
+	else
+		file = fget(fd) ?: ERR_PTR(-EBADF);
+	if (IS_ERR(file))
+		return file;
+	if (file->f_op == &mc_region_fops)
+		*out = &((struct mc_handle *)file->private_data)->region->name;
+	else
+		*out = mc_cq_name(file);
+	if (*out)
+		return file;
+	fput(file);
+	return ERR_PTR(-EINVAL);
+}
+
+static struct mc_region *mc_name_region(struct mc_name *n)
+{
+	return n->queue ? NULL : container_of(n, struct mc_region, name);
+}
+
+/* For a region, the name's reference and its hold on the module pass to the caller. */
+static int mc_name_take(struct mc_name *n, bool force)
+{
+	struct mc_region *r;
+	bool busy;
 
 	lockdep_assert_held(&mc_names_lock);
-	if (!r || !r->name[0])
+	if (!n || !n->text[0])
 		return -ENOENT;
-	if (!mc_may_own(current_cred(), r->uid))
-		return mc_granted(r) ? -EPERM : -ENOENT;
-	mutex_lock(&r->lock);
-	if (r->writer && !force)
-		ret = -EBUSY;
-	mutex_unlock(&r->lock);
-	if (ret)
-		return ret;
-	hash_del(&r->by_name);
-	r->name[0] = '\0';
+	if (!mc_may_own(current_cred(), n->uid))
+		return mc_name_granted(n) ? -EPERM : -ENOENT;
+	r = mc_name_region(n);
+	if (r && !force) {
+		mutex_lock(&r->lock);
+		busy = r->writer;
+		mutex_unlock(&r->lock);
+		if (busy)
+			return -EBUSY;
+	}
+	mc_name_remove(n);
+	if (n->queue)
+		mc_cq_named(n, false);
 	return 0;
 }
 
-int mc_region_unpublish(struct mc_call *call)
+int mc_unpublish(struct mc_call *call)
 {
 	struct mc_ioc_region_publish *a = call->arg;
-	struct mc_region *named = NULL, *r;
-	char name[MC_NAME_MAX + 1];
+	struct mc_region *r = NULL;
+	struct mc_name *n = NULL;
+	struct file *file = NULL;
+	char text[MC_NAME_MAX + 1];
 	int ret;
 
 	if (a->flags & ~MC_UNPUBLISH_FORCE || a->mode || a->uid || a->gid || a->rsv)
 		return -EINVAL;
-	if (call->on == MC_ON_REGION || a->fd != -1) {
+	if (call->on != MC_ON_CTX || a->fd != -1) {
 		if (a->name || a->name_len)
 			return -EINVAL;
-		named = mc_region_of(call, a->fd);
-		if (IS_ERR(named))
-			return PTR_ERR(named);
+		file = mc_named_file(call, a->fd, &n);
+		if (IS_ERR(file))
+			return PTR_ERR(file);
 	} else {
-		ret = mc_name_copy(name, a->name, a->name_len);
+		ret = mc_name_copy(text, a->name, a->name_len);
 		if (ret)
 			return ret;
 	}
 
 	mutex_lock(&mc_names_lock);
-	r = named ? named : mc_name_find(call->file->f_cred->user_ns, name);
-	ret = mc_unpublish(r, a->flags & MC_UNPUBLISH_FORCE);
+	if (!n)
+		n = mc_name_find(call->file->f_cred->user_ns, text);
+	ret = mc_name_take(n, a->flags & MC_UNPUBLISH_FORCE);
+	/* Outside of the lock a queue found by its name may be gone. */
+	if (!ret)
+		r = mc_name_region(n);
 	mutex_unlock(&mc_names_lock);
-	if (!ret) {
+	if (r) {
 		mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_UNPUBLISHED);
 		mc_region_put(r);
 		module_put(THIS_MODULE);
 	}
-	if (named)
-		mc_region_put(named);
+	if (file)
+		fput(file);
 	return ret;
 }
 
@@ -210,17 +307,22 @@ int mc_region_unpublish(struct mc_call *call)
 static struct mc_region *mc_open_find(struct mc_call *call, const struct mc_ioc_region_open *a, const char *name)
 {
 	const u32 want = a->access & (MC_ACCESS_R | MC_ACCESS_W);
-	struct mc_region *r, *ret;
+	struct mc_region *r = ERR_PTR(-ENOENT), *ret;
+	struct mc_name *n;
 	u32 granted;
 
 	if (a->name_len) {
 		mutex_lock(&mc_names_lock);
-		r = mc_name_find(call->file->f_cred->user_ns, name);
-		if (r)
+		n = mc_name_find(call->file->f_cred->user_ns, name);
+		if (n && n->queue)
+			r = ERR_PTR(-EPROTOTYPE);
+		else if (n)
+			r = mc_name_region(n);
+		if (!IS_ERR(r))
 			mc_region_get(r);
 		mutex_unlock(&mc_names_lock);
-		if (!r)
-			return ERR_PTR(-ENOENT);
+		if (IS_ERR(r))
+			return r;
 	} else {
 		r = mc_region_by_id(a->id);
 		if (IS_ERR(r))
@@ -228,8 +330,8 @@ static struct mc_region *mc_open_find(struct mc_call *call, const struct mc_ioc_
 	}
 
 	mutex_lock(&mc_names_lock);
-	granted = mc_granted(r);
-	if (!r->name[0] || (!granted && !a->name_len))
+	granted = mc_name_granted(&r->name);
+	if (!r->name.text[0] || (!granted && !a->name_len))
 		ret = ERR_PTR(-ENOENT);
 	else if (want & ~granted)
 		ret = ERR_PTR(-EACCES);

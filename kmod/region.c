@@ -13,7 +13,6 @@
 
 /* Every region that lives, by id. A region leaves before it is freed, so under xa_lock what is found is there. */
 static DEFINE_XARRAY(mc_regions);
-static atomic64_t mc_last_id = ATOMIC64_INIT(0);
 static atomic_t mc_nr_regions = ATOMIC_INIT(0);
 
 void mc_region_get(struct mc_region *r)
@@ -34,8 +33,7 @@ static void mc_region_free(struct kref *ref)
 	}
 	mc_pin_free(r->pin);
 	mc_user_uncharge(r->user, r->charged);
-	put_user_ns(r->ns);
-	put_pid(r->creator);
+	mc_name_fini(&r->name);
 	mutex_destroy(&r->lock);
 	mutex_destroy(&r->gate_lock);
 	kfree(r);
@@ -108,7 +106,7 @@ u32 mc_region_state(struct mc_region *r)
 	state = r->state | (r->writer ? MC_STATE_WRITER : 0);
 	mutex_unlock(&r->lock);
 	mutex_lock(&mc_names_lock);
-	if (r->name[0])
+	if (r->name.text[0])
 		state |= MC_STATE_PUBLISHED;
 	mutex_unlock(&mc_names_lock);
 	return state;
@@ -311,16 +309,13 @@ struct mc_region *mc_region_new(const struct cred *opener, u64 length, u32 flags
 	}
 	atomic_inc(&mc_nr_regions);
 	kref_init(&r->ref);
-	r->id = atomic64_inc_return(&mc_last_id);
+	mc_name_init(&r->name, opener, false);
+	r->id = r->name.id;
 	r->length = length;
 	r->flags = flags;
 	r->node = NUMA_NO_NODE;
 	r->user = user;
 	r->charged = charge;
-	r->ns = get_user_ns(opener->user_ns);
-	r->creator = get_pid(task_tgid(current));
-	r->uid = opener->fsuid;
-	r->gid = opener->fsgid;
 	mutex_init(&r->lock);
 	mutex_init(&r->gate_lock);
 	return r;

@@ -30,8 +30,8 @@
 #define MC_IOC_REGION_IMPORT	MC_IOC(0x03)	/* C  struct mc_ioc_region_import */
 #define MC_IOC_REGION_OPEN	MC_IOC(0x04)	/* CR struct mc_ioc_region_open */
 #define MC_IOC_REGION_INFO	MC_IOC(0x05)	/* CR struct mc_ioc_region_info */
-#define MC_IOC_REGION_PUBLISH	MC_IOC(0x06)	/* R  struct mc_ioc_region_publish */
-#define MC_IOC_REGION_UNPUBLISH	MC_IOC(0x07)	/* CR struct mc_ioc_region_publish */
+#define MC_IOC_REGION_PUBLISH	MC_IOC(0x06)	/* RQ struct mc_ioc_region_publish */
+#define MC_IOC_REGION_UNPUBLISH	MC_IOC(0x07)	/* CRQ struct mc_ioc_region_publish */
 #define MC_IOC_REGION_REVOKE	MC_IOC(0x08)	/* CR struct mc_ioc_region_revoke */
 #define MC_IOC_REGION_EXPORT	MC_IOC(0x09)	/* R  struct mc_ioc_region_export */
 #define MC_IOC_REGION_MARK	MC_IOC(0x0a)	/* R  struct mc_ioc_region_mark */
@@ -58,13 +58,15 @@
 #define MC_FEAT_EXPORT		7	/* REGION_EXPORT */
 #define MC_FEAT_COPY		8	/* COPY, synchronous */
 #define MC_FEAT_CQ		9	/* CQ_CREATE, _WAIT, _POST */
-#define MC_FEAT_CQ_NAMED	10	/* CQ_OPEN_POST */
+#define MC_FEAT_CQ_NAMED	10	/* CQ_OPEN_POST, REGION_PUBLISH and _UNPUBLISH of queues */
 #define MC_FEAT_EVENTS		11	/* EVENTS */
 #define MC_FEAT_GRANT		12	/* GRANT, GRANT_REVOKE */
 #define MC_FEAT_COPY_ASYNC	13	/* COPY with MC_COPY_ASYNC */
 #define MC_FEAT_PURGE		14	/* REGION_MARK: COLD, HOT */
 #define MC_FEAT_HUGE		15	/* regions can have 2 MiB pages on this kernel */
 #define MC_FEAT_REOPEN		16	/* REGION_OPEN on a region */
+#define MC_FEAT_CQ_SPSC		20	/* CQ_CREATE with MC_CQ_SPSC */
+#define MC_FEAT_EVENTS_RDMA	21	/* EVENTS takes MC_EVENT_RDMA_DEV */
 
 /* mc_ioc_query.caps: what the opener of this file may do beyond its own objects. */
 #define MC_CAP_ADMIN		0x1u	/* see, revoke and remove every region */
@@ -174,6 +176,7 @@ struct mc_ioc_region_import {
 #define MC_ACCESS_R		0x1u
 #define MC_ACCESS_W		0x2u
 #define MC_ACCESS_EXCL_WRITER	0x4u	/* hold the writer's lease, see below */
+#define MC_ACCESS_POST		0x8u	/* of a queue, the one thing CQ_OPEN_POST gives */
 
 /* Region states, a set of bits; 0 is plainly alive. */
 #define MC_STATE_SEALED		0x1u	/* nobody writes any more */
@@ -190,7 +193,12 @@ struct mc_ioc_region_import {
  * The writer's lease: EXCL_WRITER makes the new file, and every mapping made through it, the region's one declared
  * writer. When the last of them goes and the holder had not said MC_MARK_CLEAN, the region turns DIRTY and its epoch
  * grows by one. A successor reads both here. The lease is a promise among writers; plain W opens are not refused.
- * EINVAL; E2BIG name too long; ENOENT; EACCES; EBUSY the lease is held; EKEYREVOKED.
+ * EINVAL; E2BIG name too long; ENOENT; EPROTOTYPE a queue's name; EACCES; EBUSY the lease is held; EKEYREVOKED.
+ *
+ * CQ_OPEN_POST, C: a file to post through to the published queue @name, open for POST where its mode has the write bit
+ * for the caller. @access is POST, @id 0. @out_id is the queue's number, @out_length the size of its ring where the
+ * post file can be mapped (SPSC), else 0; @out_epoch is 0, @out_state PUBLISHED. EINVAL; E2BIG name too long; ENOENT;
+ * EPROTOTYPE a region's name; EACCES; EBUSY an SPSC queue that has its poster; EPIPE the queue is dead.
  */
 struct mc_ioc_region_open {
 	__u32 size;
@@ -250,7 +258,12 @@ struct mc_ioc_region_info {
  * ~0 keep the creator's. The fd is open for writing, the caller owns the region or has CAP_SYS_ADMIN, the region was
  * created with PERSIST_OK. EINVAL; E2BIG name too long; EEXIST name taken or region already published; EACCES; EPERM;
  * EKEYREVOKED.
- * UNPUBLISH, CR: take the name away; memory goes when the last user goes. On C @name, or @fd when @name_len is 0. The
+ * PUBLISH, Q: give the queue a name for CQ_OPEN_POST, out of the same names as regions. @mode: bits of 0222, who may
+ * post. The caller owns the queue or has CAP_SYS_ADMIN. The name ends with the queue's last descriptor and mapping: a
+ * queue without its consumer is of no use. While it has a name, posters may still come: nobody being left is told (an
+ * entry of type PEER, MC_CQ_K_HUP) but is not the end, so WAIT goes on and poll does not say HUP. EINVAL; E2BIG; EEXIST;
+ * EPERM.
+ * UNPUBLISH, CRQ: take the name away; memory goes when the last user goes. On C @name, or @fd when @name_len is 0. The
  * rest is 0. EBUSY the lease is held and FORCE missing; ENOENT; EPERM.
  */
 struct mc_ioc_region_publish {
@@ -390,7 +403,7 @@ struct mc_ioc_copy {
 
 #define MC_CQ_POST_FD		0x1u	/* also return a file to post through */
 #define MC_CQ_EVENTFD		0x2u	/* signal @eventfd when an entry arrives */
-#define MC_CQ_SPSC		0x4u	/* reserved: EOPNOTSUPP */
+#define MC_CQ_SPSC		0x4u	/* one poster, who writes entries itself; see struct mc_cq_ring */
 
 #define MC_CQ_DROP_COUNT	0u	/* a full ring counts what it loses */
 #define MC_CQ_RESERVE		1u	/* a full ring refuses: EAGAIN */
@@ -399,7 +412,8 @@ struct mc_ioc_copy {
  * C: a completion queue of @entries (rounded up to a power of two, at most cq_max_entries), to be mapped from its fd at
  * offset 0 with exactly @out_ring_size bytes. @eventfd is -1 without EVENTFD. @fd_flags: O_RDWR, with O_CLOEXEC, for
  * both files. Both can be polled: IN and HUP on the queue, OUT and ERR on the post file, where a ring that was full and
- * is emptied wakes nobody. The ring counts against the quota. EINVAL, EBADF; EDQUOT, ENOMEM; EOPNOTSUPP SPSC.
+ * is emptied wakes nobody. The ring counts against the quota. SPSC goes with RESERVE and without EVENTFD.
+ * EINVAL, EBADF; EDQUOT, ENOMEM.
  */
 struct mc_ioc_cq_create {
 	__u32 size;
@@ -436,8 +450,9 @@ struct mc_ioc_cq_wait {
 
 /*
  * P: append up to @nr entries of type NOTIFY, with flags 0 or MORE; ts_ns is filled in by the module. With RESERVE fewer
- * than @nr may be taken. EINVAL; E2BIG over max_batch; EFAULT; EAGAIN the ring is full and nothing was posted; EPIPE the
- * consumer is gone.
+ * than @nr may be taken. EINVAL; E2BIG over max_batch; EFAULT; EAGAIN nothing was posted: the ring is full, or this file
+ * has woken a sleeping consumer more often than the parameter max_wakes allows; EPIPE the consumer is gone.
+ * To an SPSC queue the poster posts itself; with @nr and @vec 0 the call wakes the consumer if it sleeps. EAGAIN as above.
  */
 struct mc_ioc_cq_post {
 	__u32 size;
@@ -451,20 +466,31 @@ struct mc_ioc_cq_post {
 
 /* mc_ioc_events.mask */
 #define MC_EVENT_REGION		0x1u	/* published, unpublished, revoked */
-#define MC_EVENT_RDMA_DEV	0x2u	/* reserved: EOPNOTSUPP */
+#define MC_EVENT_RDMA_DEV	0x2u	/* RDMA devices and their ports, while mooncake_rdma is loaded */
 #define MC_EVENT_PEER		0x4u	/* a writer's lease ended */
 
-/* mc_cqe.res of an entry that EVENTS made; data is the region's id, user_data the subscriber's */
+/*
+ * mc_cqe.res of an entry that EVENTS made, and MC_NL_A_EVENT. user_data is the subscriber's, data the region's id; of an
+ * RDMA device its index as `rdma dev` shows it, with the port in the upper 32 bits (0: the device as a whole).
+ */
 #define MC_EV_PUBLISHED		1	/* MC_CQE_REGION */
 #define MC_EV_UNPUBLISHED	2
 #define MC_EV_REVOKED		3
 #define MC_EV_LEASE_CLEAN	4	/* MC_CQE_PEER */
 #define MC_EV_LEASE_DIRTY	5
+#define MC_EV_RDMA_ADD		16	/* MC_CQE_RDMA_DEV */
+#define MC_EV_RDMA_REMOVE	17	/* gone, or mooncake_rdma is unloaded */
+#define MC_EV_RDMA_RENAME	18
+#define MC_EV_RDMA_PORT_UP	19
+#define MC_EV_RDMA_PORT_DOWN	20
+#define MC_EV_RDMA_PORT_CHANGE	21	/* addresses or keys of the port */
+#define MC_EV_RDMA_FATAL	22	/* the device says that it works no more */
+#define MC_EV_QUOTA		32	/* netlink only: a user was refused memory */
 
 /*
  * C: report these events into a queue that counts its losses, until /dev/mooncake is closed or EVENTS is called again;
  * @mask 0, @cq_fd -1 and @user_data 0 end it. Told are events of the opener's own regions and of those that others may
- * read; with CAP_SYS_ADMIN all. EINVAL, also: not such a queue; EBADF; EOPNOTSUPP.
+ * read; with CAP_SYS_ADMIN all; of RDMA devices everybody may hear. EINVAL, also: not such a queue; EBADF.
  */
 struct mc_ioc_events {
 	__u32 size;
@@ -495,15 +521,22 @@ struct mc_cqe {
 };
 
 #define MC_CQ_MAGIC		0x514d434bu
-#define MC_CQ_K_DEAD		0x2u	/* head was set to nonsense; nothing will be posted any more */
+#define MC_CQ_K_DEAD		0x2u	/* head was set to nonsense or the queue closed; nothing will be posted any more */
 #define MC_CQ_K_OVERFLOWED	0x4u	/* entries were lost, see dropped */
 #define MC_CQ_K_HUP		0x8u	/* there were posters, now there is none */
+#define MC_CQ_K_ARMED		0x10u	/* SPSC: the consumer may sleep; the poster calls CQ_POST with @nr 0 */
 #define MC_CQ_U_NO_EVENTFD	0x1u	/* do not signal the eventfd for now */
-#define MC_CQ_U_ARMED		0x2u	/* reserved for posters in user space; the module sees who sleeps */
+#define MC_CQ_U_ARMED		0x2u	/* reserved; the module sees who sleeps and says it by MC_CQ_K_ARMED */
 
 /*
  * The start of a mapped queue: three blocks of 128 bytes, each with one writer. The consumer loads tail (acquire),
  * reads the entries, stores head (release). Both indices run freely; entry i lies at cqe_off + (i & mask) * cqe_size.
+ *
+ * tail lies at tail_off: in this structure, or for SPSC at the start of the second page, which with the rest of the ring
+ * is the poster's. The poster maps its file twice: one page at offset 0 for reading, and what follows it, to write to.
+ * It loads head (acquire), writes entries while tail - head is below `entries`, stores tail (release), then, behind a
+ * full barrier, loads kflags: with MC_CQ_K_ARMED it calls CQ_POST, with MC_CQ_K_DEAD nobody reads any more. Both check
+ * what the other wrote: tail - head above `entries` is nonsense, and the type of an entry is the poster's word.
  */
 struct mc_cq_ring {
 	/* constant */
@@ -515,9 +548,10 @@ struct mc_cq_ring {
 	__u32 cqe_off;
 	__u32 cqe_size;
 	__u32 overflow;
-	__u32 rsv0[24];
+	__u32 tail_off;
+	__u32 rsv0[23];
 	/* written by the module */
-	__u32 tail;
+	__u32 tail;			/* of other queues than SPSC */
 	__u32 kflags;
 	__aligned_u64 dropped;
 	__aligned_u64 last_ts;
