@@ -90,10 +90,15 @@ install: all
 	for u in systemd/*.service systemd/*.socket; do [ -f "$$u" ] || continue; \
 		install -D -m 644 "$$u" $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done
 	install -D -m 644 systemd/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake-daemons.conf
-	install -D -m 644 systemd/mooncake.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mooncake.conf
+
+#: make uninstall   remove what install with the same DESTDIR and PREFIX put there
+uninstall:
+	$(Q)tmp=$$(mktemp -d) && $(MAKE) -s install DESTDIR=$$tmp >/dev/null && \
+		(cd $$tmp && find . ! -type d) | while read -r f; do rm -f "$(DESTDIR)/$$f"; done; rm -rf $$tmp
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(PREFIX)/include/mooncake
 
 #: make clean       remove what was built
 clean:
 	rm -rf build build-*
 
-.PHONY: all help check demo lint lint-all format install clean
+.PHONY: all help check demo lint lint-all format install uninstall clean

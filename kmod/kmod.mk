@@ -13,6 +13,11 @@ kmod:
 check-vm:
 	$(Q)MC_VM_OUT=build/vm tests/vm/run.sh $(KERNEL)
 
+#: make check-vm-system  boot a small Debian with systemd and test what `make install` installs there (KERNEL=, SUITE=)
+SUITE ?= bookworm
+check-vm-system: all
+	$(Q)tests/vm/system.sh -s $(SUITE) $(KERNEL)
+
 #: make kselftest   build the tests of /dev/mooncake into build/kselftest
 kselftest:
 	$(Q)$(MAKE) -s -C tests/kselftest
@@ -24,11 +29,18 @@ install-dkms:
 	install -m 644 kmod/uapi/linux/mooncake.h $(KMOD_DKMS)/uapi/linux
 	rm -f $(KMOD_DKMS)/mooncake_test.[ch]
 
-install: install-udev
+# Headers alone are not enough for the kernel's own rules to run depmod. Signing is DKMS's job.
+#: make install-kmod  the module that `make kmod` built; `make install` does it too when there is one
+KMOD ?= kmod
+install-kmod:
+	$(Q)$(MAKE) -C $(KMOD) KDIR=$(KDIR) INSTALL_MOD_PATH=$(DESTDIR) CONFIG_MODULE_SIG_ALL= modules_install
+	$(Q)$(if $(DESTDIR),,depmod $$($(MAKE) -s -C $(KDIR) kernelrelease))
+
+install: install-udev $(if $(wildcard $(KMOD)/mooncake.ko),install-kmod)
 install-udev:
 	install -D -m 644 udev/70-mooncake.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/70-mooncake.rules
 	install -D -m 644 udev/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake.conf
 	install -D -m 644 udev/mooncake.modules-load $(DESTDIR)$(PREFIX)/lib/modules-load.d/mooncake.conf
 	install -D -m 644 kmod/uapi/linux/mooncake.h $(DESTDIR)$(PREFIX)/include/linux/mooncake.h
 
-.PHONY: kmod check-vm kselftest install-dkms install-udev
+.PHONY: kmod check-vm check-vm-system kselftest install-kmod install-dkms install-udev

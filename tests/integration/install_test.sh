@@ -1,0 +1,42 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# `make install` leaves what its units, links and headers promise, and `make uninstall` takes all of it away.
+cd "$(dirname "$0")/../.." || exit 1
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+nr=0 bad=0
+t() {
+	nr=$((nr + 1))
+	name=$1
+	shift
+	if "$@" >"$tmp/log" 2>&1; then echo "ok $nr - $name"; else echo "not ok $nr - $name"; sed 's/^/# /' "$tmp/log"; bad=1; fi
+}
+installed() { "${MAKE:-make}" -s install DESTDIR="$tmp/root" PREFIX=/usr BUILD="${BUILD:-build}" SAN="$SAN" KMOD=none; }
+uninstalled() {
+	"${MAKE:-make}" -s uninstall DESTDIR="$tmp/root" PREFIX=/usr BUILD="${BUILD:-build}" SAN="$SAN" KMOD=none &&
+		! find "$tmp/root" ! -type d | grep .
+}
+units_start() {
+	for program in $(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' "$tmp"/root/usr/lib/systemd/system/mooncake-*.service); do
+		"$tmp/root/usr/bin/$program" --version || return
+	done
+}
+links() { ! find "$tmp/root" -xtype l | grep .; }
+nothing_else() { ! find "$tmp/root" -mindepth 1 -maxdepth 2 ! -path "$tmp/root/usr*" | grep .; }
+builds() {
+	[ -z "$SAN" ] || return 0	# the program would need the sanitizer too
+	printf '#include <mooncake/store.h>\n#include <stdio.h>\nint main(void) { return puts(mc_last_error()) < 0; }\n' >"$tmp/p.c"
+	"${CC:-cc}" -I "$tmp/root/usr/include" -o "$tmp/p" "$tmp/p.c" -L "$tmp/root/usr/lib" -lmc &&
+		LD_LIBRARY_PATH="$tmp/root/usr/lib" "$tmp/p"
+}
+contract() { printf '#include <linux/mooncake.h>\n' | "${CC:-cc}" -I "$tmp/root/usr/include" -fsyntax-only -x c -; }
+
+t 'install' installed
+t 'programs of the units start' units_start
+t 'links lead somewhere' links
+t 'everything lies below PREFIX' nothing_else
+t 'a program is built with the headers and the library' builds
+t 'the kernel contract is there' contract
+t 'uninstall leaves no file' uninstalled
+echo "1..$nr"
+exit $bad

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2317
+# Restarts and deaths of daemons: what survives them.
+restart() { local pid; pid=$(prop "$1" MainPID); systemctl restart "mooncake-$1" && started_anew "$1" "$pid"; }
+kill9() { local pid; pid=$(prop "$1" MainPID); kill -9 "$pid" && within 20 started_anew "$1" "$pid"; }
+hang() {	# frozen, it is found out by the watchdog
+	local pid
+	drop_in "$1" WatchdogSec=4 && systemctl restart "mooncake-$1" || return
+	pid=$(prop "$1" MainPID)
+	kill -STOP "$pid" && within 60 started_anew "$1" "$pid" && said "$1" 'atchdog timeout' || return
+	drop_out "$1"
+}
+all() { within 30 check 0 150 65536 && check 0 150 65536; }
+stop_start() {
+	systemctl stop mooncake-node && [ "$(prop node Result)" = success ] && [ -d /run/mooncake ] && systemctl start mooncake-node
+}
+gone() { check 0 150 65536; grep -q ' 150 missing, 0 wrong' $log; }
+
+t 'node: restart' restart node
+t 'every object is there' all
+t 'node: kill -9' kill9 node
+t 'every object is there' all
+t 'node: frozen, restarted by the watchdog' hang node
+t 'every object is there' all
+t 'the manager anew' systemctl daemon-reexec
+t 'node: restart' restart node
+t 'every object is there' all
+t 'master: kill -9' kill9 master
+t 'every object is there' all
+t 'master: frozen, restarted by the watchdog' hang master
+t 'every object is there' all
+t 'node: stop, start' stop_start
+if [ "$sd" -ge 254 ]; then
+	t 'every object is there' all
+else
+	echo "# systemd $sd keeps no descriptors of a stopped service"
+	t 'the objects are gone, and none is wrong' gone
+fi

@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Inside the guest, as a service of its systemd: what is installed does what it says. Speaks TAP.
+#	tests.sh SECTION...	the files beside this one, without .sh
+#
+#	alice, bob	members of group mooncake; eve is not
+#	objects		puts and checks objects (objects.c)
+nr=0 sd=$(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')
+log=/run/test.log
+objects=/opt/test/objects
+
+t() {	# t NAME COMMAND...: one test; what it said is shown when it fails, and its comments always
+	local name=$1 rc
+	shift
+	nr=$((nr + 1))
+	"$@" >$log 2>&1
+	rc=$?
+	grep '^#' $log
+	if [ $rc = 0 ]; then
+		echo "ok $nr - $name"
+	else
+		echo "not ok $nr - $name ($rc)"
+		sed 's/^/#  /' $log
+	fi
+}
+as() { local who=$1; shift; setpriv --reuid "$who" --regid "$who" --init-groups "$@"; }
+not() { ! "$@"; }
+within() {	# within SECONDS COMMAND...: it becomes true by then
+	local until=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $until ] || { echo "not within its time: $*"; return 1; }
+		sleep 0.2
+	done
+}
+prop() { systemctl show -P "$2" "mooncake-$1"; }
+active() { [ "$(prop "$1" ActiveState)" = active ]; }
+started_anew() { active "$1" && [ "$(prop "$1" MainPID)" != "$2" ]; }
+drop_in() {	# drop_in SERVICE LINE...
+	local dir=/run/systemd/system/mooncake-$1.service.d
+	shift
+	mkdir -p "$dir" && printf '[Service]\n' >"$dir/test.conf" && printf '%s\n' "$@" >>"$dir/test.conf" && systemctl daemon-reload
+}
+drop_out() { rm -r "/run/systemd/system/mooncake-$1.service.d" && systemctl daemon-reload; }
+said() { journalctl -q -b -u "mooncake-$1" -o cat "${@:3}" | grep -q -- "$2"; }
+check() { as alice $objects check "$@"; }
+node_metric() {
+	exec 3<>/dev/tcp/127.0.0.1/9300 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && sed -n "s/^mooncake_node_$1 //p" <&3 | tr -d '\r'
+}
+
+cd "$(dirname "$0")" || exit 1
+# shellcheck source=/dev/null
+for section in "$@"; do
+	echo "# $section, systemd $sd, $(cut -d ' ' -f 1 /proc/uptime) s after the start"
+	. "./$section.sh"
+done
+echo "1..$nr"
