@@ -1,64 +1,141 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Arguments: bound by position or keyword without building tuples, converted with messages that
- * name what was wrong.
+ * name what was wrong. Lists of results.
  */
 #include "core.h"
 
 #include <string.h>
 
+/* ---- binding -------------------------------------------------------------------------------- */
+
+#define MISMATCH "%s(): incompatible function arguments: "
+
 static int find_param(const struct sig *s, PyObject *name)
 {
-	for (int i = s->positional; s->params[i]; i++)
-		if (PyUnicode_CompareWithASCIIString(name, s->params[i]) == 0)
+	for (int i = s->positional; i < PARAMS_MAX && s->param[i].name; i++)
+		if (PyUnicode_CompareWithASCIIString(name, s->param[i].name) == 0)
 			return i;
 	return -1;
 }
 
-bool bind_args(const struct sig *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-	       PyObject **out)
+static int nr_params(const struct sig *s)
 {
-	int max = 0;
+	int nr = 0;
 
-	while (s->params[max])
-		max++;
+	while (nr < PARAMS_MAX && s->param[nr].name)
+		nr++;
+	return nr;
+}
+
+static bool bind(const struct sig *s, ARGS, struct arg *out)
+{
+	int max = nr_params(s);
+
 	if (nargs > max) {
-		PyErr_Format(PyExc_TypeError,
-			     "%s(): incompatible function arguments: takes at most %d, got %zd",
-			     s->name, max, nargs);
+		PyErr_Format(PyExc_TypeError, MISMATCH "takes at most %d, got %zd", s->name, max,
+			     nargs);
 		return false;
 	}
 	for (int i = 0; i < max; i++)
-		out[i] = i < nargs ? args[i] : NULL;
+		out[i] = (struct arg){ .o = i < nargs ? args[i] : NULL };
 	for (Py_ssize_t k = 0; kwnames && k < PyTuple_Size(kwnames); k++) {
 		PyObject *name = PyTuple_GetItem(kwnames, k);
 		int i = find_param(s, name);
 
 		if (i < 0) {
-			PyErr_Format(PyExc_TypeError,
-				     "%s(): incompatible function arguments: unexpected keyword "
-				     "argument '%U'",
+			PyErr_Format(PyExc_TypeError, MISMATCH "unexpected keyword argument '%U'",
 				     s->name, name);
 			return false;
 		}
-		if (out[i]) {
-			PyErr_Format(PyExc_TypeError,
-				     "%s(): incompatible function arguments: '%s' given twice",
-				     s->name, s->params[i]);
+		if (out[i].o) {
+			PyErr_Format(PyExc_TypeError, MISMATCH "'%s' given twice", s->name,
+				     s->param[i].name);
 			return false;
 		}
-		out[i] = args[nargs + k];
+		out[i].o = args[nargs + k];
 	}
 	for (int i = 0; i < s->required; i++) {
-		if (!out[i]) {
-			PyErr_Format(PyExc_TypeError,
-				     "%s(): incompatible function arguments: missing '%s'", s->name,
-				     s->params[i]);
+		if (!out[i].o) {
+			PyErr_Format(PyExc_TypeError, MISMATCH "missing '%s'", s->name,
+				     s->param[i].name);
 			return false;
 		}
 	}
 	return true;
 }
+
+static bool convert(struct core_state *st, const struct param *p, struct arg *a)
+{
+	if (p->kind == ARG_CONFIG)
+		return config_get(st, a->o, &a->config);
+	if (!a->o)
+		return true;
+	switch (p->kind) {
+	case ARG_KEY:
+		return arg_key(a->o, p->name, &a->key);
+	case ARG_NAME:
+		return a->o == Py_None || arg_text(a->o, p->name, &a->text);
+	case ARG_TEXT:
+		return arg_text(a->o, p->name, &a->text);
+	case ARG_U64:
+		return arg_u64(a->o, p->name, &a->u64);
+	case ARG_BOOL:
+		return arg_bool(a->o, p->name, &a->flag);
+	case ARG_BYTES:
+		return arg_buffer(a->o, p->name, &a->bytes);
+	case ARG_LIST:
+		a->list = arg_tuple(a->o, p->name);
+		break;
+	case ARG_KEYS:
+		a->list = arg_keys(a->o, p->name, &a->keys);
+		break;
+	case ARG_U64S:
+		a->list = arg_u64s(a->o, p->name, &a->u64s);
+		break;
+	default:
+		return true;
+	}
+	a->nr = a->list ? PyTuple_Size(a->list) : 0;
+	return a->list;
+}
+
+static void drop(const struct param *p, struct arg *a)
+{
+	if (p->kind == ARG_CONFIG)
+		config_put(&a->config);
+	else if (p->kind == ARG_BYTES && a->o)
+		PyBuffer_Release(&a->bytes);
+	else if (p->kind == ARG_KEYS)
+		PyMem_Free(a->keys);
+	else if (p->kind == ARG_U64S)
+		PyMem_Free(a->u64s);
+	Py_XDECREF(a->list);
+}
+
+bool args_take(struct core_state *st, const struct sig *s, ARGS, struct arg *out)
+{
+	int max = nr_params(s);
+
+	if (!bind(s, PASSED, out))
+		return false;
+	for (int i = 0; i < max; i++) {
+		if (convert(st, &s->param[i], &out[i]))
+			continue;
+		while (i-- > 0)
+			drop(&s->param[i], &out[i]);
+		return false;
+	}
+	return true;
+}
+
+void args_drop(const struct sig *s, struct arg *a)
+{
+	for (int i = 0; i < PARAMS_MAX && s->param[i].name; i++)
+		drop(&s->param[i], &a[i]);
+}
+
+/* ---- conversions ---------------------------------------------------------------------------- */
 
 static bool wrong(const char *name, const char *wanted, PyObject *got)
 {
@@ -218,26 +295,19 @@ PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out)
 	return t;
 }
 
-PyObject *list_of_codes(const int64_t *v, Py_ssize_t nr)
-{
-	PyObject *list = PyList_New(nr), *x;
+/* ---- results -------------------------------------------------------------------------------- */
 
-	for (Py_ssize_t i = 0; list && i < nr; i++) {
-		x = PyLong_FromLongLong(mc_store_code(v[i]));
-		if (!x || PyList_SetItem(list, i, x))
-			Py_CLEAR(list);
-	}
-	return list;
+bool list_set(PyObject *list, Py_ssize_t i, PyObject *x)
+{
+	return x && !PyList_SetItem(list, i, x);
 }
 
 PyObject *list_of_value(Py_ssize_t nr, long value)
 {
-	PyObject *list = PyList_New(nr), *x;
+	PyObject *list = PyList_New(nr);
 
-	for (Py_ssize_t i = 0; list && i < nr; i++) {
-		x = PyLong_FromLong(value);
-		if (!x || PyList_SetItem(list, i, x))
+	for (Py_ssize_t i = 0; list && i < nr; i++)
+		if (!list_set(list, i, PyLong_FromLong(value)))
 			Py_CLEAR(list);
-	}
 	return list;
 }

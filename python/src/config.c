@@ -11,8 +11,7 @@
 enum { PIN_PRESERVE, PIN_ENABLE, PIN_DISABLE };
 
 struct config {
-	PyObject_HEAD
-	unsigned long long replica_num, nof_replica_num, dfs_replica_num;
+	PyObject_HEAD unsigned long long replica_num, nof_replica_num, dfs_replica_num;
 	long pin_action, data_type;
 	PyObject *pin_ttl;		     /* int or None */
 	PyObject *preferred, *preferred_nof; /* lists of str */

@@ -17,7 +17,7 @@
 
 struct core_state { /* of the module */
 	PyTypeObject *store, *config, *handle, *engine, *inner;
-	PyObject *types; /* mooncake._types, written in Python; imported on first use */
+	PyObject *types;	/* mooncake._types, written in Python; imported on first use */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
 	bool exit_hook;
 };
@@ -26,51 +26,51 @@ struct core_state *core_state_of(
 	PyTypeObject
 		*type); /* also for Python subclasses of a type of ours; NULL with an exception */
 
+/* ---- methods -------------------------------------------------------------------------------- */
+
+#define FAST	     (METH_FASTCALL | METH_KEYWORDS)
+#define ARGS	     PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
+#define PASSED	     args, nargs, kwnames
+#define METHOD(name) static PyObject *name(PyObject *self, ARGS)
+#define CALL(f)	     ((PyCFunction)(void (*)(void))(f))
+
+/* Runs statements that may wait. The interpreter lock is taken again when they are done. */
+#define UNLOCKED(...)                                         \
+	do {                                                  \
+		PyThreadState *thread_ = PyEval_SaveThread(); \
+		__VA_ARGS__;                                  \
+		PyEval_RestoreThread(thread_);                \
+	} while (0)
+
 /* ---- arguments (args.c) --------------------------------------------------------------------- */
 
-struct sig {
-	const char *name;	/* of the method, for messages */
-	const char *params[14]; /* NULL-terminated */
-	int required,
-		positional; /* how many must be there; how many may only be given by position */
+enum arg_kind {
+	ARG_ANY,    /* not looked at */
+	ARG_KEY,    /* str (UTF-8) or bytes; the memory is the object's */
+	ARG_TEXT,   /* the same, with no NUL inside */
+	ARG_NAME,   /* the same, or None: a NULL text */
+	ARG_U64,    /* a non-negative int, or __index__ */
+	ARG_BOOL,   /* bool, or something with a truth of its own */
+	ARG_BYTES,  /* a readable, C-contiguous export */
+	ARG_LIST,   /* a sequence, not str or bytes */
+	ARG_KEYS,   /* the same, each item a key */
+	ARG_U64S,   /* the same, each item an int */
+	ARG_CONFIG, /* a ReplicateConfig; left out: all defaults */
 };
 
-/*
- * out[i] is a borrowed reference, or NULL when left out. False with a TypeError that names the
- * method and the argument.
- */
-bool bind_args(const struct sig *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-	       PyObject **out);
+#define PARAMS_MAX 14
 
-/* str (UTF-8) or bytes; the memory is the object's. */
-bool arg_key(PyObject *o, const char *name, struct mc_key *out);
-bool arg_text(PyObject *o, const char *name, const char **out); /* no NUL inside */
-bool arg_u64(PyObject *o, const char *name, uint64_t *out); /* int or __index__ */
-bool arg_bool(PyObject *o, const char *name,
-	      bool *out); /* bool, or something with a truth of its own */
+struct param {
+	const char *name;
+	enum arg_kind kind;
+};
 
-/* A sequence (not str or bytes) as a tuple that keeps its items alive; NULL with a TypeError. */
-PyObject *arg_tuple(PyObject *o, const char *name);
-/* The same, each item an integer; *out is PyMem memory of PyTuple_Size() entries. */
-PyObject *arg_u64s(PyObject *o, const char *name, uint64_t **out);
-/* The same, each item a key. */
-PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out);
-
-/* A readable, C-contiguous export; release with PyBuffer_Release(). */
-bool arg_buffer(PyObject *o, const char *name, Py_buffer *out);
-
-PyObject *list_of_codes(const int64_t *v, Py_ssize_t nr); /* through mc_store_code() */
-PyObject *list_of_value(Py_ssize_t nr, long value);
-
-/* ---- types ---------------------------------------------------------------------------------- */
-
-extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec;
-
-/* As PyObject_GetAttrString(), which leaves a new string in the cache of types with every call. */
-PyObject *attr(PyObject *o, const char *name);
-
-PyObject *core_type(struct core_state *st,
-		    const char *name); /* of mooncake._types; a new reference */
+struct sig {
+	const char *name;		/* of the method, for messages */
+	int required;			/* how many must be there */
+	int positional;			/* how many may only be given by position */
+	struct param param[PARAMS_MAX]; /* up to the first without a name */
+};
 
 /*
  * ReplicateConfig (config.c) as C options: a copy, so that another thread may change the object
@@ -83,7 +83,71 @@ struct put_config {
 	bool same_node;
 	Py_ssize_t nr_groups; /* -1: no group_ids */
 };
-/* @o NULL: all defaults. False with a TypeError. */
+
+/* An argument as a C value, valid until args_drop(). Left out: all zero, but for a config. */
+struct arg {
+	PyObject *o;	/* as it was given, borrowed; NULL: left out */
+	PyObject *list; /* of lists: a tuple that keeps the items alive */
+	Py_ssize_t nr;	/* its items */
+	union {
+		struct mc_key key;
+		const char *text;
+		uint64_t u64;
+		bool flag;
+		Py_buffer bytes;
+		struct mc_key *keys;
+		uint64_t *u64s;
+		struct put_config config;
+	};
+};
+
+/*
+ * Binds and converts all arguments. False with a TypeError that names the method or the argument,
+ * and what was expected; then there is nothing to drop.
+ */
+bool args_take(struct core_state *st, const struct sig *s, ARGS, struct arg *out);
+void args_drop(const struct sig *s, struct arg *a);
+
+/* Conversions for what is no argument of a method: attributes, items of items. @name is for messages. */
+bool arg_key(PyObject *o, const char *name, struct mc_key *out);
+bool arg_text(PyObject *o, const char *name, const char **out);
+bool arg_u64(PyObject *o, const char *name, uint64_t *out);
+bool arg_bool(PyObject *o, const char *name, bool *out);
+bool arg_buffer(PyObject *o, const char *name,
+		Py_buffer *out); /* release with PyBuffer_Release() */
+PyObject *arg_tuple(PyObject *o, const char *name);
+PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out); /* *out: PyMem memory */
+PyObject *arg_u64s(PyObject *o, const char *name, uint64_t **out);
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+/* Steals @x, which may be NULL with an exception. False with an exception. */
+bool list_set(PyObject *list, Py_ssize_t i, PyObject *x);
+PyObject *list_of_value(Py_ssize_t nr, long value);
+
+/* The field "result" of an array of structs, as codes. */
+#define LIST_OF_CODES(items, nr)                                                               \
+	({                                                                                     \
+		PyObject *list_ = PyList_New(nr);                                              \
+                                                                                               \
+		for (Py_ssize_t i_ = 0; list_ && i_ < (nr); i_++)                              \
+			if (!list_set(list_, i_,                                               \
+				      PyLong_FromLongLong(mc_store_code((items)[i_].result)))) \
+				Py_CLEAR(list_);                                               \
+		list_;                                                                         \
+	})
+
+/* ---- types ---------------------------------------------------------------------------------- */
+
+extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec;
+
+/* As PyObject_GetAttrString(), which leaves a new string in the cache of types with every call. */
+PyObject *attr(PyObject *o, const char *name);
+
+PyObject *core_type(struct core_state *st,
+		    const char *name); /* of mooncake._types; a new reference */
+
+/* ReplicateConfig (config.c). @o NULL: all defaults. False with a TypeError. */
 bool config_get(struct core_state *st, PyObject *o, struct put_config *out);
 void config_put(struct put_config *c);
 /* Values that C refuses (-600): pins out of range and the like. */

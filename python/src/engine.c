@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TransferEngine: its life and its peers. Memory is in engine_memory.c, transfers in transfer.c. */
+/* TransferEngine: the type, its life, and references to the engine that is open. */
 #include "engine.h"
 
 #include <errno.h>
@@ -155,8 +155,7 @@ static void replace(struct engine_obj *o, struct engine_ref *r)
 	pending_drop_all(o);
 	if (!old)
 		return;
-	Py_BEGIN_ALLOW_THREADS engine_put(old);
-	Py_END_ALLOW_THREADS
+	UNLOCKED(engine_put(old));
 }
 
 static void engine_dealloc(PyObject *self)
@@ -168,11 +167,12 @@ static void engine_dealloc(PyObject *self)
 	Py_DECREF(type);
 }
 
-/* None where callers may leave something out. */
-static bool text_or_none(PyObject *o, const char *name, const char **out)
+static int open_managed(struct engine_ref *r)
 {
-	*out = NULL;
-	return o == Py_None || arg_text(o, name, out);
+	if (!managed_open(r))
+		return 0;
+	mc_engine_close(r->eng);
+	return -ENOMEM;
 }
 
 static PyObject *run_initialize(PyObject *self, const char *host, const char *meta,
@@ -193,13 +193,8 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 	if (!r)
 		return PyErr_NoMemory();
 	atomic_init(&r->refs, 1);
-	Py_BEGIN_ALLOW_THREADS ret = mc_engine_open(&opts, &r->eng);
-	if (!ret && managed_open(r)) {
-		mc_engine_close(r->eng);
-		ret = -ENOMEM;
-	}
-	Py_END_ALLOW_THREADS if (ret)
-	{
+	UNLOCKED(ret = mc_engine_open(&opts, &r->eng); if (!ret) ret = open_managed(r));
+	if (ret) {
 		free(r);
 		return PyLong_FromLong(-1);
 	}
@@ -207,46 +202,42 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 	return PyLong_FromLong(0);
 }
 
+#define WHERE                                                                                      \
+	{ "local_hostname", ARG_NAME }, { "metadata_server", ARG_NAME }, { "protocol", ARG_NAME }, \
+	{                                                                                          \
+		"device_name", ARG_NAME                                                            \
+	}
+
 METHOD(initialize)
 {
-	static const struct sig sig = { "initialize",
-					{ "local_hostname", "metadata_server", "protocol",
-					  "device_name", NULL },
-					4,
-					4 };
-	const char *t[4];
-	PyObject *a[4];
+	static const struct sig sig = { "initialize", 4, 4, { WHERE } };
+	struct arg a[4];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a))
+	if (!TAKE(&sig, a))
 		return NULL;
-	for (int i = 0; i < 4; i++)
-		if (!text_or_none(a[i], sig.params[i], &t[i]))
-			return NULL;
-	return run_initialize(self, t[0], t[1], t[2], t[3]);
+	return run_initialize(self, a[0].text, a[1].text, a[2].text, a[3].text);
 }
 
 /* "host:port" with a metadata type becomes "type://host:port". */
 METHOD(initialize_ext)
 {
-	static const struct sig sig = { "initialize_ext",
-					{ "local_hostname", "metadata_server", "protocol",
-					  "device_name", "metadata_type", NULL },
-					5,
-					5 };
-	PyObject *a[5], *url = NULL, *out = NULL;
-	const char *t[5];
+	static const struct sig sig = {
+		"initialize_ext", 5, 5, { WHERE, { "metadata_type", ARG_NAME } }
+	};
+	PyObject *url = NULL, *out = NULL;
+	const char *meta, *type;
+	struct arg a[5];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a))
+	if (!TAKE(&sig, a))
 		return NULL;
-	for (int i = 0; i < 5; i++)
-		if (!text_or_none(a[i], sig.params[i], &t[i]))
-			return NULL;
-	if (t[1] && t[4] && *t[4] && !strstr(t[1], "://") && strcmp(t[1], "P2PHANDSHAKE")) {
-		url = PyUnicode_FromFormat("%s://%s", t[4], t[1]);
-		if (!url || !arg_text(url, "metadata_server", &t[1]))
+	meta = a[1].text;
+	type = a[4].text;
+	if (meta && type && *type && !strstr(meta, "://") && strcmp(meta, "P2PHANDSHAKE")) {
+		url = PyUnicode_FromFormat("%s://%s", type, meta);
+		if (!url || !arg_text(url, "metadata_server", &meta))
 			goto out;
 	}
-	out = run_initialize(self, t[0], t[1], t[2], t[3]);
+	out = run_initialize(self, a[0].text, meta, a[2].text, a[3].text);
 out:
 	Py_XDECREF(url);
 	return out;
@@ -284,10 +275,8 @@ static void inner_dealloc(PyObject *self)
 	struct engine_ref *r = ((struct inner_obj *)self)->ref;
 	PyTypeObject *type = Py_TYPE(self);
 
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
+	if (r)
+		UNLOCKED(engine_put(r));
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }
@@ -295,122 +284,6 @@ static void inner_dealloc(PyObject *self)
 PyObject *engine_result(int ret)
 {
 	return PyLong_FromLong(mc_engine_code(ret));
-}
-
-/* ---- peers ---------------------------------------------------------------------------------- */
-
-static uint64_t deadline_of(PyObject *self)
-{
-	return mc_deadline_ms(((struct engine_obj *)self)->timeout_ns / 1000000);
-}
-
-METHOD(get_first_buffer_address)
-{
-	static const struct sig sig = { "get_first_buffer_address", { "segment_name", NULL }, 1, 1 };
-	uint64_t addr = 0, len, deadline = deadline_of(self);
-	struct mc_segment *seg;
-	struct engine_ref *r;
-	const char *name;
-	PyObject *a[1];
-	int ret = -1;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "segment_name", &name))
-		return NULL;
-	r = engine_get(self);
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS ret = engine_peer(r, name, deadline, &seg);
-		/* It may have registered memory since it was opened. */
-		if (!ret && mc_segment_buffer(seg, 0, &addr, &len) &&
-		    !mc_segment_refresh(seg, deadline))
-			ret = mc_segment_buffer(seg, 0, &addr, &len);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	return PyLong_FromUnsignedLongLong(ret ? 0 : addr);
-}
-
-METHOD(send_probe)
-{
-	static const struct sig sig = { "send_probe", { "peer_server_name", NULL }, 1, 0 };
-	struct engine_ref *r;
-	const char *name;
-	PyObject *a[1];
-	int ret;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "peer_server_name", &name))
-		return NULL;
-	r = engine_get(self);
-	if (!r)
-		return PyLong_FromLong(-1);
-	Py_BEGIN_ALLOW_THREADS ret = mc_probe(r->eng, name, mc_deadline_ms(5000));
-	engine_put(r);
-	Py_END_ALLOW_THREADS return ret == -ENOENT ? PyLong_FromLong(-200) : engine_result(ret);
-}
-
-/* A peer's bytes may not be text: what is not becomes U+FFFD. Frees the message. */
-static PyObject *note_of(PyObject *type, struct mc_notify *msg)
-{
-	PyObject *name = PyUnicode_DecodeUTF8(msg->name, (Py_ssize_t)strlen(msg->name), "replace");
-	PyObject *text =
-		name ? PyUnicode_DecodeUTF8(msg->msg, (Py_ssize_t)strlen(msg->msg), "replace") :
-		       NULL;
-	PyObject *out = text ? PyObject_CallFunctionObjArgs(type, name, text, NULL) : NULL;
-
-	Py_XDECREF(name);
-	Py_XDECREF(text);
-	free(msg->name);
-	free(msg->msg);
-	return out;
-}
-
-static PyObject *get_notifies(PyObject *self, PyObject *unused)
-{
-	PyObject *type = core_type(((struct engine_obj *)self)->st, "TransferNotify"), *list, *n;
-	struct engine_ref *r; /* a constructor written in Python lets other threads run */
-	struct mc_notify msg;
-
-	list = type ? PyList_New(0) : NULL;
-	r = list ? engine_get(self) : NULL;
-	while (r && list && mc_notify_recv(r->eng, &msg) == 1) {
-		n = note_of(type, &msg);
-		if (!n || PyList_Append(list, n))
-			Py_CLEAR(list);
-		Py_XDECREF(n);
-	}
-	Py_XDECREF(type);
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	return list;
-}
-
-METHOD(get_local_topology)
-{
-	static const struct sig sig = { "get_local_topology", { "device_name", NULL }, 0, 0 };
-	const char *devices = NULL;
-	PyObject *a[1], *out;
-	char *json;
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) ||
-	    (a[0] && !text_or_none(a[0], "device_name", &devices)))
-		return NULL;
-	Py_BEGIN_ALLOW_THREADS json = mc_topology_json(devices);
-	Py_END_ALLOW_THREADS if (!json) return PyErr_NoMemory();
-	out = PyUnicode_FromString(json);
-	free(json);
-	return out;
-}
-
-METHOD(warmup_efa_segment)
-{
-	static const struct sig sig = { "warmup_efa_segment", { "segment_name", NULL }, 1, 1 };
-	const char *name;
-	PyObject *a[1];
-
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "segment_name", &name))
-		return NULL;
-	return PyLong_FromLong(0);
 }
 
 PyMethodDef engine_life[] = {
@@ -428,34 +301,19 @@ PyMethodDef engine_life[] = {
 	  "get_engine($self, /)\n--\n\nFor store.setup(engine=...)." },
 	{ "get_engine_ptr", get_engine_ptr, METH_NOARGS,
 	  "get_engine_ptr($self, /)\n--\n\nAddress of the engine; 0 before initialize()." },
-	{ "get_first_buffer_address", CALL(get_first_buffer_address), FAST,
-	  "get_first_buffer_address($self, segment_name, /)\n--\n\nOf the peer's first registered "
-	  "range; 0 unknown or none." },
-	{ "send_probe", CALL(send_probe), FAST,
-	  "send_probe($self, /, peer_server_name)\n--\n\n0 reachable; -200 unknown to metadata; a "
-	  "socket code." },
-	{ "get_notifies", get_notifies, METH_NOARGS,
-	  "get_notifies($self, /)\n--\n\nWhat peers left since the last call, oldest first." },
-	{ "get_local_topology", CALL(get_local_topology), FAST,
-	  "get_local_topology($self, /, device_name=None)\n--\n\nLocations of this machine and "
-	  "their NICs, as JSON." },
-	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST,
-	  "warmup_efa_segment($self, segment_name, /)\n--\n\nNothing to do: 0." },
 	{ NULL, NULL, 0, NULL },
 };
 
-static PyMethodDef all_methods[48];
+#define METHODS_MAX 64
+
+static PyMethodDef all_methods[METHODS_MAX + 1];
 
 void engine_gather(void)
 {
-	PyMethodDef *const tables[] = { engine_life, engine_memory, engine_transfer };
-	size_t n = 0;
+	PyMethodDef *const tables[] = { engine_life, engine_peers, engine_memory, engine_transfer,
+					engine_transfer_async };
 
-	if (all_methods[0].ml_name)
-		return;
-	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
-		for (PyMethodDef *m = tables[t]; m->ml_name; m++)
-			all_methods[n++] = *m;
+	gather(all_methods, METHODS_MAX, tables, sizeof(tables) / sizeof(tables[0]));
 }
 
 static PyType_Slot engine_slots[] = {

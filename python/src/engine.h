@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TransferEngine: what its files share. */
+/*
+ * TransferEngine: what its files share. Each has a table of methods; engine.c makes one of them.
+ *
+ *	engine.c		the type, its life, references to what is open
+ *	engine_peers.c		what peers are asked and told
+ *	engine_memory.c		memory that peers may reach; managed.c: the engine's own
+ *	transfer.c		moving bytes at once
+ *	transfer_async.c	in the background
+ */
 #ifndef MC_PY_ENGINE_H
 #define MC_PY_ENGINE_H
 
@@ -18,8 +26,7 @@ struct engine_ref {
 };
 
 struct engine_obj {
-	PyObject_HEAD
-	struct core_state *st;
+	PyObject_HEAD struct core_state *st;
 	struct engine_ref *ref;	 /* NULL before initialize() */
 	struct pending *pending; /* asynchronous batches not collected yet */
 	uint64_t next_id;
@@ -27,8 +34,7 @@ struct engine_obj {
 };
 
 struct inner_obj {
-	PyObject_HEAD
-	struct engine_ref *ref;
+	PyObject_HEAD struct engine_ref *ref;
 };
 
 struct engine_ref *engine_get(PyObject *self); /* a reference, or NULL without an exception */
@@ -43,16 +49,13 @@ void managed_close(struct engine_ref *r);
 void *managed_get(struct engine_ref *r, uint64_t len); /* NULL: no memory */
 void managed_put(struct engine_ref *r, void *addr, uint64_t len);
 
-/* transfer.c */
-void pending_drop_all(struct engine_obj *o); /* cancels */
-extern PyMethodDef engine_life[], engine_memory[], engine_transfer[];
+void pending_drop_all(struct engine_obj *o); /* transfer_async.c; cancels */
+
+extern PyMethodDef engine_life[], engine_peers[], engine_memory[], engine_transfer[],
+	engine_transfer_async[]; /* each ends with a NULL name */
 
 PyObject *engine_result(int ret); /* the number callers expect for 0 or a negative errno */
 
-#define FAST (METH_FASTCALL | METH_KEYWORDS)
-#define METHOD(name)                                                                   \
-	static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, \
-			      PyObject *kwnames)
-#define CALL(f) ((PyCFunction)(void (*)(void))(f))
+#define TAKE(sig, a) args_take(((struct engine_obj *)self)->st, sig, PASSED, a)
 
 #endif

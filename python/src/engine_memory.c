@@ -5,203 +5,182 @@
 #include <errno.h>
 #include <string.h>
 
+static void *at(uint64_t addr)
+{
+	return (void *)(uintptr_t)addr;
+}
+
+/* "*" is any place. */
+static const char *location(const struct arg *a)
+{
+	return a->text && strcmp(a->text, "*") ? a->text : NULL;
+}
+
 METHOD(register_memory)
 {
 	static const struct sig sig = {
-		"register_memory", { "buffer_addr", "capacity", "location", NULL }, 2, 0
+		"register_memory",
+		2,
+		0,
+		{ { "buffer_addr", ARG_U64 }, { "capacity", ARG_U64 }, { "location", ARG_TEXT } }
 	};
-	const char *location = NULL;
-	uint64_t addr, len;
 	struct engine_ref *r;
-	PyObject *a[3];
+	struct arg a[3];
 	int ret;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr) ||
-	    !arg_u64(a[1], "capacity", &len) || (a[2] && !arg_text(a[2], "location", &location)))
+	if (!TAKE(&sig, a))
 		return NULL;
 	r = engine_get(self);
 	if (!r)
 		return PyLong_FromLong(-1);
-	Py_BEGIN_ALLOW_THREADS ret =
-		mc_region_add(r->eng, (void *)(uintptr_t)addr, len,
-			      location && strcmp(location, "*") ? location : NULL, NULL);
-	engine_put(r);
-	Py_END_ALLOW_THREADS return engine_result(ret);
+	UNLOCKED(ret = mc_region_add(r->eng, at(a[0].u64), a[1].u64, location(&a[2]), NULL);
+		 engine_put(r));
+	return engine_result(ret);
 }
 
 METHOD(unregister_memory)
 {
-	static const struct sig sig = { "unregister_memory", { "buffer_addr", NULL }, 1, 1 };
+	static const struct sig sig = { "unregister_memory", 1, 1, { { "buffer_addr", ARG_U64 } } };
 	struct engine_ref *r;
-	PyObject *a[1];
-	uint64_t addr;
+	struct arg a[1];
 	int ret;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr))
+	if (!TAKE(&sig, a))
 		return NULL;
 	r = engine_get(self);
 	if (!r)
 		return PyLong_FromLong(-1);
-	Py_BEGIN_ALLOW_THREADS ret = mc_region_del_addr(r->eng, (void *)(uintptr_t)addr);
-	engine_put(r);
-	Py_END_ALLOW_THREADS return engine_result(ret);
+	UNLOCKED(ret = mc_region_del_addr(r->eng, at(a[0].u64)); engine_put(r));
+	return engine_result(ret);
 }
 
 METHOD(batch_register_memory)
 {
 	static const struct sig sig = { "batch_register_memory",
-					{ "buffer_addresses", "capacities", "location", NULL },
 					2,
-					0 };
-	PyObject *a[3], *t1 = NULL, *t2 = NULL, *out = NULL;
-	uint64_t *addr = NULL, *len = NULL;
-	const char *location = NULL;
-	struct mc_range *ranges = NULL;
+					0,
+					{ { "buffer_addresses", ARG_U64S },
+					  { "capacities", ARG_U64S },
+					  { "location", ARG_TEXT } } };
+	struct mc_range *ranges;
 	struct engine_ref *r;
-	Py_ssize_t nr = 0;
+	PyObject *out = NULL;
+	struct arg a[3];
 	int ret = -EINVAL;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) ||
-	    (a[2] && !arg_text(a[2], "location", &location)))
+	if (!TAKE(&sig, a))
 		return NULL;
-	t1 = arg_u64s(a[0], "buffer_addresses", &addr);
-	t2 = t1 ? arg_u64s(a[1], "capacities", &len) : NULL;
-	if (!t2)
-		goto out;
-	nr = PyTuple_Size(t1);
-	ranges = PyMem_Calloc((size_t)nr + 1, sizeof(*ranges));
+	ranges = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*ranges));
 	if (!ranges) {
 		PyErr_NoMemory();
 		goto out;
 	}
-	for (Py_ssize_t i = 0; i < nr && i < PyTuple_Size(t2); i++)
-		ranges[i] = (struct mc_range){ (void *)(uintptr_t)addr[i], len[i] };
-	r = PyTuple_Size(t2) == nr ? engine_get(self) : NULL;
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS ret =
-			mc_region_add_many(r->eng, ranges, (unsigned)nr,
-					   location && strcmp(location, "*") ? location : NULL);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
+	r = a[1].nr == a[0].nr ? engine_get(self) : NULL;
+	for (Py_ssize_t i = 0; i < a[0].nr && r; i++)
+		ranges[i] = (struct mc_range){ at(a[0].u64s[i]), a[1].u64s[i] };
+	if (r)
+		UNLOCKED(ret = mc_region_add_many(r->eng, ranges, (unsigned)a[0].nr,
+						  location(&a[2]));
+			 engine_put(r));
 	out = engine_result(ret);
-out:
 	PyMem_Free(ranges);
-	PyMem_Free(addr);
-	PyMem_Free(len);
-	Py_XDECREF(t1);
-	Py_XDECREF(t2);
+out:
+	args_drop(&sig, a);
 	return out;
 }
 
 METHOD(batch_unregister_memory)
 {
 	static const struct sig sig = {
-		"batch_unregister_memory", { "buffer_addresses", NULL }, 1, 1
+		"batch_unregister_memory", 1, 1, { { "buffer_addresses", ARG_U64S } }
 	};
-	uint64_t *addr = NULL;
 	struct engine_ref *r;
-	PyObject *a[1], *t;
+	struct arg a[1];
 	int ret = -EINVAL;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a))
-		return NULL;
-	t = arg_u64s(a[0], "buffer_addresses", &addr);
-	if (!t)
+	_Static_assert(sizeof(uint64_t) == sizeof(void *), "addresses are 64 bits");
+	if (!TAKE(&sig, a))
 		return NULL;
 	r = engine_get(self);
-	if (r) {
-		unsigned nr = (unsigned)PyTuple_Size(t);
-
-		_Static_assert(sizeof(uint64_t) == sizeof(void *), "addresses are 64 bits");
-		Py_BEGIN_ALLOW_THREADS ret = mc_region_del_many(r->eng, (void *const *)addr, nr);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
-	PyMem_Free(addr);
-	Py_DECREF(t);
+	if (r)
+		UNLOCKED(ret = mc_region_del_many(r->eng, (void *const *)a[0].u64s,
+						  (unsigned)a[0].nr);
+			 engine_put(r));
+	args_drop(&sig, a);
 	return engine_result(ret);
 }
 
 METHOD(allocate_managed_buffer)
 {
-	static const struct sig sig = { "allocate_managed_buffer", { "length", NULL }, 1, 1 };
+	static const struct sig sig = { "allocate_managed_buffer", 1, 1, { { "length", ARG_U64 } } };
 	struct engine_ref *r;
-	PyObject *a[1];
+	struct arg a[1];
 	void *p = NULL;
-	uint64_t len;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "length", &len))
+	if (!TAKE(&sig, a))
 		return NULL;
 	r = engine_get(self);
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS p = managed_get(r, len);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
+	if (r)
+		UNLOCKED(p = managed_get(r, a[0].u64); engine_put(r));
 	return PyLong_FromUnsignedLongLong((uintptr_t)p);
 }
 
 METHOD(free_managed_buffer)
 {
 	static const struct sig sig = {
-		"free_managed_buffer", { "buffer_addr", "length", NULL }, 2, 2
+		"free_managed_buffer", 2, 2, { { "buffer_addr", ARG_U64 }, { "length", ARG_U64 } }
 	};
-	uint64_t addr, len;
 	struct engine_ref *r;
-	PyObject *a[2];
+	struct arg a[2];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "buffer_addr", &addr) ||
-	    !arg_u64(a[1], "length", &len))
+	if (!TAKE(&sig, a))
 		return NULL;
 	r = engine_get(self);
-	if (r) {
-		Py_BEGIN_ALLOW_THREADS managed_put(r, (void *)(uintptr_t)addr, len);
-		engine_put(r);
-		Py_END_ALLOW_THREADS
-	}
+	if (r)
+		UNLOCKED(managed_put(r, at(a[0].u64), a[1].u64); engine_put(r));
 	return PyLong_FromLong(0);
 }
 
 METHOD(write_bytes_to_buffer)
 {
 	static const struct sig sig = {
-		"write_bytes_to_buffer", { "dest_address", "data", "length", NULL }, 3, 3
+		"write_bytes_to_buffer",
+		3,
+		3,
+		{ { "dest_address", ARG_U64 }, { "data", ARG_KEY }, { "length", ARG_U64 } }
 	};
-	struct mc_key data;
-	uint64_t addr, len;
-	PyObject *a[3];
+	struct arg a[3];
+	uint64_t len;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "dest_address", &addr) ||
-	    !arg_key(a[1], "data", &data) || !arg_u64(a[2], "length", &len))
+	if (!TAKE(&sig, a))
 		return NULL;
-	if (len > data.len)
+	len = a[2].u64;
+	if (len > a[1].key.len)
 		return PyErr_Format(PyExc_ValueError,
 				    "length %llu is more than the data's %zu bytes",
-				    (unsigned long long)len, data.len);
-	if (len && !addr)
+				    (unsigned long long)len, a[1].key.len);
+	if (len && !a[0].u64)
 		return PyErr_Format(PyExc_ValueError, "dest_address is null");
 	if (len)
-		memcpy((void *)(uintptr_t)addr, data.data, len);
+		memcpy(at(a[0].u64), a[1].key.data, len);
 	return PyLong_FromLong(0);
 }
 
 METHOD(read_bytes_from_buffer)
 {
-	static const struct sig sig = {
-		"read_bytes_from_buffer", { "source_address", "length", NULL }, 2, 2
-	};
-	uint64_t addr, len;
-	PyObject *a[2];
+	static const struct sig sig = { "read_bytes_from_buffer",
+					2,
+					2,
+					{ { "source_address", ARG_U64 }, { "length", ARG_U64 } } };
+	struct arg a[2];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_u64(a[0], "source_address", &addr) ||
-	    !arg_u64(a[1], "length", &len))
+	if (!TAKE(&sig, a))
 		return NULL;
-	if (len > PY_SSIZE_T_MAX)
+	if (a[1].u64 > PY_SSIZE_T_MAX)
 		return PyErr_NoMemory();
-	if (len && !addr)
+	if (a[1].u64 && !a[0].u64)
 		return PyErr_Format(PyExc_ValueError, "source_address is null");
-	return PyBytes_FromStringAndSize((const char *)(uintptr_t)addr, (Py_ssize_t)len);
+	return PyBytes_FromStringAndSize(at(a[0].u64), (Py_ssize_t)a[1].u64);
 }
 
 PyMethodDef engine_memory[] = {

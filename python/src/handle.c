@@ -58,8 +58,7 @@ void room_give(struct room *r, uint64_t len)
 }
 
 struct handle {
-	PyObject_HEAD
-	void *mem;
+	PyObject_HEAD void *mem;
 	size_t len;
 	struct room *room;
 };

@@ -44,6 +44,20 @@ PyObject *core_type(struct core_state *st, const char *name)
 	return st->types ? attr(st->types, name) : NULL;
 }
 
+void gather(PyMethodDef *all, size_t max, PyMethodDef *const *tables, size_t nr)
+{
+	size_t n = 0;
+
+	if (all[0].ml_name)
+		return;
+	for (size_t t = 0; t < nr; t++)
+		for (const PyMethodDef *m = tables[t]; m->ml_name; m++) {
+			if (n == max)
+				Py_FatalError("a table of methods is too small");
+			all[n++] = *m;
+		}
+}
+
 static int add_type(PyObject *module, PyType_Spec *spec, const char *name, PyTypeObject **out)
 {
 	PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);

@@ -1,31 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MooncakeDistributedStore: what its files share. */
+/*
+ * MooncakeDistributedStore: what its files share. Each has a table of methods; store.c makes one
+ * of them, so another group of calls is another file and a line there.
+ *
+ *	store.c			the type, and references to what is open
+ *	store_setup.c		setup(), in both forms
+ *	store_life.c		close and its kin
+ *	store_calls.c		the library's calls without the interpreter lock
+ *	store_bytes.c		values that are Python objects
+ *	store_zero.c		memory by address: registration, one object
+ *	store_zero_batch.c	many objects
+ *	store_ranges.c		fragments of objects
+ *	store_query.c		existence, sizes, removal
+ *	config.c, handle.c	ReplicateConfig, BufferHandle
+ */
 #ifndef MC_PY_STORE_H
 #define MC_PY_STORE_H
 
 #include "core.h"
 #include "gather.h"
 
+#include <errno.h>
+#include <semaphore.h>
 #include <sys/types.h>
 
 /*
  * An open store. Calls hold a reference while the interpreter lock is released; close() takes
- * the object's away.
+ * the object's away and waits for the last one.
  */
 struct shared {
 	struct mc_store *s;
 	struct room *room;	   /* local_buffer_size */
 	struct engine_ref *engine; /* given to setup(); stays open as long as the store is */
 	_Atomic int refs;
+	sem_t out;   /* posted when the last reference goes */
 	pid_t owner; /* a forked child leaves it alone */
 };
 
 struct store_obj {
-	PyObject_HEAD
-	struct core_state *st;
+	PyObject_HEAD struct core_state *st;
 	struct shared *sh;	      /* NULL: not set up, or closed */
 	struct store_obj *next, **at; /* of the module's list, while set up */
 };
+
+#define NOT_SET_UP   (-600)
+
+#define TAKE(sig, a) args_take(((struct store_obj *)self)->st, sig, PASSED, a)
+
+/* ---- store.c -------------------------------------------------------------------------------- */
 
 /*
  * A reference, or NULL without an exception. Take it when every argument is converted, since
@@ -35,15 +57,44 @@ struct store_obj {
 struct shared *store_get(PyObject *self);
 void store_put(struct shared *sh);
 
-extern PyMethodDef store_life[], store_bytes[], store_zero[], store_ranges[],
-	store_query[]; /* each ends with a NULL name */
+/* An open store with one reference; @engine is its from now on, also when this fails. */
+int store_open(struct mc_store_opts *opts, struct engine_ref *engine, struct shared **out);
 
-#define FAST (METH_FASTCALL | METH_KEYWORDS)
-#define METHOD(name)                                                                   \
-	static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t nargs, \
-			      PyObject *kwnames)
-#define CALL(f)	   ((PyCFunction)(void (*)(void))(f))
+/*
+ * Takes what is open away from @o and puts @sh, which may be NULL, in its place; closes the old
+ * one.
+ */
+void store_replace(struct store_obj *o, struct shared *sh);
+int store_hook_exit(struct store_obj *o); /* open stores are closed when the interpreter ends */
 
-#define NOT_SET_UP (-600)
+extern PyMethodDef store_setup[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
+	store_ranges[], store_query[]; /* each ends with a NULL name */
+
+/* ---- store_calls.c -------------------------------------------------------------------------- */
+
+/*
+ * Each runs on @self's open store and fills the items' results; callers set them to -EINVAL before.
+ * False: not set up, nothing was done.
+ */
+bool run_put(PyObject *self, struct mc_put *p, Py_ssize_t nr, const struct mc_put_opts *o);
+bool run_get(PyObject *self, struct mc_get *g, Py_ssize_t nr);
+bool run_exists(PyObject *self, struct mc_query *q, Py_ssize_t nr);
+bool run_size(PyObject *self, struct mc_query *q, Py_ssize_t nr);
+bool run_remove(PyObject *self, struct mc_remove *r, Py_ssize_t nr, bool force);
+
+/*
+ * Stores one object. @limit: a value that passes through the library's memory may not be larger
+ * than local_buffer_size. No bytes at all give @none. Return: 0 or a code.
+ */
+long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, uint32_t flags,
+		bool limit, long none);
+
+/* Bytes of @iov; UINT64_MAX when a piece is nowhere, or they are more than can be. */
+uint64_t pieces_bytes(const struct mc_iov *iov, unsigned nr);
+
+static inline struct mc_iov piece(uint64_t addr, uint64_t len)
+{
+	return (struct mc_iov){ (void *)(uintptr_t)addr, len };
+}
 
 #endif

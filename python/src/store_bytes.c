@@ -5,7 +5,6 @@
  */
 #include "store.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 /* ---- put ------------------------------------------------------------------------------------ */
@@ -15,7 +14,6 @@ struct exports {
 	Py_buffer *view;
 	struct mc_iov *iov;
 	Py_ssize_t nr;
-	uint64_t bytes;
 };
 
 static void exports_free(struct exports *e)
@@ -24,219 +22,198 @@ static void exports_free(struct exports *e)
 		PyBuffer_Release(&e->view[i]);
 	PyMem_Free(e->view);
 	PyMem_Free(e->iov);
-	*e = (struct exports){ 0 };
 }
 
-static bool exports_room(struct exports *e, Py_ssize_t nr)
+static bool exports_add(struct exports *e, const char *name, PyObject *value)
 {
-	*e = (struct exports){ 0 };
-	e->view = PyMem_Calloc((size_t)nr + 1, sizeof(*e->view));
-	e->iov = PyMem_Calloc((size_t)nr + 1, sizeof(*e->iov));
-	if (e->view && e->iov)
-		return true;
-	exports_free(e);
-	PyErr_NoMemory();
-	return false;
-}
-
-static bool exports_add(struct exports *e, PyObject *value)
-{
-	if (!arg_buffer(value, "value", &e->view[e->nr]))
+	if (!arg_buffer(value, name, &e->view[e->nr]))
 		return false;
 	e->iov[e->nr] = (struct mc_iov){ e->view[e->nr].buf, (size_t)e->view[e->nr].len };
-	e->bytes += (uint64_t)e->view[e->nr].len;
 	e->nr++;
 	return true;
 }
 
-/*
- * The pieces of one object; no bytes at all are @none: -600, or 0 for calls that take that for
- * nothing to do.
- */
-static long put_one(PyObject *self, const struct mc_key *key, const struct exports *e,
-		    struct put_config *cfg, uint32_t flags, long none)
+/* All or none. */
+static bool exports_open(struct exports *e, const char *name, PyObject *const *values,
+			 Py_ssize_t nr)
 {
-	struct mc_put p = { .key = *key, .iov = e->iov, .nr_iov = (unsigned)e->nr };
-	struct shared *sh = cfg->same_node || !config_valid(cfg, 1) ? NULL : store_get(self);
-	bool fits;
+	bool ok;
 
-	if (!sh)
-		return NOT_SET_UP;
-	cfg->opts.flags |= flags;
-	Py_BEGIN_ALLOW_THREADS fits = e->bytes <= room_limit(sh->room);
-	if (fits && e->bytes)
-		mc_store_put(sh->s, &p, 1, &cfg->opts, 0);
-	store_put(sh);
-	Py_END_ALLOW_THREADS return !fits ? NOT_SET_UP :
-	e->bytes			  ? (long)mc_store_code(p.result) :
-					    none;
+	*e = (struct exports){ .view = PyMem_Calloc((size_t)nr + 1, sizeof(*e->view)),
+			       .iov = PyMem_Calloc((size_t)nr + 1, sizeof(*e->iov)) };
+	ok = e->view && e->iov;
+	if (!ok)
+		PyErr_NoMemory();
+	for (Py_ssize_t i = 0; i < nr && ok; i++)
+		ok = exports_add(e, name, values[i]);
+	if (!ok)
+		exports_free(e);
+	return ok;
 }
 
-static PyObject *put_value(PyObject *self, const struct sig *sig, PyObject *const *args,
-			   Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
+static PyObject *put_value(PyObject *self, const struct sig *sig, ARGS, uint32_t flags)
 {
-	struct put_config cfg;
-	struct exports e;
-	struct mc_key key;
-	PyObject *a[3];
+	struct mc_put p = { .nr_iov = 1 };
+	struct mc_iov iov;
+	struct arg a[3];
 	long ret;
 
-	if (!bind_args(sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &key) ||
-	    !config_get(((struct store_obj *)self)->st, a[2], &cfg))
+	if (!TAKE(sig, a))
 		return NULL;
-	if (!exports_room(&e, 1) || !exports_add(&e, a[1])) {
-		exports_free(&e);
-		config_put(&cfg);
-		return NULL;
-	}
-	ret = put_one(self, &key, &e, &cfg, flags, NOT_SET_UP);
-	exports_free(&e);
-	config_put(&cfg);
+	iov = (struct mc_iov){ a[1].bytes.buf, (size_t)a[1].bytes.len };
+	p.key = a[0].key;
+	p.iov = &iov;
+	ret = put_object(self, &p, &a[2].config, flags, true, NOT_SET_UP);
+	args_drop(sig, a);
 	return PyLong_FromLong(ret);
 }
 
+#define VALUE                                                                         \
+	{                                                                             \
+		{ "key", ARG_KEY }, { "value", ARG_BYTES }, { "config", ARG_CONFIG }, \
+	}
+
 METHOD(put)
 {
-	static const struct sig sig = { "put", { "key", "value", "config", NULL }, 2, 0 };
+	static const struct sig sig = { "put", 2, 0, VALUE };
 
-	return put_value(self, &sig, args, nargs, kwnames, 0);
+	return put_value(self, &sig, PASSED, 0);
 }
 
 METHOD(upsert)
 {
-	static const struct sig sig = { "upsert", { "key", "value", "config", NULL }, 2, 0 };
+	static const struct sig sig = { "upsert", 2, 0, VALUE };
 
-	return put_value(self, &sig, args, nargs, kwnames, MC_PUT_REPLACE);
+	return put_value(self, &sig, PASSED, MC_PUT_REPLACE);
+}
+
+static bool parts_flat(const struct exports *e)
+{
+	for (Py_ssize_t i = 0; i < e->nr; i++) {
+		if (e->view[i].itemsize == 1 && e->view[i].ndim <= 1)
+			continue;
+		PyErr_SetString(PyExc_RuntimeError, "parts must be 1-D bytes-like");
+		return false;
+	}
+	return true;
 }
 
 /* (key, *parts, config=…): config by keyword only. */
-static PyObject *put_gathered(PyObject *self, const char *name, PyObject *const *args,
-			      Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
+static PyObject *put_gathered(PyObject *self, const struct sig *sig, ARGS, uint32_t flags)
 {
-	const struct sig sig = { name, { "key", "config", NULL }, 1, 0 };
 	Py_ssize_t nr_named = kwnames ? PyTuple_Size(kwnames) : 0, first = nargs ? 1 : 0;
-	PyObject *a[2], *fixed[3] = { NULL };
-	struct put_config cfg;
+	PyObject *fixed[3] = { NULL }, *out = NULL;
+	struct mc_put p = { .result = 0 };
 	struct exports e;
-	struct mc_key key;
-	long ret;
+	struct arg a[2];
 
 	if (nr_named > 2)
 		return PyErr_Format(PyExc_TypeError,
 				    "%s(): incompatible function arguments: too many keywords",
-				    name);
+				    sig->name);
 	if (nargs)
 		fixed[0] = args[0];
 	for (Py_ssize_t i = 0; i < nr_named; i++)
 		fixed[first + i] = args[nargs + i];
-	if (!bind_args(&sig, fixed, first, kwnames, a) || !arg_key(a[0], "key", &key) ||
-	    !config_get(((struct store_obj *)self)->st, a[1], &cfg))
+	if (!args_take(((struct store_obj *)self)->st, sig, fixed, first, kwnames, a))
 		return NULL;
-	if (!exports_room(&e, nargs))
-		goto err_config;
-	for (Py_ssize_t i = 1; i < nargs; i++) {
-		if (!exports_add(&e, args[i]))
-			goto err_exports;
-		if (e.view[e.nr - 1].itemsize != 1 || e.view[e.nr - 1].ndim > 1) {
-			PyErr_SetString(PyExc_RuntimeError, "parts must be 1-D bytes-like");
-			goto err_exports;
-		}
+	if (exports_open(&e, "a part", args + 1, nargs ? nargs - 1 : 0)) {
+		p = (struct mc_put){ .key = a[0].key, .iov = e.iov, .nr_iov = (unsigned)e.nr };
+		if (parts_flat(&e))
+			out = PyLong_FromLong(put_object(self, &p, &a[1].config, flags, true, 0));
+		exports_free(&e);
 	}
-	ret = put_one(self, &key, &e, &cfg, flags, 0);
-	exports_free(&e);
-	config_put(&cfg);
-	return PyLong_FromLong(ret);
-
-err_exports:
-	exports_free(&e);
-err_config:
-	config_put(&cfg);
-	return NULL;
+	args_drop(sig, a);
+	return out;
 }
 
 METHOD(put_parts)
 {
-	return put_gathered(self, "put_parts", args, nargs, kwnames, 0);
+	static const struct sig sig = {
+		"put_parts", 1, 0, { { "key", ARG_KEY }, { "config", ARG_CONFIG } }
+	};
+
+	return put_gathered(self, &sig, PASSED, 0);
 }
 
 METHOD(upsert_parts)
 {
-	return put_gathered(self, "upsert_parts", args, nargs, kwnames, MC_PUT_REPLACE);
+	static const struct sig sig = {
+		"upsert_parts", 1, 0, { { "key", ARG_KEY }, { "config", ARG_CONFIG } }
+	};
+
+	return put_gathered(self, &sig, PASSED, MC_PUT_REPLACE);
 }
 
 /* One int for all: 0, or the first failing key's code. */
-static long put_all(PyObject *self, const struct mc_key *key, const struct exports *e,
-		    struct put_config *cfg, uint32_t flags)
+static PyObject *put_all(PyObject *self, const struct arg *keys, const struct exports *e,
+			 struct put_config *cfg)
 {
-	struct mc_put *p = PyMem_Calloc((size_t)e->nr + 1, sizeof(*p));
-	struct shared *sh = p ? store_get(self) : NULL;
-	long ret = NOT_SET_UP;
+	const struct shared *sh = ((struct store_obj *)self)->sh;
+	uint64_t bytes = pieces_bytes(e->iov, (unsigned)e->nr);
+	struct mc_put *p;
+	long ret = 0;
 
-	for (Py_ssize_t i = 0; i < e->nr && p; i++)
+	if (!sh || keys->nr != e->nr || cfg->same_node || !config_valid(cfg, e->nr) ||
+	    bytes > room_limit(sh->room))
+		return PyLong_FromLong(NOT_SET_UP);
+	for (Py_ssize_t i = 0; i < e->nr; i++)
+		if (!e->iov[i].len)
+			return PyLong_FromLong(NOT_SET_UP);
+	p = PyMem_Calloc((size_t)e->nr + 1, sizeof(*p));
+	if (!p)
+		return PyErr_NoMemory();
+	for (Py_ssize_t i = 0; i < e->nr; i++)
 		p[i] = (struct mc_put){
-			.key = key[i], .iov = &e->iov[i], .nr_iov = 1, .result = -EINVAL
+			.key = keys->keys[i], .iov = &e->iov[i], .nr_iov = 1, .result = -EINVAL
 		};
-	cfg->opts.flags |= flags;
-	if (sh) {
-		Py_BEGIN_ALLOW_THREADS if (e->bytes <= room_limit(sh->room))
-		{
-			mc_store_put(sh->s, p, (unsigned)e->nr, &cfg->opts, 0);
-			ret = 0;
-		}
-		store_put(sh);
-		Py_END_ALLOW_THREADS
-	}
+	run_put(self, p, e->nr, &cfg->opts);
 	for (Py_ssize_t i = 0; i < e->nr && !ret; i++)
 		ret = (long)mc_store_code(p[i].result);
 	PyMem_Free(p);
-	return ret;
+	return PyLong_FromLong(ret);
 }
 
-static PyObject *put_values(PyObject *self, const struct sig *sig, PyObject *const *args,
-			    Py_ssize_t nargs, PyObject *kwnames, uint32_t flags)
+static PyObject *put_values(PyObject *self, const struct sig *sig, ARGS, uint32_t flags)
 {
-	PyObject *a[3], *keys = NULL, *values = NULL, *out = NULL;
-	struct exports e = { 0 };
-	struct mc_key *key = NULL;
-	struct put_config cfg;
-	bool ok;
+	PyObject *out = NULL, **values;
+	struct exports e;
+	struct arg a[3];
 
-	if (!bind_args(sig, args, nargs, kwnames, a) ||
-	    !config_get(((struct store_obj *)self)->st, a[2], &cfg))
+	if (!TAKE(sig, a))
 		return NULL;
-	keys = arg_keys(a[0], "keys", &key);
-	values = keys ? arg_tuple(a[1], "values") : NULL;
-	if (!values || !exports_room(&e, PyTuple_Size(values)))
-		goto out;
-	ok = PyTuple_Size(keys) == PyTuple_Size(values) && !cfg.same_node &&
-	     config_valid(&cfg, PyTuple_Size(keys));
-	for (Py_ssize_t i = 0; i < PyTuple_Size(values); i++) {
-		if (!exports_add(&e, PyTuple_GetItem(values, i)))
-			goto out;
-		ok = ok && e.iov[i].len;
+	values = PyMem_Malloc((size_t)(a[1].nr + 1) * sizeof(PyObject *));
+	for (Py_ssize_t i = 0; values && i < a[1].nr; i++)
+		values[i] = PyTuple_GetItem(a[1].list, i);
+	a[2].config.opts.flags |= flags;
+	if (!values)
+		PyErr_NoMemory();
+	else if (exports_open(&e, "each of values", values, a[1].nr)) {
+		out = put_all(self, &a[0], &e, &a[2].config);
+		exports_free(&e);
 	}
-	out = PyLong_FromLong(ok ? put_all(self, key, &e, &cfg, flags) : NOT_SET_UP);
-out:
-	exports_free(&e);
-	PyMem_Free(key);
-	Py_XDECREF(values);
-	Py_XDECREF(keys);
-	config_put(&cfg);
+	PyMem_Free(values);
+	args_drop(sig, a);
 	return out;
 }
 
+#define VALUES                                                                          \
+	{                                                                               \
+		{ "keys", ARG_KEYS }, { "values", ARG_LIST }, { "config", ARG_CONFIG }, \
+	}
+
 METHOD(put_batch)
 {
-	static const struct sig sig = { "put_batch", { "keys", "values", "config", NULL }, 2, 0 };
+	static const struct sig sig = { "put_batch", 2, 0, VALUES };
 
-	return put_values(self, &sig, args, nargs, kwnames, 0);
+	return put_values(self, &sig, PASSED, 0);
 }
 
 METHOD(upsert_batch)
 {
-	static const struct sig sig = { "upsert_batch", { "keys", "values", "config", NULL }, 2, 0 };
+	static const struct sig sig = { "upsert_batch", 2, 0, VALUES };
 
-	return put_values(self, &sig, args, nargs, kwnames, MC_PUT_REPLACE);
+	return put_values(self, &sig, PASSED, MC_PUT_REPLACE);
 }
 
 /* ---- get ------------------------------------------------------------------------------------ */
@@ -328,6 +305,7 @@ static void read_objects(PyObject *self, struct mc_get *g, struct target *t, PyO
 		g[i].result = -EINVAL;
 	}
 	if (sh) {
+		/* Not UNLOCKED(): memory is asked for in between, with the lock. */
 		thread = PyEval_SaveThread();
 		mc_store_get(sh->s, g, (unsigned)nr, 0);
 		room_ref(room); /* handles are made when the store may be closed already */
@@ -382,7 +360,7 @@ static PyObject *get_list(PyObject *self, PyObject *arg, bool handles)
 	for (Py_ssize_t i = 0; i < nr; i++) {
 		if (!list)
 			Py_XDECREF(x[i]);
-		else if (!x[i] || PyList_SetItem(list, i, x[i]))
+		else if (!list_set(list, i, x[i]))
 			Py_CLEAR(list);
 	}
 out:

@@ -2,83 +2,44 @@
 /* Existence, sizes, removal. */
 #include "store.h"
 
-#include <errno.h>
-
-static long long query_one(PyObject *self, PyObject *arg, bool size, bool *bad)
-{
-	struct mc_query q = { .result = 0 };
-	struct shared *sh;
-
-	*bad = !arg_key(arg, "key", &q.key);
-	if (*bad)
-		return 0;
-	sh = store_get(self);
-	if (!sh)
-		return NOT_SET_UP;
-	Py_BEGIN_ALLOW_THREADS if (size) mc_store_size(sh->s, &q, 1, 0);
-	else mc_store_exists(sh->s, &q, 1, 0);
-	store_put(sh);
-	Py_END_ALLOW_THREADS if (size && q.result >= 0) return q.result ? (long long)q.bytes :
-									  mc_store_code(-ENOENT);
-	return mc_store_code(q.result);
-}
-
 static PyObject *is_exist(PyObject *self, PyObject *key)
 {
-	bool bad;
-	long long ret = query_one(self, key, false, &bad);
+	struct mc_query q = { .result = -EINVAL };
 
-	return bad ? NULL : PyLong_FromLongLong(ret);
+	if (!arg_key(key, "key", &q.key))
+		return NULL;
+	run_exists(self, &q, 1);
+	return PyLong_FromLongLong(mc_store_code(q.result));
 }
 
 static PyObject *get_size(PyObject *self, PyObject *key)
 {
-	bool bad;
-	long long ret = query_one(self, key, true, &bad);
+	struct mc_query q = { .result = -EINVAL };
 
-	return bad ? NULL : PyLong_FromLongLong(ret);
+	if (!arg_key(key, "key", &q.key))
+		return NULL;
+	run_size(self, &q, 1);
+	return PyLong_FromLongLong(q.result == 1 ? (long long)q.bytes :
+						   mc_store_code(q.result ? q.result : -ENOENT));
 }
 
 METHOD(batch_is_exist)
 {
-	static const struct sig sig = { "batch_is_exist", { "keys", NULL }, 1, 0 };
-	PyObject *a[1], *keys, *out = NULL;
-	struct mc_query *q = NULL;
-	struct mc_key *key = NULL;
-	struct shared *sh;
-	Py_ssize_t nr;
+	static const struct sig sig = { "batch_is_exist", 1, 0, { { "keys", ARG_KEYS } } };
+	struct mc_query *q;
+	PyObject *out;
+	struct arg a[1];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a))
+	if (!TAKE(&sig, a))
 		return NULL;
-	keys = arg_keys(a[0], "keys", &key);
-	if (!keys)
-		return NULL;
-	nr = PyTuple_Size(keys);
-	q = PyMem_Calloc((size_t)nr + 1, sizeof(*q));
-	if (!q) {
-		PyErr_NoMemory();
-		goto done;
-	}
-	for (Py_ssize_t i = 0; i < nr; i++)
-		q[i] = (struct mc_query){ .key = key[i], .result = -EINVAL };
-	sh = store_get(self);
-	if (!sh) {
-		out = list_of_value(nr, NOT_SET_UP);
-		goto done;
-	}
-	Py_BEGIN_ALLOW_THREADS mc_store_exists(sh->s, q, (unsigned)nr, 0);
-	store_put(sh);
-	Py_END_ALLOW_THREADS out = PyList_New(nr);
-	for (Py_ssize_t i = 0; out && i < nr; i++) {
-		PyObject *x = PyLong_FromLongLong(mc_store_code(q[i].result));
-
-		if (!x || PyList_SetItem(out, i, x))
-			Py_CLEAR(out);
-	}
-done:
+	q = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*q));
+	for (Py_ssize_t i = 0; q && i < a[0].nr; i++)
+		q[i] = (struct mc_query){ .key = a[0].keys[i], .result = -EINVAL };
+	if (q)
+		run_exists(self, q, a[0].nr);
+	out = q ? LIST_OF_CODES(q, a[0].nr) : PyErr_NoMemory();
 	PyMem_Free(q);
-	PyMem_Free(key);
-	Py_DECREF(keys);
+	args_drop(&sig, a);
 	return out;
 }
 
@@ -86,105 +47,69 @@ done:
 
 METHOD(remove_key)
 {
-	static const struct sig sig = { "remove", { "key", "force", NULL }, 1, 0 };
-	struct mc_remove r = { .result = 0 };
-	struct shared *sh;
-	bool force = false;
-	PyObject *a[2];
+	static const struct sig sig = {
+		"remove", 1, 0, { { "key", ARG_KEY }, { "force", ARG_BOOL } }
+	};
+	struct mc_remove r = { .result = -EINVAL };
+	struct arg a[2];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_key(a[0], "key", &r.key) ||
-	    (a[1] && !arg_bool(a[1], "force", &force)))
+	if (!TAKE(&sig, a))
 		return NULL;
-	sh = store_get(self);
-	if (!sh)
-		return PyLong_FromLong(NOT_SET_UP);
-	Py_BEGIN_ALLOW_THREADS mc_store_remove(sh->s, &r, 1, force ? MC_REMOVE_FORCE : 0, 0);
-	store_put(sh);
-	Py_END_ALLOW_THREADS return PyLong_FromLongLong(mc_store_code(r.result));
+	r.key = a[0].key;
+	run_remove(self, &r, 1, a[1].flag);
+	return PyLong_FromLongLong(mc_store_code(r.result));
 }
 
 METHOD(batch_remove)
 {
-	static const struct sig sig = { "batch_remove", { "keys", "force", NULL }, 1, 0 };
-	PyObject *a[2], *keys, *out = NULL;
-	struct mc_remove *r = NULL;
-	struct mc_key *key = NULL;
-	struct shared *sh;
-	bool force = false;
-	Py_ssize_t nr;
+	static const struct sig sig = {
+		"batch_remove", 1, 0, { { "keys", ARG_KEYS }, { "force", ARG_BOOL } }
+	};
+	struct mc_remove *r;
+	PyObject *out;
+	struct arg a[2];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[1] && !arg_bool(a[1], "force", &force)))
+	if (!TAKE(&sig, a))
 		return NULL;
-	keys = arg_keys(a[0], "keys", &key);
-	if (!keys)
-		return NULL;
-	nr = PyTuple_Size(keys);
-	r = PyMem_Calloc((size_t)nr + 1, sizeof(*r));
-	if (!r) {
-		PyErr_NoMemory();
-		goto done;
-	}
-	for (Py_ssize_t i = 0; i < nr; i++)
-		r[i] = (struct mc_remove){ .key = key[i], .result = -EINVAL };
-	sh = store_get(self);
-	if (!sh) {
-		out = list_of_value(nr, NOT_SET_UP);
-		goto done;
-	}
-	Py_BEGIN_ALLOW_THREADS mc_store_remove(sh->s, r, (unsigned)nr, force ? MC_REMOVE_FORCE : 0,
-					       0);
-	store_put(sh);
-	Py_END_ALLOW_THREADS out = PyList_New(nr);
-	for (Py_ssize_t i = 0; out && i < nr; i++) {
-		PyObject *x = PyLong_FromLongLong(mc_store_code(r[i].result));
-
-		if (!x || PyList_SetItem(out, i, x))
-			Py_CLEAR(out);
-	}
-done:
+	r = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*r));
+	for (Py_ssize_t i = 0; r && i < a[0].nr; i++)
+		r[i] = (struct mc_remove){ .key = a[0].keys[i], .result = -EINVAL };
+	if (r)
+		run_remove(self, r, a[0].nr, a[1].flag);
+	out = r ? LIST_OF_CODES(r, a[0].nr) : PyErr_NoMemory();
 	PyMem_Free(r);
-	PyMem_Free(key);
-	Py_DECREF(keys);
+	args_drop(&sig, a);
 	return out;
 }
 
 static PyObject *remove_matching(PyObject *self, const char *regex, bool force)
 {
+	uint32_t flags = force ? MC_REMOVE_FORCE : 0;
 	struct shared *sh = store_get(self);
 	int64_t ret;
 
 	if (!sh)
 		return PyLong_FromLong(NOT_SET_UP);
-	Py_BEGIN_ALLOW_THREADS ret =
-		mc_store_remove_matching(sh->s, regex, force ? MC_REMOVE_FORCE : 0, 0);
-	store_put(sh);
-	Py_END_ALLOW_THREADS return PyLong_FromLongLong(mc_store_code(ret));
+	UNLOCKED(ret = mc_store_remove_matching(sh->s, regex, flags, 0); store_put(sh));
+	return PyLong_FromLongLong(mc_store_code(ret));
 }
 
 METHOD(remove_by_regex)
 {
 	static const struct sig sig = {
-		"remove_by_regex", { "regex_pattern", "force", NULL }, 1, 0
+		"remove_by_regex", 1, 0, { { "regex_pattern", ARG_TEXT }, { "force", ARG_BOOL } }
 	};
-	const char *regex;
-	bool force = false;
-	PyObject *a[2];
+	struct arg a[2];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || !arg_text(a[0], "regex_pattern", &regex) ||
-	    (a[1] && !arg_bool(a[1], "force", &force)))
-		return NULL;
-	return remove_matching(self, regex, force);
+	return TAKE(&sig, a) ? remove_matching(self, a[0].text, a[1].flag) : NULL;
 }
 
 METHOD(remove_all)
 {
-	static const struct sig sig = { "remove_all", { "force", NULL }, 0, 0 };
-	bool force = false;
-	PyObject *a[1];
+	static const struct sig sig = { "remove_all", 0, 0, { { "force", ARG_BOOL } } };
+	struct arg a[1];
 
-	if (!bind_args(&sig, args, nargs, kwnames, a) || (a[0] && !arg_bool(a[0], "force", &force)))
-		return NULL;
-	return remove_matching(self, NULL, force);
+	return TAKE(&sig, a) ? remove_matching(self, NULL, a[0].flag) : NULL;
 }
 
 PyMethodDef store_query[] = {

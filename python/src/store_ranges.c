@@ -2,7 +2,7 @@
 /* get_into_ranges: fragments of objects into registered memory; buffers × keys × fragments. */
 #include "store.h"
 
-#include <errno.h>
+#define NR_LISTS 5
 
 /*
  * One buffer, its keys, and one key's fragments, as C values. Texts and numbers live as long as
@@ -141,13 +141,13 @@ static PyObject *shape(const struct row *rows, Py_ssize_t nr, const struct mc_sl
 			frags = PyList_New(rows[b].frags[k].nr);
 			for (Py_ssize_t i = 0; frags && i < rows[b].frags[k].nr; i++, slice++) {
 				x = PyLong_FromLongLong(mc_store_code(slice->result));
-				if (!x || PyList_SetItem(frags, i, x))
+				if (!list_set(frags, i, x))
 					Py_CLEAR(frags);
 			}
-			if (!frags || PyList_SetItem(keys, k, frags))
+			if (!list_set(keys, k, frags))
 				Py_CLEAR(keys);
 		}
-		if (!keys || PyList_SetItem(out, b, keys))
+		if (!list_set(out, b, keys))
 			Py_CLEAR(out);
 	}
 	return out;
@@ -178,10 +178,8 @@ static PyObject *read_rows(PyObject *self, const struct row *rows, const uint64_
 	for (Py_ssize_t i = 0; i < nr_frags && !sh; i++)
 		slices[i].result = -EINVAL;
 	if (sh) {
-		Py_BEGIN_ALLOW_THREADS slices_of(sh, rows, base, nr, items, &n, slices);
-		mc_store_get_slices(sh->s, items, n, 0);
-		store_put(sh);
-		Py_END_ALLOW_THREADS
+		UNLOCKED(slices_of(sh, rows, base, nr, items, &n, slices);
+			 mc_store_get_slices(sh->s, items, n, 0); store_put(sh));
 	}
 	out = shape(rows, nr, slices);
 done:
@@ -190,54 +188,52 @@ done:
 	return out;
 }
 
-#define NR_LISTS 5
+/* Outer lists of different lengths: everything is refused, in the shape that all_keys gives. */
+static PyObject *ranges(PyObject *self, const struct arg *a, PyObject *none)
+{
+	Py_ssize_t nr = a[1].nr;
+	struct row *rows = PyMem_Calloc((size_t)nr + 1, sizeof(*rows));
+	bool refused = false, ok = rows;
+	PyObject *out = NULL;
+
+	if (!rows)
+		PyErr_NoMemory();
+	for (int i = 0; i < NR_LISTS; i++)
+		refused = refused || a[i].nr != nr;
+	for (Py_ssize_t b = 0; b < nr && ok; b++) {
+		PyObject *in[NR_LISTS];
+
+		for (int i = 1; i < NR_LISTS; i++)
+			in[i] = b < a[i].nr ? PyTuple_GetItem(a[i].list, b) : none;
+		ok = row_read(&rows[b], in[1], in[2], in[3], in[4]);
+	}
+	if (ok)
+		out = read_rows(self, rows, a[0].u64s, nr, refused);
+	for (Py_ssize_t b = 0; rows && b < nr; b++)
+		row_free(&rows[b]);
+	PyMem_Free(rows);
+	return out;
+}
 
 METHOD(get_into_ranges)
 {
 	static const struct sig sig = { "get_into_ranges",
-					{ "buffer_ptrs", "all_keys", "all_dst_offsets",
-					  "all_src_offsets", "all_sizes", NULL },
 					5,
-					0 };
-	PyObject *a[NR_LISTS], *t[NR_LISTS] = { NULL }, *none = NULL, *out = NULL;
-	struct row *rows = NULL;
-	uint64_t *base = NULL;
-	bool refused = false;
-	Py_ssize_t nr = 0;
+					0,
+					{ { "buffer_ptrs", ARG_U64S },
+					  { "all_keys", ARG_LIST },
+					  { "all_dst_offsets", ARG_LIST },
+					  { "all_src_offsets", ARG_LIST },
+					  { "all_sizes", ARG_LIST } } };
+	struct arg a[NR_LISTS];
+	PyObject *none, *out;
 
-	if (!bind_args(&sig, args, nargs, kwnames, a))
+	if (!TAKE(&sig, a))
 		return NULL;
-	t[0] = arg_u64s(a[0], "buffer_ptrs", &base);
-	for (int i = 1; i < NR_LISTS; i++)
-		t[i] = t[i - 1] ? arg_tuple(a[i], sig.params[i]) : NULL;
-	none = t[NR_LISTS - 1] ? PyTuple_New(0) : NULL;
-	if (!none)
-		goto done;
-	nr = PyTuple_Size(t[1]);
-	for (int i = 0; i < NR_LISTS; i++)
-		refused = refused || PyTuple_Size(t[i]) != nr;
-	rows = PyMem_Calloc((size_t)nr + 1, sizeof(*rows));
-	if (!rows) {
-		PyErr_NoMemory();
-		goto done;
-	}
-	for (Py_ssize_t b = 0; b < nr; b++) {
-		PyObject *in[NR_LISTS];
-
-		for (int i = 1; i < NR_LISTS; i++)
-			in[i] = b < PyTuple_Size(t[i]) ? PyTuple_GetItem(t[i], b) : none;
-		if (!row_read(&rows[b], in[1], in[2], in[3], in[4]))
-			goto done;
-	}
-	out = read_rows(self, rows, base, nr, refused);
-done:
-	for (Py_ssize_t b = 0; rows && b < nr; b++)
-		row_free(&rows[b]);
-	PyMem_Free(rows);
-	PyMem_Free(base);
+	none = PyTuple_New(0);
+	out = none ? ranges(self, a, none) : NULL;
 	Py_XDECREF(none);
-	for (int i = 0; i < NR_LISTS; i++)
-		Py_XDECREF(t[i]);
+	args_drop(&sig, a);
 	return out;
 }
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a store after setup(): how it is, what went wrong, its end. */
+#include "store.h"
+
+#include <string.h>
+
+static PyObject *close_store(PyObject *self, PyObject *unused)
+{
+	store_replace((struct store_obj *)self, NULL);
+	return PyLong_FromLong(0);
+}
+
+static PyObject *health_check(PyObject *self, PyObject *unused)
+{
+	struct shared *sh = store_get(self);
+	int ret;
+
+	if (!sh)
+		return PyLong_FromLong(1);
+	UNLOCKED(ret = mc_store_health(sh->s); store_put(sh));
+	return PyLong_FromLong(!ret ? 0 : ret == -ESHUTDOWN || ret == -EPERM ? 1 : 2);
+}
+
+static PyObject *get_hostname(PyObject *self, PyObject *unused)
+{
+	struct shared *sh = store_get(self);
+	PyObject *out = PyUnicode_FromString(sh ? mc_store_name(sh->s) : "");
+
+	if (sh)
+		store_put(sh);
+	return out;
+}
+
+static PyObject *enter(PyObject *self, PyObject *unused)
+{
+	return Py_NewRef(self);
+}
+
+METHOD(leave)
+{
+	store_replace((struct store_obj *)self, NULL);
+	Py_RETURN_NONE;
+}
+
+static PyObject *last_error(PyObject *self, PyObject *unused)
+{
+	return PyUnicode_DecodeUTF8(mc_last_error(), (Py_ssize_t)strlen(mc_last_error()),
+				    "replace");
+}
+
+PyMethodDef store_life[] = {
+	{ "close", close_store, METH_NOARGS,
+	  "close($self, /)\n--\n\nEnd calls in other threads, leave the pool, free everything. "
+	  "Returns 0; may be called again." },
+	{ "health_check", health_check, METH_NOARGS,
+	  "health_check($self, /)\n--\n\n0 healthy; 1 not set up or closed; 2 the master does not "
+	  "answer." },
+	{ "get_hostname", get_hostname, METH_NOARGS,
+	  "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up." },
+	{ "last_error", last_error, METH_NOARGS,
+	  "last_error($self, /)\n--\n\nThe calling thread's last error in words, with cause and "
+	  "fix; '' when nothing failed." },
+	{ "__enter__", enter, METH_NOARGS, NULL },
+	{ "__exit__", CALL(leave), FAST, NULL },
+	{ NULL, NULL, 0, NULL },
+};

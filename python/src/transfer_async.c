@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TransferEngine: moving bytes in the background. */
+#include "transfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A batch under way. Its number is a handle, so a stale or made-up one is simply not found. */
+struct pending {
+	struct pending *next;
+	uint64_t id;
+	struct engine_ref *ref;
+	struct mc_batch *batch; /* NULL: it was empty, and is complete */
+	unsigned nr;
+	int users;	/* threads inside transfer_check_status(); under the interpreter lock */
+	bool collected; /* in no list any more: the last user frees */
+	uint64_t deadline_ns;
+};
+
+/* Ends and frees; without the interpreter lock. */
+static void pending_free(struct pending *p)
+{
+	mc_batch_close(p->batch);
+	engine_put(p->ref);
+	free(p);
+}
+
+/* With the lock. */
+static void pending_done(struct pending *p)
+{
+	p->collected = true;
+	if (p->users)
+		return;
+	UNLOCKED(pending_free(p));
+}
+
+void pending_drop_all(struct engine_obj *o)
+{
+	struct pending *p = o->pending, *next;
+
+	o->pending = NULL;
+	for (; p; p = next) {
+		next = p->next;
+		pending_done(p);
+	}
+}
+
+static struct pending *pending_find(const struct engine_obj *o, uint64_t id)
+{
+	struct pending *p = o->pending;
+
+	while (p && p->id != id)
+		p = p->next;
+	return p;
+}
+
+static struct pending *pending_take(struct engine_obj *o, uint64_t id)
+{
+	struct pending **at = &o->pending, *p;
+
+	while (*at && (*at)->id != id)
+		at = &(*at)->next;
+	p = *at;
+	if (p)
+		*at = p->next;
+	return p;
+}
+
+static void pending_back(struct engine_obj *o, struct pending *p)
+{
+	p->next = o->pending;
+	o->pending = p;
+}
+
+static int submit(struct pending *p, const struct work *w, enum mc_op op)
+{
+	struct mc_segment *seg;
+	struct reqs q;
+	int ret = work_peer(p->ref, w, p->deadline_ns, &seg);
+
+	if (ret)
+		return ret < 0 ? ret : 0;
+	if (!reqs_fill(&q, w, seg, op))
+		return -ENOMEM;
+	ret = mc_batch_open(p->ref->eng, (unsigned)w->nr, NULL, NULL, &p->batch);
+	if (!ret)
+		ret = mc_batch_submit(p->batch, q.req, (unsigned)w->nr, p->deadline_ns);
+	reqs_free(&q);
+	return ret;
+}
+
+static PyObject *run_async(PyObject *self, const struct work *w, enum mc_op op)
+{
+	struct engine_obj *o = (struct engine_obj *)self;
+	struct engine_ref *r = engine_get(self);
+	struct pending *p = r ? calloc(1, sizeof(*p)) : NULL;
+	int ret;
+
+	if (!p) {
+		if (r)
+			UNLOCKED(engine_put(r));
+		return PyLong_FromLong(0);
+	}
+	p->ref = r;
+	p->nr = (unsigned)w->nr;
+	p->deadline_ns = work_deadline(o, w);
+	p->id = o->next_id++;
+	UNLOCKED(ret = submit(p, w, op); if (ret) pending_free(p));
+	if (ret)
+		return PyLong_FromLong(0);
+	pending_back(o, p);
+	return PyLong_FromUnsignedLongLong(p->id);
+}
+
+static PyObject *async_fixed(PyObject *self, const struct sig *sig, ARGS, enum mc_op op, bool many)
+{
+	struct arg a[5];
+	struct work w;
+	PyObject *out;
+
+	if (!TAKE(sig, a))
+		return NULL;
+	w = work_of(a, many);
+	out = run_async(self, &w, op);
+	args_drop(sig, a);
+	return out;
+}
+
+METHOD(batch_transfer_async_write)
+{
+	static const struct sig sig = { "batch_transfer_async_write", 4, 0, { MANY_RANGES, HINT } };
+
+	return async_fixed(self, &sig, PASSED, MC_WRITE, true);
+}
+
+METHOD(batch_transfer_async_read)
+{
+	static const struct sig sig = { "batch_transfer_async_read", 4, 0, { MANY_RANGES, HINT } };
+
+	return async_fixed(self, &sig, PASSED, MC_READ, true);
+}
+
+METHOD(transfer_submit_write)
+{
+	static const struct sig sig = { "transfer_submit_write", 4, 0, { ONE_RANGE, HINT } };
+
+	return async_fixed(self, &sig, PASSED, MC_WRITE, false);
+}
+
+METHOD(batch_transfer_async)
+{
+	static const struct sig sig = {
+		"batch_transfer_async", 5, 0, { MANY_RANGES, { "opcode", ARG_ANY }, HINT }
+	};
+	PyObject *out = NULL;
+	struct arg a[6];
+	struct work w;
+	enum mc_op op;
+
+	if (!TAKE(&sig, a))
+		return NULL;
+	w = work_of(a, true);
+	if (arg_opcode(((struct engine_obj *)self)->st, a[4].o, &op))
+		out = run_async(self, &w, op);
+	args_drop(&sig, a);
+	return out;
+}
+
+static int wait_all(struct pending *list)
+{
+	int ret = 0;
+
+	for (struct pending *p = list; p && !ret; p = p->next)
+		if (p->batch && mc_batch_wait(p->batch, p->deadline_ns) != (int)p->nr)
+			ret = -1;
+	return ret;
+}
+
+/* Blocks. Every id is collected by this, whatever the result. */
+METHOD(get_batch_transfer_status)
+{
+	static const struct sig sig = {
+		"get_batch_transfer_status", 1, 1, { { "batch_ids", ARG_U64S } }
+	};
+	struct engine_obj *o = (struct engine_obj *)self;
+	struct pending *list = NULL, *p, *next;
+	struct arg a[1];
+	int ret = 0, waited;
+
+	if (!TAKE(&sig, a))
+		return NULL;
+	for (Py_ssize_t i = 0; i < a[0].nr; i++) {
+		p = pending_take(o, a[0].u64s[i]);
+		if (p) {
+			p->next = list;
+			list = p;
+		} else {
+			ret = -1; /* unknown, or collected before */
+		}
+	}
+	args_drop(&sig, a);
+	UNLOCKED(waited = wait_all(list));
+	for (p = list; p; p = next) {
+		next = p->next;
+		pending_done(p);
+	}
+	return PyLong_FromLong(ret ? ret : waited);
+}
+
+METHOD(transfer_check_status)
+{
+	static const struct sig sig = { "transfer_check_status", 1, 1, { { "batch_id", ARG_U64 } } };
+	struct engine_obj *o = (struct engine_obj *)self;
+	struct mc_status st = { .state = MC_DONE };
+	struct pending *p;
+	struct arg a[1];
+	int left = 0;
+
+	if (!TAKE(&sig, a))
+		return NULL;
+	p = pending_find(o, a[0].u64);
+	if (!p)
+		return PyLong_FromLong(-1);
+	p->users++;
+	if (p->batch)
+		UNLOCKED(left = mc_batch_poll(p->batch); mc_batch_status(p->batch, 0, &st));
+	p->users--;
+	if (p->collected || (!left && st.error != -ETIMEDOUT)) {
+		if (!p->collected)
+			pending_take(o, a[0].u64);
+		pending_done(p);
+	}
+	return PyLong_FromLong(left ? 0 : st.error == -ETIMEDOUT ? -2 : st.error ? -1 : 1);
+}
+
+#define ASYNC_DOC "\n\nReturns a number for get_batch_transfer_status(); 0 on failure."
+
+PyMethodDef engine_transfer_async[] = {
+	{ "batch_transfer_async_write", CALL(batch_transfer_async_write), FAST,
+	  "batch_transfer_async_write($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, transport_hint='')\n--" ASYNC_DOC },
+	{ "batch_transfer_async_read", CALL(batch_transfer_async_read), FAST,
+	  "batch_transfer_async_read($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, transport_hint='')\n--" ASYNC_DOC },
+	{ "batch_transfer_async", CALL(batch_transfer_async), FAST,
+	  "batch_transfer_async($self, /, target_hostname, buffers, peer_buffer_addresses, "
+	  "lengths, opcode, transport_hint='')\n--" ASYNC_DOC },
+	{ "get_batch_transfer_status", CALL(get_batch_transfer_status), FAST,
+	  "get_batch_transfer_status($self, batch_ids, /)\n--\n\nWait until all have ended. 0 all "
+	  "succeeded; -1 one failed, timed out, or is\n"
+	  "unknown. Collects every id." },
+	{ "transfer_submit_write", CALL(transfer_submit_write), FAST,
+	  "transfer_submit_write($self, /, target_hostname, buffer, peer_buffer_address, length, "
+	  "transport_hint='')\n--\n\nReturns a number for\n"
+	  "transfer_check_status(); 0 on failure." },
+	{ "transfer_check_status", CALL(transfer_check_status), FAST,
+	  "transfer_check_status($self, batch_id, /)\n--\n\n1 done; 0 pending; -1 failed; -2 timed "
+	  "out. 1 and -1 collect the id." },
+	{ NULL, NULL, 0, NULL },
+};
