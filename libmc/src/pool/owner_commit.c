@@ -131,9 +131,11 @@ static void settle_sent(struct owner *ow, const struct msg_statuses *m)
 	struct commit *cm, *tmp;
 
 	list_for_each_entry_safe(cm, tmp, &p->sent, node) {
-		for (uint32_t i = 0; i < cm->nr; i++)
+		for (uint32_t i = 0; i < cm->nr; i++) {
+			pool_fetch_staged(ow->pool, &cm->staged[i], cm->nr - i);
 			if (cm->staged[i])
 				settle_one(cm, i, m->status[at++]);
+		}
 		commit_end(cm);
 	}
 }

@@ -249,9 +249,14 @@ int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item 
 	return stage_one(p, h, it, hash, out);
 }
 
-/* ---- many: pool and directory fit no cache, so what a few will touch is asked for together ---- */
+/* ---- many: pool and directory fit no cache, so what some will touch is asked for while others are worked on ---- */
 
-#define STAGE_AHEAD 16
+#define STAGE_AHEAD 8
+
+struct fetched { /* items whose memory is on its way */
+	uint64_t hash[STAGE_AHEAD][2];
+	uint32_t nr;
+};
 
 static void fetch_item(const struct pool *p, const struct publish_item *it, const uint64_t hash[2])
 {
@@ -265,42 +270,59 @@ static void fetch_item(const struct pool *p, const struct publish_item *it, cons
 		__builtin_prefetch(at + sizeof(struct extent_hdr) + it->size);
 }
 
-static void fetch_chain(const struct pool *p, const uint64_t hash[2])
+static void fetch_items(const struct pool *p, const struct publish_item *items, uint32_t nr,
+			int32_t *status, struct fetched *f)
 {
-	uint32_t head = atomic_load_explicit(&bucket_of(p, hash)->head, memory_order_relaxed);
+	f->nr = MIN(nr, (uint32_t)STAGE_AHEAD);
+	for (uint32_t i = 0; i < f->nr; i++) {
+		status[i] = item_check(p, &items[i]);
+		if (status[i])
+			continue;
+		siphash128(&p->view.hash_key, items[i].key.data, items[i].key.len, f->hash[i]);
+		fetch_item(p, &items[i], f->hash[i]);
+	}
+}
 
-	if (head)
-		__builtin_prefetch(&p->entries[head - 1]);
+static void fetch_chains(const struct pool *p, const struct fetched *f, const int32_t *status)
+{
+	for (uint32_t i = 0; i < f->nr; i++) {
+		uint32_t head = status[i] ? 0 : atomic_load_explicit(&bucket_of(p, f->hash[i])->head,
+								     memory_order_relaxed);
+
+		if (head)
+			__builtin_prefetch(&p->entries[head - 1]);
+	}
 }
 
 uint32_t pool_stage_many(struct pool *p, struct pool_holder *h, const struct publish_item *items,
 			 uint32_t nr, struct staged **out, int32_t *status)
 {
-	uint64_t hash[STAGE_AHEAD][2];
-	uint32_t done = 0, n;
+	struct fetched now, next;
+	uint32_t done = 0;
 
-	for (uint32_t at = 0; at < nr; at += n) {
-		n = MIN(nr - at, (uint32_t)STAGE_AHEAD);
-		for (uint32_t i = 0; i < n; i++) {
-			const struct publish_item *it = &items[at + i];
-
-			out[at + i] = NULL;
-			status[at + i] = item_check(p, it);
-			if (status[at + i])
-				continue;
-			siphash128(&p->view.hash_key, it->key.data, it->key.len, hash[i]);
-			fetch_item(p, it, hash[i]);
-		}
-		for (uint32_t i = 0; i < n; i++)
-			if (!status[at + i])
-				fetch_chain(p, hash[i]);
-		for (uint32_t i = 0; i < n; i++) {
-			if (!status[at + i])
-				status[at + i] = stage_one(p, h, &items[at + i], hash[i], &out[at + i]);
-			done += !status[at + i];
+	fetch_items(p, items, nr, status, &now);
+	for (uint32_t at = 0; at < nr; at += now.nr, now = next) {
+		fetch_chains(p, &now, status + at);
+		fetch_items(p, items + at + now.nr, nr - at - now.nr, status + at + now.nr, &next);
+		for (uint32_t i = at; i < at + now.nr; i++) {
+			out[i] = NULL;
+			if (!status[i])
+				status[i] = stage_one(p, h, &items[i], now.hash[i - at], &out[i]);
+			done += !status[i];
 		}
 	}
 	return done;
+}
+
+void pool_fetch_staged(struct pool *p, struct staged *const *s, uint32_t nr)
+{
+	if (nr > 2 * STAGE_AHEAD && s[2 * STAGE_AHEAD])
+		__builtin_prefetch(s[2 * STAGE_AHEAD]);
+	if (nr <= STAGE_AHEAD || !s[STAGE_AHEAD])
+		return;
+	__builtin_prefetch(bucket_of(p, s[STAGE_AHEAD]->hash), 1);
+	__builtin_prefetch(&p->entries[s[STAGE_AHEAD]->entry], 1);
+	__builtin_prefetch(&p->slots[s[STAGE_AHEAD]->entry], 1);
 }
 
 int pool_stage_own(struct pool *p, const struct extents *x, const struct publish_item *it,
