@@ -186,21 +186,23 @@ static int check_runs(const struct spool *p, const struct msg_grant_reply *m)
 	return 0;
 }
 
-static int ask(struct spool *p, uint64_t bytes, uint64_t deadline_ns)
+#define ASKS_MAX 32u
+
+/* How many messages, and for how many bytes each. */
+struct wish {
+	uint64_t bytes;
+	unsigned nr;
+};
+
+static int take_answer(struct spool *p, struct mux_req *r, uint64_t deadline_ns)
 {
-	struct msg_grant m = { .bytes = bytes };
 	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT;
-	struct mux_req r = { .type = MSG_GRANT };
 	struct msg_grant_reply reply;
 	int ret, refused;
 
-	msg_grant_encode(&m, &body);
-	r.body = body.data;
-	r.body_len = body.len;
-	ret = refused = body.err ? body.err : mux_call(p->owner, &r, deadline_ns);
+	ret = refused = mux_wait(p->owner, r, deadline_ns);
 	if (!ret)
-		ret = msg_grant_reply_decode(r.reply.data, r.reply.len, &scratch, &reply);
+		ret = msg_grant_reply_decode(r->reply.data, r->reply.len, &scratch, &reply);
 	if (!ret)
 		ret = check_runs(p, &reply);
 	for (uint32_t i = 0; !ret && i < reply.nr; i++)
@@ -211,9 +213,36 @@ static int ask(struct spool *p, uint64_t bytes, uint64_t deadline_ns)
 	if (ret && (!refused || refused == -ETIMEDOUT))
 		grant_lost(p, 0);
 	scratch_fini(&scratch);
-	buf_fini(&body);
-	buf_fini(&r.reply);
+	buf_fini(&r->reply);
 	return ret;
+}
+
+/* All on their way before the first is waited for. Return: 0 when something was granted. */
+static int ask(struct spool *p, const struct wish *w, uint64_t deadline_ns)
+{
+	struct msg_grant m = { .bytes = w->bytes };
+	struct mux_req r[ASKS_MAX];
+	struct buf body = BUF_INIT;
+	int ret, first = 0;
+	unsigned sent, got = 0;
+
+	msg_grant_encode(&m, &body);
+	for (sent = 0; sent < w->nr; sent++) {
+		r[sent] = (struct mux_req){ .type = MSG_GRANT, .body = body.data, .body_len = body.len };
+		ret = body.err ? body.err : mux_submit(p->owner, &r[sent], sent + 1 < w->nr);
+		if (ret) {
+			first = ret;
+			break;
+		}
+	}
+	for (unsigned i = 0; i < sent; i++) {
+		ret = take_answer(p, &r[i], deadline_ns);
+		got += !ret;
+		if (ret && !first)
+			first = ret;
+	}
+	buf_fini(&body);
+	return got ? 0 : first;
 }
 
 /* ---- cutting -------------------------------------------------------------------------------------------------------- */
@@ -256,9 +285,10 @@ static uint64_t pool_bytes(const struct spool *p)
  * What these objects need, rounded up so that small puts do not ask each time; a little more than that because what is held may
  * lie in pieces. Never more than the pool has: that would be refused, and a part of it is of use.
  */
-static uint64_t shortage(const struct spool *p, struct put_task **t, unsigned nr)
+static struct wish shortage(const struct spool *p, struct put_task **t, unsigned nr)
 {
-	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64), least = UINT64_MAX, one;
+	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64), least = UINT64_MAX, one, most;
+	struct wish w;
 
 	for (unsigned i = 0; i < nr && need < ASK_MAX; i++) {
 		one = extent_bytes(t[i]->bytes, t[i]->key.len);
@@ -268,19 +298,22 @@ static uint64_t shortage(const struct spool *p, struct put_task **t, unsigned nr
 	need = MAX(need, ahead) + held_bytes(p) / 8;
 	/*
 	 * A grant has so many runs and no more. In a full pool of small objects runs are as long as an object: to grant more than
-	 * that the owner would evict until longer ones appear, and leave the gaps between them empty.
+	 * that the owner would evict until longer ones appear, and leave the gaps between them empty. So a batch asks several times.
 	 */
 	one = extent_bytes(t[0]->bytes, t[0]->key.len) + EXTENTS_MAX * sizeof(struct extent_hdr);
-	need = MIN(need, GRANT_RUNS_MAX * least);
-	need = MAX(need, one);
-	return MIN(need, all);
+	most = MAX(GRANT_RUNS_MAX * least, one);
+	w.nr = (unsigned)MIN((need + most - 1) / most, (uint64_t)ASKS_MAX);
+	w.bytes = MIN((need + w.nr - 1) / w.nr, most);
+	w.bytes = MAX(w.bytes, one);
+	w.bytes = MIN(w.bytes, all);
+	return w;
 }
 
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err)
 {
 	unsigned done = 0;
 	bool yielded = false;
-	uint64_t more = 0;
+	struct wish more = { 0 };
 
 	/* Other threads may take what was granted to this one: a few rounds, then it is said to be full. */
 	for (int rounds = 0; rounds < 8; rounds++) {
@@ -295,13 +328,13 @@ unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t
 		pthread_mutex_unlock(&p->lock);
 		if (*err != -EAGAIN || (done && rounds))
 			return done; /* these are written first; their space may make room in a later round */
-		*err = ask(p, more, deadline_ns);
+		*err = ask(p, &more, deadline_ns);
 		if (*err == -ENOSPC && done)
 			*err = -EAGAIN;
 		/* Full, but for what is held here in pieces too small: the owner may join them with others. */
 		if (*err == -ENOSPC && !yielded && give_over(p, 0, deadline_ns)) {
 			yielded = true;
-			*err = ask(p, more, deadline_ns);
+			*err = ask(p, &more, deadline_ns);
 		}
 		if (*err)
 			return done;
