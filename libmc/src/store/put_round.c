@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A round of writing: tasks that know their pools. Each pool's share goes on its way before any is waited for, and one
- * acknowledgement per pool ends it.
+ * A round of writing: tasks that know their pools. Each pool's share goes on its way before any is waited for, and the pools'
+ * acknowledgements end it. A large share on this node is committed in parts, so that owner and master work on one while the next
+ * is copied.
  */
 #include "store/store.h"
 
@@ -13,13 +14,20 @@ _Static_assert(sizeof(struct mc_iov) == sizeof(struct iovec) && offsetof(struct 
 
 /* ---- one pool's share of a round ------------------------------------------------------------------------------------ */
 
+/* One COMMIT. */
+struct part {
+	unsigned first, nr; /* of the group's tasks */
+	struct mux_req commit;
+	struct buf body;
+	bool committing;
+};
+
 struct group {
 	struct spool *pool;
 	struct put_task **task; /* into one array for all groups */
 	unsigned nr, staged;	/* tasks; of them with space, from the front */
-	struct mux_req commit;
-	struct buf body;
-	bool committing;
+	struct part one, *part; /* here: &one, or an array */
+	unsigned nr_parts;
 	struct put_wire *wire; /* elsewhere: one for each task */
 };
 
@@ -43,14 +51,17 @@ static bool owner_decided(int err)
 	return err != -ETIMEDOUT && err != -ECONNRESET && err != -EBADMSG && err != -ENOMEM;
 }
 
-static void submit_commit(struct group *g)
+static void encode_commit(const struct group *g, struct part *pt)
 {
-	struct publish_item *items = calloc(g->staged, sizeof(*items));
-	struct msg_commit m = { .nr = g->staged, .items = items };
-	int ret = items ? 0 : -ENOMEM;
+	struct publish_item *items = malloc(pt->nr * sizeof(*items));
+	struct msg_commit m = { .nr = pt->nr, .items = items };
 
-	for (unsigned i = 0; i < g->staged && items; i++) {
-		const struct put_task *t = g->task[i];
+	if (!items) {
+		pt->body.err = -ENOMEM;
+		return;
+	}
+	for (unsigned i = 0; i < pt->nr; i++) {
+		const struct put_task *t = g->task[pt->first + i];
 
 		items[i] = (struct publish_item){ .key = t->key,
 						  .put_id = t->put_id,
@@ -59,21 +70,24 @@ static void submit_commit(struct group *g)
 						  .soft_pin_ms = t->soft_pin_ms,
 						  .loc = extents_loc(t->x) };
 	}
-	if (!ret) {
-		msg_commit_encode(&m, &g->body);
-		ret = g->body.err;
-	}
+	msg_commit_encode(&m, &pt->body);
 	free(items);
+}
+
+static void submit_commit(struct group *g, struct part *pt)
+{
+	int ret;
+
+	encode_commit(g, pt);
+	ret = pt->body.err;
 	if (!ret) {
-		g->commit = (struct mux_req){ .type = MSG_COMMIT, .body = g->body.data, .body_len = g->body.len };
-		ret = mux_submit(g->pool->owner, &g->commit, false);
+		pt->commit = (struct mux_req){ .type = MSG_COMMIT, .body = pt->body.data, .body_len = pt->body.len };
+		ret = mux_submit(g->pool->owner, &pt->commit, false);
 	}
-	g->committing = !ret;
-	if (ret) {
-		for (unsigned i = 0; i < g->staged; i++) {
-			g->task[i]->result = ret;
-			grant_undo(g->pool, g->task[i]);
-		}
+	pt->committing = !ret;
+	for (unsigned i = 0; i < pt->nr && ret; i++) {
+		g->task[pt->first + i]->result = ret;
+		grant_undo(g->pool, g->task[pt->first + i]);
 	}
 }
 
@@ -88,39 +102,71 @@ static unsigned commit_fit(const struct group *g)
 	return n;
 }
 
-/* On this node: carve, copy, and send the commit without waiting for it. */
+#define PART_NR 128		/* objects, and */
+#define PART_BYTES (256 * KiB)	/* of them, that are worth a message */
+#define PARTS_MAX 16u
+
+/* Room for as many parts as there may be; the first always has its own. */
+static void make_parts(struct group *g, unsigned nr)
+{
+	g->part = nr > 1 ? calloc(nr, sizeof(*g->part)) : NULL;
+	if (g->part)
+		return;
+	g->part = &g->one;
+	g->one = (struct part){ 0 };
+}
+
+static unsigned parts_of(const struct group *g)
+{
+	uint64_t bytes = 0;
+	unsigned nr = g->staged / PART_NR;
+
+	for (unsigned i = 0; i < g->staged; i++)
+		bytes += g->task[i]->bytes;
+	nr = (unsigned)MIN((uint64_t)nr, bytes / PART_BYTES);
+	nr = MIN(nr, PARTS_MAX);
+	return nr ? nr : 1;
+}
+
+/* On this node: carve, copy, and send the commits without waiting for them. */
 static void start_mapped(struct group *g, uint64_t deadline_ns)
 {
+	unsigned parts, each, done = 0;
 	int err = 0;
 
 	grant_enter(g->pool);
 	g->staged = grant_carve(g->pool, g->task, commit_fit(g), deadline_ns, &err);
 	fail_from(g, g->staged, err ? err : -EAGAIN);
-	for (unsigned i = 0; i < g->staged; i++) {
-		struct put_task *t = g->task[i];
+	parts = parts_of(g);
+	make_parts(g, parts);
+	each = g->part == &g->one ? g->staged : (g->staged + parts - 1) / parts;
+	while (done < g->staged) {
+		struct part *pt = &g->part[g->nr_parts++];
 
-		extents_fill(&g->pool->view, t->x, &t->key, (uint16_t)t->flags, (const struct iovec *)t->it->iov,
-			     (int)t->it->nr_iov);
+		*pt = (struct part){ .first = done, .nr = MIN(each, g->staged - done) };
+		for (; done < pt->first + pt->nr; done++) {
+			struct put_task *t = g->task[done];
+
+			extents_fill(&g->pool->view, t->x, &t->key, (uint16_t)t->flags, (const struct iovec *)t->it->iov,
+				     (int)t->it->nr_iov);
+		}
+		submit_commit(g, pt);
 	}
-	if (g->staged)
-		submit_commit(g);
 }
 
-static void finish_mapped(struct group *g, uint64_t deadline_ns)
+static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
 {
 	struct scratch scratch = SCRATCH_INIT;
 	struct msg_statuses m;
 	int ret;
 
-	if (!g->committing)
-		goto out;
-	ret = mux_wait(g->pool->owner, &g->commit, deadline_ns);
+	ret = mux_wait(g->pool->owner, &pt->commit, deadline_ns);
 	if (!ret)
-		ret = msg_statuses_decode(g->commit.reply.data, g->commit.reply.len, &scratch, &m);
-	if (!ret && m.nr != g->staged)
+		ret = msg_statuses_decode(pt->commit.reply.data, pt->commit.reply.len, &scratch, &m);
+	if (!ret && m.nr != pt->nr)
 		ret = -EBADMSG;
-	for (unsigned i = 0; i < g->staged; i++) {
-		struct put_task *t = g->task[i];
+	for (unsigned i = 0; i < pt->nr; i++) {
+		struct put_task *t = g->task[pt->first + i];
 
 		t->result = ret ? ret : m.status[i];
 		/* Refused, one or all: the space is ours again. */
@@ -132,9 +178,18 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 	if (!owner_decided(ret))
 		grant_lost(g->pool, VERDICT_NS);
 	scratch_fini(&scratch);
-	buf_fini(&g->commit.reply);
-out:
-	buf_fini(&g->body);
+	buf_fini(&pt->commit.reply);
+}
+
+static void finish_mapped(struct group *g, uint64_t deadline_ns)
+{
+	for (unsigned i = 0; i < g->nr_parts; i++) {
+		if (g->part[i].committing)
+			finish_part(g, &g->part[i], deadline_ns);
+		buf_fini(&g->part[i].body);
+	}
+	if (g->part != &g->one)
+		free(g->part);
 	grant_trim(g->pool, deadline_ns);
 	grant_leave(g->pool, deadline_ns);
 }
