@@ -166,8 +166,10 @@ static void removed_one(void *arg, uint32_t tag, const struct holder *h, const s
 {
 	struct removing *rm = arg;
 
-	if (status)
+	if (status < 0)
 		rm->status[tag] = status;
+	else if (status == DROP_UNHEARD)
+		objects_bury(rm->w->m->ix, h->slot, key, h->gen);
 	else
 		objects_withdraw(rm->w->m->ix, h->slot, key, h->gen);
 }

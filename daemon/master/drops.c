@@ -127,7 +127,7 @@ void drops_each(struct drops *d, void (*fn)(void *arg, uint32_t tag, const struc
 		for (uint32_t i = 0; i < b->nr; i++) {
 			struct holder h = { b->tags[i].slot, b->pool, b->items[i].gen };
 
-			fn(arg, b->tags[i].tag, &h, &b->items[i].key, b->back ? b->tags[i].status : 0);
+			fn(arg, b->tags[i].tag, &h, &b->items[i].key, b->back ? b->tags[i].status : DROP_UNHEARD);
 		}
 }
 
@@ -190,7 +190,7 @@ static void answered(void *arg, int status, const uint8_t *body, size_t len)
 	struct msg_statuses m;
 
 	if (status == -ECONNRESET || status == -ETIMEDOUT) {
-		all_status(b, 0); /* dead: it has nothing any more that anybody could find */
+		all_status(b, DROP_UNHEARD); /* dead: it has nothing any more that anybody could find, unless it comes back */
 	} else if (status || msg_statuses_decode(body, len, &s, &m) || m.nr != b->nr) {
 		log_warn_limited("pool %u: DROP of %u objects failed: %s", b->pool, b->nr,
 				 status ? strerror(-status) : "the answer is malformed");

@@ -166,7 +166,11 @@ int drops_add(struct drops *d, const struct holder *h, const struct key *key, ui
 void drops_send(struct drops *d);
 void drops_cancel(struct drops *d); /* instead of sending */
 
-/* Within done(): every replica with its owner's answer. */
+/*
+ * Within done(): every replica with its owner's answer. DROP_UNHEARD: it did not say. That counts as dropped, but must be
+ * remembered (objects_bury()).
+ */
+#define DROP_UNHEARD 1
 void drops_each(struct drops *d, void (*fn)(void *arg, uint32_t tag, const struct holder *h, const struct key *key, int status),
 		void *arg);
 

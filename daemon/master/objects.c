@@ -103,7 +103,8 @@ void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state)
 
 void objects_slot_bury(struct objects *ix, uint16_t slot)
 {
-	atomic_store(&ix->slots[slot].buried, true);
+	if (atomic_load(&ix->state[slot]) == SLOT_GONE)
+		atomic_store(&ix->slots[slot].buried, true);
 }
 
 void objects_slot_stat(struct objects *ix, uint16_t slot, struct slot_stat *out)
@@ -261,6 +262,8 @@ unsigned objects_slot_purge(struct objects *ix, uint16_t slot, unsigned max)
 		while (done < max && (r = sl->heads[sl->purge_at])) {
 			struct object *o = r->obj;
 
+			if (o->nr == 1 && (o->flags & OBJ_BURIED || atomic_load(&sl->buried)))
+				shard_bury(s, o->hash, o->put_id);
 			if (o->nr == 1)
 				object_del(ix, s, o);
 			else
@@ -306,9 +309,12 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 {
 	struct rep *r;
 
-	for_each_rep(o, r)
+	for_each_rep(o, r) {
 		if (rep_state(ix, r) != SLOT_GONE)
 			old[(*nr_old)++] = (struct holder){ r->slot, ix->slots[r->slot].pool, r->gen };
+		else if (it->flags & OBJ_REPLACE)
+			shard_bury(s, o->hash, o->put_id); /* should the new one go first: the old one is not it */
+	}
 	while (o->nr)
 		rep_del(ix, o, &o->rep);
 	shard_account(s, o, false);
@@ -364,7 +370,9 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 	*nr_old = 0;
 	pthread_mutex_lock(&s->lock);
 	o = shard_find(s, hash, &it->key);
-	if (!o)
+	if (unlikely(s->graves) && shard_buried(s, hash, it->put_id))
+		ret = -EEXIST;
+	else if (!o)
 		ret = publish_new(ix, s, hash, slot, it);
 	else if (o->put_id == it->put_id)
 		ret = publish_more(ix, s, o, slot, it);
@@ -376,7 +384,7 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 	return ret;
 }
 
-bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen)
+static bool take_out(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen, bool bury)
 {
 	uint64_t hash = hash_of(ix, key);
 	struct shard *s = shard_of(ix, hash);
@@ -394,6 +402,8 @@ bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, 
 		o = NULL;
 		goto out;
 	}
+	if (bury)
+		shard_bury(s, o->hash, o->put_id);
 	if (o->nr == 1)
 		object_del(ix, s, o);
 	else
@@ -401,4 +411,14 @@ bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, 
 out:
 	pthread_mutex_unlock(&s->lock);
 	return o;
+}
+
+bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen)
+{
+	return take_out(ix, slot, key, gen, false);
+}
+
+bool objects_bury(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen)
+{
+	return take_out(ix, slot, key, gen, true);
 }

@@ -51,7 +51,7 @@ enum slot_state { SLOT_GONE, SLOT_LIVE, SLOT_HIDDEN };
 int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot);
 void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state);
 
-/* All that is in a slot that is gone was removed: until it is purged, nobody may publish these puts again. */
+/* All that is in a slot was removed: if it is gone, nobody may publish these puts again. */
 void objects_slot_bury(struct objects *ix, uint16_t slot);
 
 struct slot_stat {
@@ -79,6 +79,9 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 /* The replica of generation @gen is gone from @slot. Return: was it known? */
 bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen);
 
+/* The same for a replica that was removed, but whose pool did not say so: should it come with it, it is refused. */
+bool objects_bury(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen);
+
 /* ---- clients ----------------------------------------------------------------------------------------------------- */
 
 /* found[i] = 1: a live replica exists. @touch grants leases. Return: how many. */
@@ -92,8 +95,7 @@ void objects_prefetch(struct objects *ix, const struct key *first, size_t stride
 void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out);
 
 /*
- * May the object go, and who has to be told? A pool that had it and is away will not bring it back, unless it is away until the
- * slot was purged.
+ * May the object go, and who has to be told? A pool that had it and is away will not bring it back.
  * Return: 0 and its holders; -EBUSY leased, and not @force; -ENOENT.
  */
 int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],

@@ -93,8 +93,10 @@ static void dropped_one(void *arg, uint32_t tag, const struct holder *h, const s
 {
 	struct removal *rm = arg;
 
-	if (status)
+	if (status < 0)
 		rm->keys[tag].len = 0; /* somebody keeps it */
+	else if (status == DROP_UNHEARD)
+		objects_bury(rm->w->m->ix, h->slot, key, h->gen);
 	else
 		objects_withdraw(rm->w->m->ix, h->slot, key, h->gen);
 }
@@ -207,7 +209,7 @@ static void emptied(void *arg, int status, const uint8_t *body, size_t len)
 	struct slot_stat st;
 
 	if (status == -ECONNRESET) {
-		/* what it had is invisible already */
+		objects_slot_bury(m->ix, e->life.slot); /* invisible already, and not to come back */
 	} else if (status || msg_count_decode(body, len, &s, &c) || !p || p->life.slot != e->life.slot) {
 		atomic_store(&rm->rest, true);
 	} else {

@@ -2,6 +2,8 @@
 /* One shard's table: linear probing in the order of the hash, deletion by shifting back, no markers left behind. */
 #include "table.h"
 
+#include "base/log.h"
+
 #define BITS_MIN 4
 #define BITS_MAX 40
 
@@ -61,6 +63,7 @@ void shard_fini(struct shard *s)
 		free(o);
 	}
 	free(s->table);
+	free(s->graves);
 	pthread_mutex_destroy(&s->lock);
 }
 
@@ -237,4 +240,39 @@ uint64_t shard_walk(const struct shard *s, uint64_t cursor, unsigned *steps, boo
 		}
 	}
 	return cursor;
+}
+
+/* ---- graves ---- */
+
+struct graves {
+	unsigned nr, next;
+	uint64_t name[GRAVES_MAX]; /* hash of the key ^ put_id */
+};
+
+bool shard_buried(const struct shard *s, uint64_t hash, uint64_t put_id)
+{
+	const struct graves *g = s->graves;
+
+	for (unsigned i = 0; g && i < g->nr; i++)
+		if (g->name[i] == (hash ^ put_id))
+			return true;
+	return false;
+}
+
+void shard_bury(struct shard *s, uint64_t hash, uint64_t put_id)
+{
+	struct graves *g = s->graves;
+
+	if (shard_buried(s, hash, put_id))
+		return;
+	if (!g) {
+		g = s->graves = calloc(1, sizeof(*g));
+		if (!g) {
+			log_err_limited("no memory to remember what was removed: a pool that is away may bring it back");
+			return;
+		}
+	}
+	g->name[g->next] = hash ^ put_id;
+	g->next = (g->next + 1) % GRAVES_MAX;
+	g->nr = MIN(g->nr + 1, (unsigned)GRAVES_MAX);
 }

@@ -42,7 +42,16 @@ struct shard {
 	uint32_t count, soft_pinned;
 	uint64_t bytes;
 	uint64_t lease_ns; /* the latest ever granted here */
+	struct graves *graves; /* NULL: nobody lies there */
 } __attribute__((aligned(64)));
+
+/*
+ * Puts that were removed while a pool that has them was away, and that nothing else reminds of any more. That pool may come back
+ * with them. So many per shard: the oldest gives way.
+ */
+#define GRAVES_MAX 256
+void shard_bury(struct shard *s, uint64_t hash, uint64_t put_id);
+bool shard_buried(const struct shard *s, uint64_t hash, uint64_t put_id);
 
 void shard_init(struct shard *s, unsigned shard_bits);
 void shard_fini(struct shard *s); /* frees the objects too */

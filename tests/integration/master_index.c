@@ -155,6 +155,36 @@ TEST(a_silent_owner_becomes_suspect_and_comes_back)
 	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
 }
 
+TEST(what_a_silent_owner_did_not_hear_of_stays_removed)
+{
+	struct owner_rig a;
+	char text[2][16];
+	struct key k[2];
+	int32_t st[2];
+	struct client c;
+	struct rig r;
+
+	if (rig_master(&r, NULL, NULL, NULL))
+		return;
+	make_keys(k, text, 0, 2);
+	EXPECT_EQ(client_open(&c, &r, false), 0);
+	EXPECT_EQ(owner_rig_open(&a, &r, 1), 0);
+	EXPECT_EQ(owner_publish(&a, k, 2, 1, 0, 10, NULL), 0);
+	atomic_store(&a.manner, OWNER_SILENT);
+	EXPECT_EQ(client_remove(&c, k, 1, true, st), 0);
+	EXPECT_EQ(st[0], 0);
+	owner_disconnect(&a);
+	EXPECT_EQ(owner_connect(&a, &r, true), 0);
+	EXPECT_EQ(owner_publish(&a, k, 2, 1, 0, 10, st), 0);
+	EXPECT_EQ(st[0], -EEXIST);
+	EXPECT_EQ(st[1], 0);
+	EXPECT_EQ(client_exists(&c, &k[0]), 0);
+	EXPECT_EQ(client_exists(&c, &k[1]), 1);
+	client_close(&c);
+	owner_rig_close(&a);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+}
+
 TEST(remove_asks_owners)
 {
 	struct owner_rig a, b;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The master's index: who wins, who is seen, what a walk shows, what it costs, and a model it is held against. */
-#include "../../daemon/master/objects.h"
+#include "unit/objects_rig.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,60 +8,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "mctest.h"
-
-#pragma GCC diagnostic ignored "-Wsign-compare" /* plain numbers beside counters */
-
-#define LEASE 1000
-
-static struct objects *index_new(unsigned shards)
-{
-	struct objects_opts o = { .shards = shards, .lease_ns = LEASE };
-	struct objects *ix = NULL;
-
-	EXPECT_EQ(objects_open(&o, &ix), 0);
-	return ix;
-}
-
-static uint16_t slot_new(struct objects *ix, uint32_t pool)
-{
-	uint16_t s = 0;
-
-	EXPECT_EQ(objects_slot_open(ix, pool, &s), 0);
-	return s;
-}
-
-/* Keys of one test live as long as it: a ring of texts is enough. */
-static struct key key_of(unsigned n)
-{
-	static char ring[64][64];
-	static unsigned at;
-	char *p = ring[at++ % 64];
-
-	p[0] = 0; /* the default tenant */
-	snprintf(p + 1, 63, "k%u", n);
-	return (struct key){ p, (uint16_t)(1 + strlen(p + 1)) };
-}
-
-static int put(struct objects *ix, uint16_t slot, struct key key, uint64_t put_id, uint32_t flags, uint64_t gen, unsigned *nr_old)
-{
-	struct publish_item it = {
-		.key = key, .put_id = put_id, .size = 100 + put_id, .flags = flags,
-		.loc = { .region = 1, .nr_extents = 1, .off = gen * 64, .gen = gen },
-	};
-	struct holder old[REPLICAS_MAX];
-	unsigned nr;
-
-	return objects_publish(ix, slot, &it, old, nr_old ? nr_old : &nr);
-}
-
-static bool exists(struct objects *ix, struct key key)
-{
-	uint8_t found = 9;
-
-	EXPECT_EQ(objects_exist(ix, &key, 1, false, 0, &found), found);
-	return found == 1;
-}
 
 TEST(first_put_wins)
 {
@@ -134,68 +80,6 @@ TEST(withdraw_needs_the_generation)
 	EXPECT_TRUE(objects_withdraw(ix, a, &k, 12));
 	EXPECT_TRUE(!exists(ix, k));
 	EXPECT_TRUE(!objects_withdraw(ix, a, &k, 12));
-	objects_close(ix);
-}
-
-TEST(what_is_not_live_gives_way)
-{
-	struct objects *ix = index_new(2);
-	uint16_t a = slot_new(ix, 1), b = slot_new(ix, 2), again;
-	struct key k = key_of(0);
-	struct located l;
-
-	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
-	objects_slot_set(ix, a, SLOT_GONE);
-	EXPECT_TRUE(!exists(ix, k));
-	objects_locate(ix, &k, true, 0, &l);
-	EXPECT_EQ(l.status, -ENOENT);
-	EXPECT_EQ(put(ix, b, k, 2, 0, 20, NULL), 0);
-	EXPECT_TRUE(exists(ix, k));
-
-	/* Its pool comes back with the old one. */
-	again = slot_new(ix, 1);
-	EXPECT_EQ(put(ix, again, k, 1, 0, 10, NULL), -EEXIST);
-	objects_slot_set(ix, b, SLOT_GONE);
-	EXPECT_EQ(put(ix, again, k, 1, 0, 10, NULL), 0);
-	objects_locate(ix, &k, false, 0, &l);
-	EXPECT_EQ(l.nr_replicas, 1);
-	EXPECT_EQ(l.put_id, 1);
-	objects_close(ix);
-}
-
-TEST(what_was_removed_does_not_come_back)
-{
-	struct objects *ix = index_new(2);
-	uint16_t a = slot_new(ix, 1), b = slot_new(ix, 2), again;
-	struct key k = key_of(0), k2 = key_of(1), k3 = key_of(2);
-	struct holder h[REPLICAS_MAX];
-	struct located l;
-	unsigned nr = 0;
-
-	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
-	EXPECT_EQ(put(ix, b, k, 1, 0, 20, NULL), 0);
-	EXPECT_EQ(put(ix, a, k2, 1, 0, 12, NULL), 0);
-	EXPECT_EQ(put(ix, a, k3, 1, 0, 14, NULL), 0);
-	objects_slot_set(ix, a, SLOT_GONE);
-	EXPECT_EQ(objects_holders(ix, &k, true, 0, h, &nr), 0);
-	EXPECT_EQ(nr, 1);
-	EXPECT_TRUE(objects_withdraw(ix, b, &k, 20));
-	EXPECT_EQ(objects_holders(ix, &k2, true, 0, h, &nr), -ENOENT);
-
-	again = slot_new(ix, 1); /* the pool is back, and tells what it has */
-	EXPECT_EQ(put(ix, again, k, 1, 0, 10, NULL), -EEXIST);
-	EXPECT_EQ(put(ix, again, k2, 1, 0, 12, NULL), -EEXIST);
-	EXPECT_EQ(put(ix, again, k3, 1, 0, 14, NULL), 0); /* nobody removed this one */
-	EXPECT_TRUE(!exists(ix, k) && !exists(ix, k2) && exists(ix, k3));
-	EXPECT_EQ(put(ix, again, k2, 2, OBJ_CRC, 16, NULL), 0); /* stored anew is stored */
-	objects_locate(ix, &k2, false, 0, &l);
-	EXPECT_EQ(l.status, 0);
-	EXPECT_EQ(l.flags, OBJ_CRC);
-	objects_slot_set(ix, again, SLOT_GONE);
-	objects_slot_bury(ix, again); /* all of it was removed */
-	b = slot_new(ix, 1);
-	EXPECT_EQ(put(ix, b, k3, 1, 0, 14, NULL), -EEXIST);
-	EXPECT_EQ(put(ix, b, k3, 7, 0, 18, NULL), 0);
 	objects_close(ix);
 }
 
@@ -374,11 +258,13 @@ TEST(walk_shows_each_once_while_others_come_and_go)
 
 /* ---- against a model ---- */
 
-#define KEYS 300
+#define KEYS 100 /* few enough for every put to have a grave */
+#define PUTS 3
 #define SLOTS 4
 
 struct model {
 	uint64_t put_id, gen[SLOTS]; /* 0: none */
+	bool buried[PUTS];	     /* replaced while a pool was away */
 };
 
 static bool model_visible(const struct model *m, const bool *live)
@@ -399,20 +285,31 @@ static uint64_t rnd(void)
 	return x;
 }
 
+static void model_over(struct model *m, const bool *live, uint32_t flags)
+{
+	for (int s = 0; s < SLOTS; s++)
+		if (flags && m->gen[s] && !live[s])
+			m->buried[(m->put_id - 1) % PUTS] = true;
+	m->put_id = 0;
+	memset(m->gen, 0, sizeof(m->gen));
+}
+
 static void model_put(struct objects *ix, struct model *m, const uint16_t *slot, const bool *live, unsigned k, uint64_t gen)
 {
-	unsigned s = rnd() % SLOTS;
-	uint64_t put_id = 1 + rnd() % 3;
+	unsigned s = rnd() % SLOTS, n = rnd() % PUTS;
+	uint64_t put_id = 1 + k * PUTS + n;
 	uint32_t flags = rnd() % 4 ? 0 : OBJ_REPLACE;
 	int want = 0;
 
 	if (!live[s])
 		return; /* who publishes is live */
-	if (m->put_id && m->put_id != put_id) {
+	if (m->buried[n]) {
+		want = -EEXIST;
+	} else if (m->put_id && m->put_id != put_id) {
 		if (!flags && model_visible(m, live))
 			want = -EEXIST;
 		else
-			memset(m, 0, sizeof(*m));
+			model_over(m, live, flags);
 	}
 	if (!want) {
 		m->put_id = put_id;
