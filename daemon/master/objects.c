@@ -149,13 +149,13 @@ static void rep_chain(struct objects *ix, struct shard *s, struct object *o, str
 	r->pprev = head;
 	if (r->next)
 		r->next->pprev = &r->next;
-	*head = r;
+	__atomic_store_n(head, r, __ATOMIC_RELAXED); /* objects_prefetch_new() looks without the lock */
 	slot_count(ix, o, r, 1);
 }
 
 static void rep_unchain(struct objects *ix, const struct object *o, struct rep *r)
 {
-	*r->pprev = r->next;
+	__atomic_store_n(r->pprev, r->next, __ATOMIC_RELAXED);
 	if (r->next)
 		r->next->pprev = r->pprev;
 	slot_count(ix, o, r, -(uint64_t)1);
@@ -173,7 +173,7 @@ static void rep_del(struct objects *ix, struct object *o, struct rep *r)
 		if (!m)
 			return;
 		o->rep = m->rep;
-		*o->rep.pprev = &o->rep;
+		__atomic_store_n(o->rep.pprev, &o->rep, __ATOMIC_RELAXED);
 		if (o->rep.next)
 			o->rep.next->pprev = &o->rep.next;
 		atomic_fetch_add_explicit(&ix->slots[o->rep.slot].objects, 1, memory_order_relaxed);

@@ -28,15 +28,40 @@ static void prefetch(struct objects *ix, const uint64_t *hash, uint32_t nr)
 	}
 }
 
+static void hash_keys(struct objects *ix, const struct key *first, size_t stride, uint32_t nr, uint64_t *hash)
+{
+	for (uint32_t i = 0; i < nr; i++) {
+		const struct shard *s;
+
+		hash[i] = hash_of(ix, (const struct key *)(const void *)((const char *)first + i * stride));
+		s = shard_of(ix, hash[i]);
+		__builtin_prefetch(s, 1);
+		__builtin_prefetch(&s->graves);
+	}
+}
+
 void objects_prefetch(struct objects *ix, const struct key *first, size_t stride, uint32_t nr)
 {
 	uint64_t hash[OBJECTS_BATCH];
 
-	for (uint32_t i = 0; i < nr; i++) {
-		hash[i] = hash_of(ix, (const struct key *)(const void *)((const char *)first + i * stride));
-		__builtin_prefetch(shard_of(ix, hash[i]), 1);
-	}
+	hash_keys(ix, first, stride, nr, hash);
 	prefetch(ix, hash, nr);
+}
+
+/* Not the objects, which are not there yet, but the replicas in front of which theirs are chained. */
+void objects_prefetch_new(struct objects *ix, uint16_t slot, const struct key *first, size_t stride, uint32_t nr)
+{
+	uint64_t hash[OBJECTS_BATCH];
+
+	hash_keys(ix, first, stride, nr, hash);
+	for (uint32_t i = 0; i < nr; i++) {
+		struct shard *s = shard_of(ix, hash[i]);
+		struct rep *head = __atomic_load_n(&ix->slots[slot].heads[s - ix->shards], __ATOMIC_RELAXED);
+
+		shard_prefetch(s, hash[i]);
+		if (head)
+			__builtin_prefetch(&head->pprev, 1); /* an address, no more: it may be gone by now */
+	}
 }
 
 static bool exists(struct objects *ix, uint64_t hash, const struct key *key, bool touch, uint64_t now)

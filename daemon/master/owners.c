@@ -191,7 +191,7 @@ int on_publish(struct peer *p, struct conn_req *r)
 		unsigned nr_old = 0;
 
 		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
-			objects_prefetch(w->m->ix, &it->key, sizeof(*it), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
+			objects_prefetch_new(w->m->ix, p->life.slot, &it->key, sizeof(*it), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
 		ret = item_ok(it) ? objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
 		if (nr_old && collect(p, &t, &d, old, nr_old, &it->key, i))
 			log_err_limited("no memory to have %u replaced replicas dropped: their space is lost until evicted", nr_old);

@@ -35,13 +35,15 @@ struct object {
 	uint8_t key[];
 };
 
+/* What every change needs lies in the first line. */
 struct shard {
 	pthread_mutex_t lock;
 	uint64_t *table; /* NULL: nothing was inserted yet */
 	uint8_t bits, shard_bits; /* log2 of the table's places, of the number of shards */
-	uint32_t count, soft_pinned;
+	uint32_t count;
 	uint64_t bytes;
 	uint64_t lease_ns; /* the latest ever granted here */
+	uint32_t soft_pinned;
 	struct graves *graves; /* NULL: nobody lies there */
 } __attribute__((aligned(64)));
 

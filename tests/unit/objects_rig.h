@@ -42,7 +42,8 @@ static inline struct key key_of(unsigned n)
 	return (struct key){ p, (uint16_t)(1 + strlen(p + 1)) };
 }
 
-static inline int put(struct objects *ix, uint16_t slot, struct key key, uint64_t put_id, uint32_t flags, uint64_t gen, unsigned *nr_old)
+static inline int put(struct objects *ix, uint16_t slot, struct key key, uint64_t put_id, uint32_t flags, uint64_t gen,
+		      unsigned *nr_old)
 {
 	struct publish_item it = {
 		.key = key, .put_id = put_id, .size = 100 + put_id, .flags = flags,
