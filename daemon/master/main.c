@@ -7,6 +7,7 @@
 #include "master.h"
 
 #define TICK_NS (NSEC_PER_SEC / 4)
+#define QUIET_NS (3 * NSEC_PER_SEC) /* three heartbeats of an owner */
 #define PURGE_NS (NSEC_PER_SEC / 4)   /* between looks for something to forget */
 #define PURGE_SLICE 500		      /* replicas forgotten before others get their turn */
 #define REPORT_NS (10 * NSEC_PER_SEC)
@@ -152,7 +153,7 @@ static void stop(void *arg)
 static int state_open(struct master *m)
 {
 	struct objects_opts oo = { .lease_ns = m->set.lease_ns };
-	struct pools_opts po = { .ttl_ns = m->set.client_ttl_ns, .settle_ns = m->set.settle_ns };
+	struct pools_opts po = { .ttl_ns = m->set.client_ttl_ns, .quiet_ns = QUIET_NS, .settle_ns = m->set.settle_ns };
 	int ret;
 
 	m->started_ns = clock_now_ns();

@@ -83,6 +83,7 @@ static enum slot_state slot_state(enum pool_state state)
 
 static void set_state(struct pools *ps, struct pool *p, enum pool_state state)
 {
+	p->silent = false;
 	if (p->state == state)
 		return;
 	p->state = state;
@@ -252,6 +253,8 @@ void pools_heard(struct pools *ps, const struct pool_life *l, const struct msg_p
 	p = of_life(ps, l);
 	if (p) {
 		p->heard_ns = now;
+		if (p->silent)
+			set_state(ps, p, POOL_ONLINE);
 		if (st->flags != p->info.flags)
 			view_changed(ps);
 		p->info.flags = st->flags;
@@ -351,6 +354,11 @@ void pools_tick(struct pools *ps, uint64_t now, void (*expired)(void *arg, const
 			lose(ps, p, now);
 			l = (struct pool_life){ i, p->slot, p->worker };
 			report = true;
+		} else if (p && p->state == POOL_ONLINE && ps->o.quiet_ns && now > p->heard_ns &&
+			   now - p->heard_ns >= ps->o.quiet_ns) {
+			log_info("pool %u is silent: invisible until it is heard of", i);
+			set_state(ps, p, POOL_SUSPECT);
+			p->silent = true;
 		}
 		pthread_mutex_unlock(&ps->lock);
 		if (report)

@@ -6,6 +6,7 @@
  *	 (none) ────► ONLINE ──────────────────────────────────► LOST ────────────────► (none)
  *	               │  ▲ answers again                          │ joins: the same index, another slot
  *	      no answer└► SUSPECT                                  └────► ONLINE
+ *	  or a short silence
  *
  * Only ONLINE pools are shown to clients; their slot is live. The slot of a life that ended is *retired*: after a while
  * pools_purge() forgets its replicas in steps. Only whoever publishes into a slot may retire it, so nothing is published later.
@@ -27,6 +28,7 @@ enum pool_state { POOL_ONLINE = 1, POOL_SUSPECT, POOL_LOST };
 struct pool {
 	struct pool_info info; /* texts are owned; info.index is the name in locations */
 	enum pool_state state;
+	bool silent; /* that is why it is suspect: any message ends it */
 	bool synced;
 	uint16_t slot;
 	unsigned worker; /* who serves its owner's connection */
@@ -36,6 +38,7 @@ struct pool {
 
 struct pools_opts {
 	uint64_t ttl_ns;    /* silence after which a pool is lost, and time until a lost one is forgotten */
+	uint64_t quiet_ns;  /* silence after which it is suspect: owners say something every second; 0: never */
 	uint64_t settle_ns; /* a fresh master waits this long for pools */
 };
 

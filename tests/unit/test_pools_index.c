@@ -209,6 +209,39 @@ TEST(suspicion)
 	close_all(&s);
 }
 
+TEST(quiet)
+{
+	struct objects_opts oo = { .shards = 2 };
+	struct pools_opts po = { .ttl_ns = TTL, .quiet_ns = 300, .settle_ns = SETTLE };
+	struct msg_pool_stat st = { .capacity = 7, .used = 3 };
+	struct pool_life a, gone = { 0 };
+	struct setup s = { 0 };
+
+	EXPECT_EQ(objects_open(&oo, &s.ix), 0);
+	EXPECT_EQ(pools_open(&po, s.ix, 0, &s.ps), 0);
+	EXPECT_EQ(join(&s, 1, 1, 0, &a, NULL), 0);
+	put(&s, &a, "a");
+	pools_tick(s.ps, 299, note, &gone);
+	EXPECT_TRUE(there(&s, "a"));
+	pools_tick(s.ps, 300, note, &gone);
+	EXPECT_TRUE(!there(&s, "a"));
+	EXPECT_TRUE(pools_life(s.ps, a.index, &gone)); /* still asked to drop */
+	pools_heard(s.ps, &a, &st, 400);
+	EXPECT_TRUE(there(&s, "a"));
+
+	/* Who did not answer has to answer; to be heard of is not enough. */
+	pools_tick(s.ps, 700, note, &gone);
+	pools_suspect(s.ps, a.index, true);
+	pools_heard(s.ps, &a, &st, 800);
+	EXPECT_TRUE(!there(&s, "a"));
+	pools_suspect(s.ps, a.index, false);
+	EXPECT_TRUE(there(&s, "a"));
+	gone.index = 0;
+	pools_tick(s.ps, 800 + TTL, note, &gone);
+	EXPECT_EQ(gone.index, a.index);
+	close_all(&s);
+}
+
 TEST(emptying)
 {
 	struct setup s = open_at(0);
