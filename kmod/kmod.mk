@@ -18,6 +18,10 @@ SUITE ?= bookworm
 check-vm-system: all
 	$(Q)tests/vm/system.sh -s $(SUITE) $(KERNEL)
 
+#: make check-dkms  add, build, sign, install and remove with DKMS for each KERNEL
+check-dkms:
+	$(Q)tests/vm/dkms.sh $(KERNEL)
+
 #: make kselftest   build the tests of /dev/mooncake into build/kselftest
 kselftest:
 	$(Q)$(MAKE) -s -C tests/kselftest
@@ -43,4 +47,4 @@ install-udev:
 	install -D -m 644 udev/mooncake.modules-load $(DESTDIR)$(PREFIX)/lib/modules-load.d/mooncake.conf
 	install -D -m 644 kmod/uapi/linux/mooncake.h $(DESTDIR)$(PREFIX)/include/linux/mooncake.h
 
-.PHONY: kmod check-vm check-vm-system kselftest install-kmod install-dkms install-udev
+.PHONY: kmod check-vm check-vm-system check-dkms kselftest install-kmod install-dkms install-udev

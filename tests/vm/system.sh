@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `make install` installed, under a real systemd: a guest whose process 1 it is, on a small Debian of its own.
 #
-#   tests/vm/system.sh [-s SUITE] [KERNEL...]	default bookworm (root.sh) and 6.1 (kernel.sh)
+#   tests/vm/system.sh [-d] [-s SUITE] [KERNEL...]	default bookworm (root.sh) and 6.1 (kernel.sh); -d: the module comes from DKMS
 #
 # MC_VM_OUT (build/vm-system) takes logs, MC_VM_LIMIT (600) is the limit of one guest in seconds, BUILD (build) what is
 # installed, MC_VM_SECTIONS the files of tests/vm/system to run (all). Speaks TAP. Exit: 0 pass, 1 fail, 77 no guest possible
@@ -15,6 +15,8 @@ out=${MC_VM_OUT:-build/vm-system}
 limit=${MC_VM_LIMIT:-600}
 sections=${MC_VM_SECTIONS:-installed running restart sockets stop}
 suite=bookworm
+dkms=''
+[ "${1:-}" = -d ] && { dkms=-dkms; shift; }
 [ "${1:-}" = -s ] && { suite=$2; shift 2; }
 
 skip() { echo "1..0 # SKIP $*"; exit 77; }
@@ -40,8 +42,12 @@ stage() {	# what is installed by a person: kernel $1 in $2, into $3/stage
 	mkdir -p "$s/usr/lib" "$s/opt/test" \
 		"$s/etc/systemd/system/multi-user.target.wants" || return
 	ln -s usr/lib "$s/lib"
-	cp -r kmod "$3/kmod" && make -s -C "$3/kmod" KDIR="$2/headers" modules >"$3/kmod.log" 2>&1 || { cat "$3/kmod.log"; return 1; }
-	make -s install PREFIX=/usr DESTDIR="$(realpath "$s")" KMOD="$(realpath "$3/kmod")" KDIR="$2/headers" >"$3/install.log" 2>&1 ||
+	if [ -n "$dkms" ]; then
+		tests/vm/dkms.sh -o "$s/usr/lib/modules/$1/updates/dkms" "$1" || return
+	else
+		cp -r kmod "$3/kmod" && make -s -C "$3/kmod" KDIR="$2/headers" modules >"$3/kmod.log" 2>&1 || { cat "$3/kmod.log"; return 1; }
+	fi
+	make -s install PREFIX=/usr DESTDIR="$(realpath "$s")" KMOD="$(realpath -m "$3/kmod")" KDIR="$2/headers" >"$3/install.log" 2>&1 ||
 		{ cat "$3/install.log"; return 1; }
 	# depmod has to see the kernel's modules and ours as one.
 	mkdir -p "$3/all/lib/modules/$1"
@@ -108,7 +114,7 @@ one() {
 	dir=$(tests/vm/kernel.sh "$1") || skip "no kernel package for $1"
 	root=$(tests/vm/root.sh "$suite") || skip "no packages of $suite"
 	rel=$(basename "$dir")
-	work=$out/$suite-$rel
+	work=$out/$suite-$rel$dkms
 	stage "$rel" "$dir" "$work" || { echo "not ok - $rel: build and install"; return 1; }
 	initramfs "$rel" "$dir" "$work" || { echo "not ok - $rel: initramfs"; return 1; }
 	start=$SECONDS
@@ -126,7 +132,7 @@ one() {
 		tail -n 12 "$work/log" | sed 's/^/# /'
 		failed=$((failed + 1))
 	fi
-	echo "# system $suite $rel: $passed passed, $failed failed, $warned warnings, $((SECONDS - start)) s ($accel)"
+	echo "# system $suite $rel$dkms: $passed passed, $failed failed, $warned warnings, $((SECONDS - start)) s ($accel)"
 	[ "$failed" = 0 ] && [ "$warned" = 0 ] && [ "$passed" -gt 0 ]
 }
 
