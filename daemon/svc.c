@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -26,6 +27,16 @@ static void log_line(void *arg, enum mc_log_level level, const char *text)
 		fprintf(stderr, "%s%s\n", journal[level], text);
 	else
 		fprintf(stderr, "%s: %s: %s\n", svc_name, words[level], text);
+}
+
+/* The variable is inherited by whatever a service starts; its stderr may lead elsewhere by then. */
+static bool stderr_is_journal(void)
+{
+	const char *text = getenv("JOURNAL_STREAM");
+	unsigned long long dev, ino;
+	struct stat st;
+
+	return text && sscanf(text, "%llu:%llu", &dev, &ino) == 2 && !fstat(STDERR_FILENO, &st) && st.st_dev == dev && st.st_ino == ino;
 }
 
 static int log_level(const char *text, enum mc_log_level *out)
@@ -164,7 +175,7 @@ int svc_open(struct svc *s, const char *name, const struct conf_item *items, siz
 
 	*s = (struct svc){ .name = name, .signals.fd = -1 };
 	svc_name = name;
-	to_journal = getenv("JOURNAL_STREAM") != NULL;
+	to_journal = stderr_is_journal();
 	mc_log_set(log_line, NULL, MC_LOG_INFO);
 	ret = conf_open(&s->conf, items, nr, values);
 	if (ret)

@@ -30,7 +30,7 @@ kselftest:
 install-dkms:
 	install -d $(KMOD_DKMS)/uapi/linux
 	install -m 644 dkms.conf kmod/Kbuild kmod/Makefile $(filter-out %.mod.c,$(wildcard kmod/*.c)) kmod/*.h $(KMOD_DKMS)
-	install -m 644 kmod/uapi/linux/mooncake.h $(KMOD_DKMS)/uapi/linux
+	install -m 644 kmod/uapi/linux/*.h $(KMOD_DKMS)/uapi/linux
 	rm -f $(KMOD_DKMS)/mooncake_test.[ch]
 
 # Headers alone are not enough for the kernel's own rules to run depmod. Signing is DKMS's job.
@@ -45,6 +45,7 @@ install-udev:
 	install -D -m 644 udev/70-mooncake.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d/70-mooncake.rules
 	install -D -m 644 udev/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake.conf
 	install -D -m 644 udev/mooncake.modules-load $(DESTDIR)$(PREFIX)/lib/modules-load.d/mooncake.conf
-	install -D -m 644 kmod/uapi/linux/mooncake.h $(DESTDIR)$(PREFIX)/include/linux/mooncake.h
+	install -d $(DESTDIR)$(PREFIX)/include/linux
+	install -m 644 kmod/uapi/linux/*.h $(DESTDIR)$(PREFIX)/include/linux
 
 .PHONY: kmod check-vm check-vm-system check-dkms kselftest install-kmod install-dkms install-udev

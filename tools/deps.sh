@@ -25,6 +25,7 @@ need 'python3 -c "import sysconfig,os; assert os.path.exists(sysconfig.get_paths
 	'headers for the Python extension'
 if [ "$goal" = check ] || [ "$goal" = bench ]; then
 	need 'have ip' iproute2 'network namespaces: several hosts on one machine'
+	need 'python3 -c "import ensurepip"' python3-venv 'interoperability: upstream in an environment of its own'
 	need 'have git' git 'lint: what belongs to the project'
 fi
 [ -z "$missing" ] && exit 0

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -203,6 +204,31 @@ TEST(the_service_manager_is_told)
 	EXPECT_TRUE(hears(fd, "FDSTORE=1\nFDNAME=thing", true));
 	EXPECT_TRUE(hears(fd, "STOPPING=1", false));
 	close(fd);
+}
+
+/* @arg: how far stderr is from the stream that JOURNAL_STREAM names. */
+static int complain(void *arg)
+{
+	struct run run = { .argv = { "test", "--no_such_flag" }, .ret = -EINVAL };
+	char text[64];
+	struct stat st;
+
+	if (fstat(2, &st))
+		return 1;
+	snprintf(text, sizeof(text), "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + *(unsigned *)arg);
+	setenv("JOURNAL_STREAM", text, 1);
+	return open_once(&run);
+}
+
+TEST(levels_for_the_journal_and_only_for_it)
+{
+	unsigned here = 0, elsewhere = 1;
+	char out[512];
+
+	EXPECT_EQ(in_child(complain, &here, out, sizeof(out)), 0);
+	EXPECT_EQ(strncmp(out, "<3>", 3), 0);
+	EXPECT_EQ(in_child(complain, &elsewhere, out, sizeof(out)), 0);
+	EXPECT_EQ(strncmp(out, "test: error: ", 13), 0);
 }
 
 TEST(metrics_text)

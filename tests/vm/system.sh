@@ -13,7 +13,7 @@ export PATH=$PATH:/sbin:/usr/sbin
 
 out=${MC_VM_OUT:-build/vm-system}
 limit=${MC_VM_LIMIT:-600}
-sections=${MC_VM_SECTIONS:-installed running restart sockets stop}
+sections=${MC_VM_SECTIONS:-installed running restart sockets stop module}
 suite=bookworm
 dkms=''
 [ "${1:-}" = -d ] && { dkms=-dkms; shift; }
@@ -57,7 +57,7 @@ stage() {	# what is installed by a person: kernel $1 in $2, into $3/stage
 	rm -rf "$3/all"
 	"${CC:-cc}" -O1 -Wall -Werror -I "$s/usr/include" -o "$s/opt/test/objects" tests/vm/system/objects.c -L "$s/usr/lib" -lmc || return
 	cp tests/vm/system/*.sh "$s/opt/test" || return
-	sed "s/@SECTIONS@/$sections/" tests/vm/system/test.service >"$s/etc/systemd/system/test.service"
+	sed "s/@SECTIONS@/$sections/; s/@LIMIT@/$((limit - 20))/" tests/vm/system/test.service >"$s/etc/systemd/system/test.service"
 	# As after `systemctl enable`; the node needs to be smaller than its default here.
 	for unit in test mooncake-master mooncake-metadata mooncake-node; do
 		ln -s "$unit.service" "$s/etc/systemd/system/multi-user.target.wants/$unit.service" || return

@@ -2,15 +2,11 @@
 # shellcheck shell=bash disable=SC2317
 # Files, users, device: what is there after the boot.
 users() { getent passwd mooncake && [ "$(getent group mooncake)" = "mooncake:x:$(id -g mooncake):alice,bob" ]; }
-device() { [ "$(stat -c '%U:%G %a' /dev/mooncake)" = 'root:mooncake 660' ]; }
-opens() { as "$1" sh -c 'exec 3<>/dev/mooncake'; }
-refused() { not opens "$1" && opens "$1" 2>&1 | grep -i 'permission denied'; }
 verify() { systemd-analyze verify /usr/lib/systemd/system/mooncake-* 2>&1 | grep -v 'FileDescriptorStorePreserve\|Command .*man\|man:' | not grep .; }
 secure() {	# at most $2 tenths of "exposure"
 	systemd-analyze security --no-pager --threshold="$2" "mooncake-$1.service" >/run/security || { cat /run/security; return 1; }
 	sed -n 's/^→/#/p' /run/security
 }
-reload_module() { modprobe -r mooncake && [ ! -e /dev/mooncake ] && modprobe mooncake && within 10 device; }
 
 t 'user and group come from sysusers' users
 t 'the module is loaded at boot, and udev made its device root:mooncake 660' device

@@ -7,7 +7,6 @@ levels() {	# what is said at which level
 	said node 'region\|segment' -p info..info && said master 'Master service started' -p info..info &&
 		not said node 'serving' -p warning && not said master 'started' -p notice
 }
-warns() { drop_in node 'Environment=MOONCAKE_NODE_FLAGS=' && rm -f /run/x; }
 
 t 'all three were started by the boot' within 20 up
 t 'the master is ready and says where' ready master 'serving on port 50051'

@@ -44,6 +44,9 @@ drop_in() {	# drop_in SERVICE LINE...
 drop_out() { rm -r "/run/systemd/system/mooncake-$1.service.d" && systemctl daemon-reload; }
 said() { journalctl -q -b -u "mooncake-$1" -o cat "${@:3}" | grep -q -- "$2"; }
 check() { as alice $objects check "$@"; }
+device() { [ "$(stat -c '%U:%G %a' /dev/mooncake)" = 'root:mooncake 660' ]; }
+opens() { as "$1" sh -c 'exec 3<>/dev/mooncake'; }
+refused() { not opens "$1" && opens "$1" 2>&1 | grep -i 'permission denied'; }
 node_metric() {
 	exec 3<>/dev/tcp/127.0.0.1/9300 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 && sed -n "s/^mooncake_node_$1 //p" <&3 | tr -d '\r'
 }

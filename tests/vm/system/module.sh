@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2317
+# The module comes and goes, and the node lives with either: its sandbox lets it have /dev/mooncake and no other device.
+
+stored() { check 300 50 65536; }
+sandbox_has() { drop_in node 'ExecStartPre=/bin/sh -c "exec 3<>/dev/mooncake"' && systemctl restart mooncake-node && drop_out node; }
+sandbox_lacks() {	# everybody may use this one
+	chmod 666 /dev/fuse
+	as alice sh -c 'exec 3<>/dev/fuse' && drop_in node 'ExecStartPre=/bin/sh -c "! (exec 3<>/dev/fuse)"' &&
+		systemctl restart mooncake-node && drop_out node
+}
+unloaded() {
+	systemctl stop mooncake-node && modprobe -r mooncake && [ ! -e /dev/mooncake ] &&
+		within 10 not systemctl -q is-active dev-mooncake.device
+}
+loaded() { modprobe mooncake && within 10 opens alice && refused eve && systemctl -q is-active dev-mooncake.device; }
+
+t 'the node'\''s sandbox has /dev/mooncake' sandbox_has
+t 'and no other device' sandbox_lacks
+t 'the module is unloaded' unloaded
+t 'the node starts without it' systemctl start mooncake-node
+t 'alice stores' as alice $objects put 300 50 65536
+t 'the module is loaded: udev again gives it to the group and nobody else' loaded
+t 'node: restart' systemctl restart mooncake-node
+t 'every object is there' within 30 stored
