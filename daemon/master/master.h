@@ -137,6 +137,7 @@ int on_synced(struct peer *p, struct conn_req *r);
 int on_leave(struct peer *p, struct conn_req *r);
 int on_publish(struct peer *p, struct conn_req *r);
 int on_withdraw(struct peer *p, struct conn_req *r);
+int on_stored(struct peer *p, struct conn_req *r);
 void owner_gone(struct peer *p, bool leave);
 void owner_expired(void *arg, const struct pool_life *l); /* main thread: pools_tick()'s callback */
 

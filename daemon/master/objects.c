@@ -186,15 +186,18 @@ static void rep_del(struct objects *ix, struct object *o, struct rep *r)
 	free(m);
 }
 
-static void set_loc(struct rep *r, const struct loc *l)
+static void set_loc(struct rep *r, const struct publish_item *it)
 {
+	const struct loc *l = &it->loc;
+
 	r->off = l->off;
 	r->gen = l->gen;
 	r->region = l->region;
 	r->nr_extents = l->nr_extents;
+	r->pending = it->flags & OBJ_PENDING;
 }
 
-static int rep_add(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct loc *l)
+static int rep_add(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct publish_item *it)
 {
 	struct rep *r = &o->rep;
 	struct rep_more *m;
@@ -208,7 +211,7 @@ static int rep_add(struct objects *ix, struct shard *s, struct object *o, uint16
 		r = &m->rep;
 	}
 	*r = (struct rep){ .slot = slot };
-	set_loc(r, l);
+	set_loc(r, it);
 	rep_chain(ix, s, o, r);
 	o->nr++;
 	return 0;
@@ -221,6 +224,16 @@ bool object_has(struct objects *ix, struct object *o, enum slot_state state)
 
 	for_each_rep(o, r)
 		if (rep_state(ix, r) == state)
+			return true;
+	return false;
+}
+
+bool object_whole(struct objects *ix, struct object *o, enum slot_state state)
+{
+	struct rep *r;
+
+	for_each_rep(o, r)
+		if (!r->pending && rep_state(ix, r) == state)
 			return true;
 	return false;
 }
@@ -300,7 +313,7 @@ static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint1
 		return ret;
 	}
 	shard_account(s, o, true);
-	return rep_add(ix, s, o, slot, &it->loc); /* the first needs no memory */
+	return rep_add(ix, s, o, slot, it); /* the first needs no memory */
 }
 
 /* Another put takes the object over: holders elsewhere go to @old, all replicas are forgotten. */
@@ -323,7 +336,7 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 	o->flags = (uint8_t)(it->flags & KEPT_FLAGS);
 	o->lease_ns = 0;
 	shard_account(s, o, true);
-	return rep_add(ix, s, o, slot, &it->loc);
+	return rep_add(ix, s, o, slot, it);
 }
 
 /* Removed while a pool that had it was away: nobody may bring it back. */
@@ -349,14 +362,24 @@ static int publish_more(struct objects *ix, struct shard *s, struct object *o, u
 		return -EEXIST;
 	for_each_rep(o, r)
 		if (r->slot == slot) {
-			set_loc(r, &it->loc);
+			set_loc(r, it);
 			return 0;
 		}
 	if (o->nr >= REPLICAS_MAX)
 		object_reap(ix, o);
 	if (o->nr >= REPLICAS_MAX)
 		return -ENOSPC;
-	return rep_add(ix, s, o, slot, &it->loc);
+	return rep_add(ix, s, o, slot, it);
+}
+
+/* Nobody waits for a pool that is away. But what may never come takes the place of nothing that may have been promised. */
+static int may_take_over(struct objects *ix, struct object *o, const struct publish_item *it)
+{
+	if (object_whole(ix, o, SLOT_LIVE) || object_whole(ix, o, SLOT_HIDDEN))
+		return -EEXIST;
+	if (object_has(ix, o, SLOT_LIVE))
+		return -EALREADY;
+	return it->flags & OBJ_PENDING && object_has(ix, o, SLOT_HIDDEN) ? -EAGAIN : 0;
 }
 
 int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
@@ -376,12 +399,40 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 		ret = publish_new(ix, s, hash, slot, it);
 	else if (o->put_id == it->put_id)
 		ret = publish_more(ix, s, o, slot, it);
-	else if ((it->flags & OBJ_REPLACE) || (!object_has(ix, o, SLOT_LIVE) && !object_has(ix, o, SLOT_HIDDEN)))
-		ret = publish_over(ix, s, o, slot, it, old, nr_old);
 	else
-		ret = -EEXIST;
+		ret = it->flags & OBJ_REPLACE ? 0 : may_take_over(ix, o, it);
+	if (o && o->put_id != it->put_id && !ret)
+		ret = publish_over(ix, s, o, slot, it, old, nr_old);
 	pthread_mutex_unlock(&s->lock);
 	return ret;
+}
+
+static struct rep *rep_of(struct object *o, uint16_t slot, uint64_t gen)
+{
+	struct rep *r;
+
+	for_each_rep(o, r)
+		if (r->slot == slot && r->gen == gen)
+			return r;
+	return NULL;
+}
+
+bool objects_stored(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+	bool was;
+
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	r = o ? rep_of(o, slot, gen) : NULL;
+	was = r && r->pending;
+	if (r)
+		r->pending = false;
+	pthread_mutex_unlock(&s->lock);
+	return was;
 }
 
 static bool take_out(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen, bool bury)
@@ -395,9 +446,7 @@ static bool take_out(struct objects *ix, uint16_t slot, const struct key *key, u
 	o = shard_find(s, hash, key);
 	if (!o)
 		goto out;
-	for_each_rep(o, r)
-		if (r->slot == slot && r->gen == gen)
-			break;
+	r = rep_of(o, slot, gen);
 	if (!r) {
 		o = NULL;
 		goto out;

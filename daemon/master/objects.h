@@ -70,11 +70,16 @@ void objects_slot_close(struct objects *ix, uint16_t slot); /* empty: the number
 /*
  * A replica is in @slot now. The first put of a key wins and its replicas share a put_id; OBJ_REPLACE takes the place of
  * another put, whose holders elsewhere are then in @old[*nr_old] for the caller to tell.
- * Return: 0; -EEXIST another put was first, or this one was removed; -EINVAL the replicas of one put differ in size; -ENOSPC too
- * many replicas; -ENOMEM.
+ * OBJ_PENDING: the bytes are still being written, and objects_stored() or a withdrawal will follow.
+ * Return: 0; -EEXIST another put was first, or this one was removed; -EALREADY another put may be first: all it has in live slots
+ * is pending; -EAGAIN a pending one cannot take the place of what may come back; -EINVAL the replicas of one put differ in size;
+ * -ENOSPC too many replicas; -ENOMEM.
  */
 int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
 		    unsigned *nr_old);
+
+/* The replica of generation @gen is not pending any more. Return: was it? */
+bool objects_stored(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen);
 
 /* The replica of generation @gen is gone from @slot. Return: was it known? */
 bool objects_withdraw(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen);
@@ -84,7 +89,7 @@ bool objects_bury(struct objects *ix, uint16_t slot, const struct key *key, uint
 
 /* ---- clients ----------------------------------------------------------------------------------------------------- */
 
-/* found[i] = 1: a live replica exists. @touch grants leases. Return: how many. */
+/* found[i] = 1: a live replica exists; 2: all live ones are pending. @touch grants leases. Return: how many of both. */
 uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found);
 
 /* A hint before up to OBJECTS_BATCH calls, for these keys, @stride bytes apart: memory is fetched for all at once. */
@@ -92,7 +97,7 @@ uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, 
 void objects_prefetch(struct objects *ix, const struct key *first, size_t stride, uint32_t nr);
 void objects_prefetch_new(struct objects *ix, uint16_t slot, const struct key *first, size_t stride, uint32_t nr); /* for publishing */
 
-/* Fills @out (its status too): live replicas only. */
+/* Fills @out (its status too): live replicas only. OBJ_PENDING among the flags: all of them are. */
 void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out);
 
 /*

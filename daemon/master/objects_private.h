@@ -61,6 +61,7 @@ static inline struct rep *rep_next(struct object *o, struct rep *r)
 #define for_each_rep(o, r) for (r = (o)->nr ? &(o)->rep : NULL; r; r = rep_next(o, r))
 
 bool object_has(struct objects *ix, struct object *o, enum slot_state state);
+bool object_whole(struct objects *ix, struct object *o, enum slot_state state); /* a replica in this state that is not pending */
 void object_reap(struct objects *ix, struct object *o); /* replicas whose slot is gone; none may be left */
 void object_del(struct objects *ix, struct shard *s, struct object *o);
 

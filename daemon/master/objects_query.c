@@ -64,19 +64,21 @@ void objects_prefetch_new(struct objects *ix, uint16_t slot, const struct key *f
 	}
 }
 
-static bool exists(struct objects *ix, uint64_t hash, const struct key *key, bool touch, uint64_t now)
+/* 0, 1 or 2, as objects_exist() has it. */
+static uint8_t exists(struct objects *ix, uint64_t hash, const struct key *key, bool touch, uint64_t now)
 {
 	struct shard *s = shard_of(ix, hash);
 	struct object *o;
+	uint8_t found = 0;
 
 	pthread_mutex_lock(&s->lock);
 	o = shard_find(s, hash, key);
-	if (o && !object_has(ix, o, SLOT_LIVE))
-		o = NULL;
-	if (o && touch)
+	if (o)
+		found = object_whole(ix, o, SLOT_LIVE) ? 1 : object_has(ix, o, SLOT_LIVE) ? 2 : 0;
+	if (found && touch)
 		grant(ix, s, o, now);
 	pthread_mutex_unlock(&s->lock);
-	return o;
+	return found;
 }
 
 uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, bool touch, uint64_t now, uint8_t *found)
@@ -94,7 +96,7 @@ uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, 
 			prefetch(ix, hash, n);
 		for (uint32_t i = 0; i < n; i++) {
 			found[at + i] = exists(ix, hash[i], &keys[at + i], touch, now);
-			count += found[at + i];
+			count += found[at + i] != 0;
 		}
 	}
 	return count;
@@ -122,7 +124,7 @@ void objects_locate(struct objects *ix, const struct key *key, bool touch, uint6
 	out->status = 0;
 	out->size = o->size;
 	out->put_id = o->put_id;
-	out->flags = o->flags & KEPT_FLAGS;
+	out->flags = (o->flags & KEPT_FLAGS) | (object_whole(ix, o, SLOT_LIVE) ? 0 : OBJ_PENDING);
 	if (touch)
 		grant(ix, s, o, now);
 out:

@@ -216,6 +216,20 @@ int on_publish(struct peer *p, struct conn_req *r)
 	return 0;
 }
 
+int on_stored(struct peer *p, struct conn_req *r)
+{
+	struct worker *w = p->w;
+	struct msg_withdraw m;
+	int ret;
+
+	ret = msg_withdraw_decode(r->body, r->frame.body_len, &w->scratch, &m);
+	if (ret)
+		return ret;
+	for (uint32_t i = 0; i < m.nr; i++)
+		objects_stored(w->m->ix, p->life.slot, &m.items[i].key, m.items[i].gen);
+	return 0;
+}
+
 int on_withdraw(struct peer *p, struct conn_req *r)
 {
 	struct worker *w = p->w;

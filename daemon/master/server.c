@@ -21,6 +21,7 @@ static const struct msg_kind {
 	[MSG_POOL_LEAVE] = { on_leave, "POOL_LEAVE", .owner = true },
 	[MSG_PUBLISH] = { on_publish, "PUBLISH", .owner = true },
 	[MSG_WITHDRAW] = { on_withdraw, "WITHDRAW", .one_way = true, .owner = true },
+	[MSG_STORED] = { on_stored, "STORED", .one_way = true, .owner = true },
 	[MSG_LOCATE] = { on_locate, "LOCATE" },
 	[MSG_EXISTS] = { on_exists, "EXISTS" },
 	[MSG_REMOVE] = { on_remove, "REMOVE" },

@@ -19,6 +19,7 @@ struct rep {
 	struct object *obj;
 	uint64_t off, gen;
 	uint16_t slot, region, nr_extents;
+	bool pending; /* its bytes may not be there yet: the owner will say */
 };
 
 struct rep_more {

@@ -109,6 +109,80 @@ TEST(what_is_hidden_counts)
 	objects_close(ix);
 }
 
+static uint8_t found(struct objects *ix, struct key key)
+{
+	uint8_t f = 9;
+
+	EXPECT_EQ(objects_exist(ix, &key, 1, false, 0, &f), f != 0);
+	return f;
+}
+
+TEST(pending_promises_nothing)
+{
+	struct objects *ix = index_new(2);
+	uint16_t a = slot_new(ix, 7), b = slot_new(ix, 8);
+	struct key k = key_of(0);
+	struct located l;
+	unsigned nr_old;
+
+	EXPECT_EQ(put(ix, a, k, 1, OBJ_PENDING | OBJ_CRC, 10, NULL), 0);
+	EXPECT_EQ(found(ix, k), 2);
+	objects_locate(ix, &k, false, 0, &l);
+	ASSERT_EQ(l.status, 0);
+	EXPECT_EQ(l.flags, OBJ_PENDING | OBJ_CRC);
+	EXPECT_EQ(l.replica[0].loc.gen, 10);
+	EXPECT_EQ(put(ix, b, k, 2, 0, 20, NULL), -EALREADY);
+	EXPECT_EQ(put(ix, b, k, 2, OBJ_PENDING, 20, NULL), -EALREADY);
+	EXPECT_TRUE(!objects_stored(ix, a, &k, 11));
+	EXPECT_TRUE(!objects_stored(ix, b, &k, 10));
+	EXPECT_TRUE(objects_stored(ix, a, &k, 10));
+	EXPECT_TRUE(!objects_stored(ix, a, &k, 10));
+	EXPECT_EQ(found(ix, k), 1);
+	EXPECT_EQ(put(ix, b, k, 2, 0, 20, NULL), -EEXIST);
+	objects_locate(ix, &k, false, 0, &l);
+	EXPECT_EQ(l.flags, OBJ_CRC);
+
+	/* Not finished: the next one is the first. */
+	k = key_of(1);
+	EXPECT_EQ(put(ix, a, k, 3, OBJ_PENDING, 30, NULL), 0);
+	EXPECT_TRUE(objects_withdraw(ix, a, &k, 30));
+	EXPECT_EQ(found(ix, k), 0);
+	EXPECT_EQ(put(ix, b, k, 4, 0, 40, NULL), 0);
+	EXPECT_TRUE(!objects_stored(ix, a, &k, 30));
+
+	/* What replaces waits for nobody, and names whom to tell. */
+	k = key_of(2);
+	EXPECT_EQ(put(ix, a, k, 5, OBJ_PENDING, 50, NULL), 0);
+	EXPECT_EQ(put(ix, b, k, 6, OBJ_REPLACE, 60, &nr_old), 0);
+	EXPECT_EQ(nr_old, 1);
+	EXPECT_EQ(found(ix, k), 1);
+
+	/* Told again as it is by now. */
+	k = key_of(3);
+	EXPECT_EQ(put(ix, a, k, 7, OBJ_PENDING, 70, NULL), 0);
+	EXPECT_EQ(put(ix, a, k, 7, 0, 70, NULL), 0);
+	EXPECT_EQ(found(ix, k), 1);
+	objects_close(ix);
+}
+
+TEST(pending_in_a_pool_that_is_away)
+{
+	struct objects *ix = index_new(2);
+	uint16_t a = slot_new(ix, 7), b = slot_new(ix, 8);
+	struct key k = key_of(0), k2 = key_of(1);
+
+	EXPECT_EQ(put(ix, a, k, 1, OBJ_PENDING, 10, NULL), 0);
+	EXPECT_EQ(put(ix, a, k2, 1, OBJ_PENDING, 12, NULL), 0);
+	objects_slot_set(ix, a, SLOT_HIDDEN);
+	EXPECT_EQ(found(ix, k), 0);
+	/* It may have been promised to somebody: only what is certain takes its place. */
+	EXPECT_EQ(put(ix, b, k, 2, OBJ_PENDING, 20, NULL), -EAGAIN);
+	EXPECT_EQ(put(ix, b, k, 2, 0, 20, NULL), 0);
+	objects_slot_set(ix, a, SLOT_GONE);
+	EXPECT_EQ(put(ix, b, k2, 2, OBJ_PENDING, 22, NULL), 0);
+	objects_close(ix);
+}
+
 TEST(replicas_have_a_limit)
 {
 	struct objects *ix = index_new(2);

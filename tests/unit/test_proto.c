@@ -397,7 +397,7 @@ TEST(fields_over_their_limits)
 		  hello_again },
 		{ "a bool of 2", "02 00 00000000", keys_again },
 		{ "an empty key", "00 00 01000000 0000 00", keys_again },
-		{ "found is neither", "00000000 02000000 0002", existing_again },
+		{ "found is neither", "00000000 02000000 0003", existing_again },
 		{ "unknown object flag", "0100 61 " ONES_HEX ONES_HEX "10000000 00000000 00000000",
 		  put_again },
 		{ "unknown pool flag",

@@ -69,7 +69,7 @@ static void located_get(struct cur *c, struct located *l)
 		return;
 	l->size = in_u64(&p);
 	l->put_id = in_u64(&p);
-	l->flags = known_flags(c, in_u32(&p), OBJ_FLAGS);
+	l->flags = known_flags(c, in_u32(&p), OBJ_FLAGS | OBJ_PENDING);
 	l->nr_replicas = in_u8(&p);
 	if (l->nr_replicas > REPLICAS_MAX) {
 		cur_fail(c, -EBADMSG);
@@ -117,7 +117,7 @@ void msg_existing_encode(const struct msg_existing *m, struct buf *b)
 int msg_existing_decode(const void *data, size_t len, struct scratch *s, struct msg_existing *m)
 {
 	struct cur c = cur_init(data, len);
-	uint8_t any = 0;
+	bool bad = false;
 
 	m->view = cur_u32(&c);
 	m->nr = cur_u32(&c);
@@ -125,8 +125,8 @@ int msg_existing_decode(const void *data, size_t len, struct scratch *s, struct 
 		cur_fail(&c, -EBADMSG);
 	m->found = cur_take(&c, m->nr);
 	for (uint32_t i = 0; m->found && i < m->nr; i++)
-		any |= m->found[i];
-	if (any > 1)
+		bad |= m->found[i] > 2;
+	if (bad)
 		cur_fail(&c, -EBADMSG);
 	return cur_done(&c);
 }

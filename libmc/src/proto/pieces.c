@@ -141,7 +141,7 @@ struct publish_item *publish_items_get(struct cur *c, struct scratch *s, uint32_
 			break;
 		it->put_id = in_u64(&p);
 		it->size = in_u64(&p);
-		it->flags = known_flags(c, in_u32(&p), OBJ_FLAGS);
+		it->flags = known_flags(c, in_u32(&p), OBJ_FLAGS | OBJ_PENDING);
 		it->soft_pin_ms = in_u32(&p);
 		it->loc = in_loc(&p);
 	}

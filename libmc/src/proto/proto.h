@@ -46,6 +46,7 @@ enum proto_type {
 	MSG_POOL_LEAVE,
 	MSG_PUBLISH,
 	MSG_WITHDRAW, /* one way */
+	MSG_STORED,   /* one way: what was pending is there */
 
 	MSG_DROP = 32, /* master → owner */
 	MSG_DROP_MATCH,
@@ -63,6 +64,7 @@ enum proto_type {
 	MSG_RETURN, /* answered with a status: the space is free then */
 	MSG_COMMIT,
 	MSG_PUT,
+	MSG_ANNOUNCE,
 
 	MSG_READ = 96, /* data */
 	MSG_WRITE,
@@ -106,6 +108,7 @@ enum object_flag {
 	OBJ_REPLACE = 4, /* upsert: take the place of what is there */
 	OBJ_CRC = 8,	 /* extent headers carry a CRC-32C */
 	OBJ_FLAGS = OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_REPLACE | OBJ_CRC, /* others are refused on the wire */
+	OBJ_PENDING = 16, /* of one replica, in PUBLISH and LOCATE alone: its bytes may not be there yet */
 };
 
 /* ---- HELLO ---------------------------------------------------------------------------------------------------------- */
@@ -169,7 +172,7 @@ struct publish_item {
 	uint32_t soft_pin_ms;
 	struct loc loc;
 };
-struct msg_publish { /* reply: msg_statuses: 0; -EEXIST: another put was first, drop yours */
+struct msg_publish { /* reply: msg_statuses: 0; -EEXIST: another put was first, drop yours; -EALREADY: one may be, ask again */
 	uint32_t nr;
 	struct publish_item *items;
 };
@@ -177,7 +180,7 @@ struct drop_item {
 	struct key key;
 	uint64_t gen;
 };
-struct msg_withdraw { /* gone from the owner's pool */
+struct msg_withdraw { /* WITHDRAW: gone from the owner's pool; STORED: not pending any more */
 	uint32_t nr;
 	struct drop_item *items;
 };
@@ -219,7 +222,7 @@ struct msg_located {
 struct msg_existing {
 	uint32_t view;
 	uint32_t nr;
-	const uint8_t *found; /* one byte per key: 1 or 0 */
+	const uint8_t *found; /* one byte per key: 1 or 0; 2: pending, a look at the extent's header tells */
 };
 struct msg_statuses {
 	uint32_t nr;
@@ -283,7 +286,8 @@ struct msg_return {
 	uint32_t nr; /* 0: all that the client holds, with the generations that it did not use */
 	struct grant_run *runs;
 };
-struct msg_commit { /* the extents are written; reply msg_statuses: 0, -EEXIST (the space is the client's again), … */
+/* COMMIT: the extents are written; ANNOUNCE: they will be. Reply msg_statuses: 0, -EEXIST (the space is the client's again), … */
+struct msg_commit {
 	uint32_t nr;
 	struct publish_item *items;
 };

@@ -25,13 +25,28 @@ static bool exists_here(const struct pool_set *set, const struct key *key, struc
 	return false;
 }
 
+/*
+ * The master knows of a put that its owner has not confirmed: it may have returned, or be in the middle. A byte of the object, read
+ * as any object is, tells which. Return: 1, 0 or why it cannot be said.
+ */
+static int look_there(struct mc_store *s, const struct key *key, uint64_t deadline_ns)
+{
+	uint8_t byte;
+	struct mc_slice first = { .dst = &byte, .len = 1 };
+	struct get_item it = { .key = *key, .slices = &first, .nr_slices = 1, .result = -ENOENT }, *one = &it;
+
+	cluster_get_missing(s, &one, 1, deadline_ns);
+	spool_put(it.pool);
+	return it.result >= 0 ? 1 : it.result == -ENOENT || it.result == -ESTALE ? 0 : (int)it.result;
+}
+
 static int ask_exists(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, uint64_t deadline_ns)
 {
 	struct ask a = ASK_INIT;
 	int ret = store_ask_keys(s, MSG_EXISTS, keys, nr, false, deadline_ns, &a);
 
 	for (unsigned i = 0; i < nr; i++)
-		q[i]->result = ret ? ret : a.existing.found[i];
+		q[i]->result = ret ? ret : a.existing.found[i] < 2 ? a.existing.found[i] : look_there(s, &keys[i], deadline_ns);
 	ask_end(&a);
 	return ret;
 }
@@ -44,7 +59,9 @@ static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *k
 	for (unsigned i = 0; i < nr; i++) {
 		const struct located *l = ret ? NULL : &a.located.items[i];
 
-		if (ret || l->status != -ENOENT)
+		if (!ret && !l->status && l->flags & OBJ_PENDING && !q[i]->result)
+			q[i]->result = look_there(s, &keys[i], deadline_ns);
+		else if (ret || l->status != -ENOENT)
 			q[i]->result = ret ? ret : l->status ? l->status : 1;
 		if (ret || l->status) /* a master that is being refilled may not know yet what was found here */
 			continue;
