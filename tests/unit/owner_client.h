@@ -179,7 +179,7 @@ static inline int tc_fill(struct tc *c, const struct key *key, const void *data,
 }
 
 /* @status: one per item, filled when the call itself succeeded. */
-static inline int tc_commit(struct tc *c, struct publish_item *items, uint32_t nr, int32_t *status)
+static inline int tc_ask(struct tc *c, uint16_t type, struct publish_item *items, uint32_t nr, int32_t *status)
 {
 	struct msg_commit m = { .nr = nr, .items = items };
 	struct scratch s = SCRATCH_INIT;
@@ -188,7 +188,7 @@ static inline int tc_commit(struct tc *c, struct publish_item *items, uint32_t n
 	int ret;
 
 	msg_commit_encode(&m, &b);
-	ret = tc_call(c, MSG_COMMIT, &b, &reply);
+	ret = tc_call(c, type, &b, &reply);
 	if (!ret)
 		ret = msg_statuses_decode(reply.data, reply.len, &s, &st);
 	if (!ret && st.nr != nr)
@@ -198,6 +198,42 @@ static inline int tc_commit(struct tc *c, struct publish_item *items, uint32_t n
 	buf_fini(&reply);
 	scratch_fini(&s);
 	return ret;
+}
+
+static inline int tc_commit(struct tc *c, struct publish_item *items, uint32_t nr, int32_t *status)
+{
+	return tc_ask(c, MSG_COMMIT, items, nr, status);
+}
+
+/* Carves, writes the headers, announces. Return: the answer; @x is what to go on with. */
+static inline int tc_announce(struct tc *c, const char *name, size_t len, struct extents *x)
+{
+	static uint64_t put_id = 1 << 30;
+	uint8_t full[FULL_KEY_MAX];
+	struct key key = full_key(name, full);
+	struct publish_item it;
+	int32_t status = 1;
+	int ret;
+
+	if (c->gen >= c->gen_end)
+		return -ERANGE;
+	ret = extents_carve(c->runs, c->v.nr_regions, len, key.len, c->gen, x);
+	if (ret)
+		return ret;
+	c->gen += 2;
+	x->put_id = ++put_id;
+	extents_begin(&c->v, x, &key, OBJ_CRC);
+	it = (struct publish_item){ .key = key, .put_id = x->put_id, .size = len, .flags = OBJ_CRC, .loc = extents_loc(x) };
+	ret = tc_ask(c, MSG_ANNOUNCE, &it, 1, &status);
+	return ret ? ret : status;
+}
+
+static inline int tc_reveal(struct tc *c, const struct extents *x, const void *data)
+{
+	const struct iovec src = { (void *)data, x->size };
+
+	extents_copy(&c->v, x, OBJ_CRC, &src, 1);
+	return extents_reveal(&c->v, x);
 }
 
 /* Grant, fill, commit: the whole of a put. Space of a refused one goes back into the sets. */

@@ -29,8 +29,12 @@ struct fake {
 	uint64_t gens[FAKE_KEYS]; /* of the items, in order */
 	struct msg_pool_join join;
 	uint64_t withdrawn_gen;
+	uint64_t stored; /* told not to be pending any more */
+	uint64_t stored_gen;
+	uint32_t last_flags; /* of the last item published */
 	/* What to do: */
 	int verdict;	 /* of every item */
+	unsigned again;	 /* so many messages are told first that another put is pending */
 	bool hold;	 /* answer PUBLISH when told to */
 	bool hang_up;	 /* close the connection instead of answering the next PUBLISH */
 	uint16_t version;
@@ -86,6 +90,7 @@ static inline void fake_publish(struct fake *f, struct conn_req *r)
 		for (uint32_t i = 0; i < m.nr; i++)
 			f->gens[(f->items + i) % FAKE_KEYS] = m.items[i].loc.gen;
 		f->items += m.nr;
+		f->last_flags = m.nr ? m.items[m.nr - 1].flags : 0;
 		f->max_items = MAX(f->max_items, m.nr);
 	}
 	f->publishes++;
@@ -97,7 +102,8 @@ static inline void fake_publish(struct fake *f, struct conn_req *r)
 	} else if (f->hold && f->nr_held < ARRAY_SIZE(f->held)) {
 		f->held[f->nr_held++] = r;
 	} else {
-		fake_verdicts(r, f->verdict);
+		fake_verdicts(r, f->again ? -EALREADY : f->verdict);
+		f->again -= f->again != 0;
 	}
 }
 
@@ -143,6 +149,12 @@ static inline void fake_request(struct conn_req *r)
 		if (!msg_withdraw_decode(r->body, r->frame.body_len, &s, &wd)) {
 			f->withdrawn += wd.nr;
 			f->withdrawn_gen = wd.nr ? wd.items[wd.nr - 1].gen : 0;
+		}
+		break;
+	case MSG_STORED:
+		if (!msg_withdraw_decode(r->body, r->frame.body_len, &s, &wd)) {
+			f->stored += wd.nr;
+			f->stored_gen = wd.nr ? wd.items[wd.nr - 1].gen : 0;
 		}
 		break;
 	default:

@@ -33,7 +33,8 @@
 struct counts {
 	_Atomic uint64_t gets, bytes, misses, stale, puts, bytes_put, refused, drops, evicted,
 		adopted, lost, returned;
-	_Atomic uint64_t wrong, missed_always, went_back, undropped, broken; /* all 0 in the end */
+	_Atomic uint64_t wrong, missed_always, went_back, undropped, broken;
+	uint64_t early, announced; /* seen before it was there; those that came to be */ /* all 0 in the end */
 	_Atomic uint32_t version[KEYS];
 	_Atomic uint32_t stop;
 };
@@ -150,7 +151,7 @@ static void reader(void)
 
 /* ---- between writer and owner ---- */
 
-enum ask { GRANT, COMMIT, DROP, RETURN };
+enum ask { GRANT, COMMIT, ANNOUNCE, DROP, RETURN };
 
 struct request {
 	enum ask ask;
@@ -222,12 +223,18 @@ static int put(struct writer *w, uint32_t key, uint32_t version)
 	uint16_t flags = (uint16_t)(OBJ_REPLACE | (rnd(2) ? OBJ_CRC : 0) |
 				    (key < ALWAYS ? OBJ_HARD_PIN : 0));
 	struct iovec iov[2] = { { value, 7 }, { value + 7, size - 7 } };
-	struct request q = { .ask = COMMIT };
+	struct request q = { .ask = COMMIT }, drop = { .ask = DROP, .key = key };
+	bool announce = key >= ALWAYS && !rnd(3);
 	struct extents x;
 	struct rig_key k;
 	struct reply a;
 	int ret;
 
+	if (announce) { /* takes nobody's place */
+		flags &= (uint16_t)~OBJ_REPLACE;
+		q.ask = ANNOUNCE;
+		call(w->fd, &drop);
+	}
 	rig_key(&k, key);
 	value_fill(value, key, version);
 	for (int tries = 0;; tries++) {
@@ -244,10 +251,19 @@ static int put(struct writer *w, uint32_t key, uint32_t version)
 	w->gen += 2;
 	w->gens--;
 	x.put_id = x.gen;
-	extents_fill(&w->v, &x, &k.key, flags, iov, 2);
+	if (announce)
+		extents_begin(&w->v, &x, &k.key, flags);
+	else
+		extents_fill(&w->v, &x, &k.key, flags, iov, 2);
 	q.item = rig_item(&x, &k.key, flags);
 	memcpy(q.text, k.text, k.key.len);
 	a = call(w->fd, &q);
+	if (!a.ret && announce) {
+		n->early += get(&w->v, key) != 0;
+		extents_copy(&w->v, &x, flags, iov, 2);
+		a.ret = extents_reveal(&w->v, &x);
+		n->announced += !a.ret;
+	}
 	if (a.ret)
 		extents_return(w->runs, &x);
 	CHECK(!a.ret || a.ret == -ENOSPC, a.ret);
@@ -292,7 +308,49 @@ static void on_evict(void *arg, const struct key *key, uint64_t gen)
 	n->evicted++;
 }
 
-static int answer(struct pool *p, struct pool_holder *h, struct request *q, struct scratch *s,
+/* Announced, and not known to be there yet. */
+#define WRITING 64
+static struct {
+	struct staged *s;
+	unsigned writer;
+} writing[WRITING];
+
+/* @dead: that writer is; -1: none. */
+static void look(struct pool *p, int dead)
+{
+	for (int i = 0; i < WRITING; i++) {
+		enum announced how = ANNOUNCED_WRITING;
+
+		if (writing[i].s)
+			how = (int)writing[i].writer == dead ? pool_announced_end(p, writing[i].s, false) :
+							       pool_announced_look(p, writing[i].s);
+		if (how == ANNOUNCED_WRITING)
+			continue;
+		pool_announced_free(p, writing[i].s);
+		writing[i].s = NULL;
+	}
+}
+
+static int announce(struct pool *p, struct pool_holder *h, struct request *q, unsigned writer)
+{
+	int i, ret;
+
+	for (i = 0; i < WRITING && writing[i].s; i++)
+		;
+	if (i == WRITING)
+		return -EAGAIN;
+	q->item.key.data = q->text;
+	q->item.flags |= OBJ_PENDING;
+	ret = pool_stage(p, h, &q->item, &writing[i].s);
+	writing[i].writer = writer;
+	if (ret)
+		writing[i].s = NULL;
+	else
+		pool_publish(p, writing[i].s);
+	return ret;
+}
+
+static int answer(struct pool *p, unsigned writer, struct pool_holder *h, struct request *q, struct scratch *s,
 		  struct reply *a)
 {
 	struct msg_return back = { .nr = q->nr_runs, .runs = q->run };
@@ -312,6 +370,8 @@ static int answer(struct pool *p, struct pool_holder *h, struct request *q, stru
 		if (!ret)
 			pool_publish(p, staged);
 		return ret;
+	case ANNOUNCE:
+		return announce(p, h, q, writer);
 	case DROP:
 		return pool_drop(p, rig_key(&k, q->key), 0, true, 0, 0);
 	case RETURN:
@@ -348,13 +408,15 @@ static void owner(const int *fds)
 				continue;
 			if (recv(fds[i], &q, sizeof(q), MSG_DONTWAIT) == sizeof(q)) {
 				scratch_reset(&s);
-				a.ret = answer(p, &holder[i], &q, &s, &a);
+				look(p, -1);
+				a.ret = answer(p, (unsigned)i, &holder[i], &q, &s, &a);
 				send(fds[i], &a, sizeof(a), MSG_NOSIGNAL | MSG_DONTWAIT);
 			} else if (pfd[i].revents & POLLHUP) {
 				/*
 				 * It is dead; what it held is free. Its successor has a new owner:
 				 * see run().
 				 */
+				look(p, i);
 				for (int r = 0; r < REGIONS; r++)
 					n->returned += holder[i].held[r].bytes;
 				pool_holder_fini(p, &holder[i]);
@@ -520,6 +582,8 @@ TEST(under_fire)
 	EXPECT_EQ(n->undropped, 0);
 	EXPECT_EQ(n->broken, 0);
 	EXPECT_EQ(n->refused, 0);
+	EXPECT_EQ(n->early, 0);
+	EXPECT_GT(n->announced, 10);
 	EXPECT_GT(n->gets, 1000);
 	EXPECT_GT(n->puts, 100);
 	EXPECT_GT(n->evicted, 10);

@@ -147,6 +147,66 @@ static void one_put(struct pool *p, struct rig_client *c, unsigned nr, bool gran
 	j->key[nr].state = ret ? MAYBE : PRESENT;
 }
 
+/* Announced, and then what may become of it. */
+static void one_announce(struct pool *p, struct rig_client *c, unsigned nr)
+{
+	static uint8_t data[MiB];
+	uint32_t version = j->key[nr].version + 1;
+	uint64_t size = size_of(nr, version);
+	struct iovec iov = { data, size };
+	struct publish_item it;
+	struct staged *s;
+	struct extents x;
+	struct rig_key k;
+	int ret = -1;
+
+	rig_key(&k, nr);
+	rig_fill(data, size, seed_of(nr, version));
+	j->key[nr].next = version;
+	__atomic_store_n(&j->key[nr].state, MAYBE, __ATOMIC_RELEASE);
+	pool_drop(p, &k.key, 0, true, 0, 0);
+	if (extents_carve(c->runs, (unsigned)fds.nr, size, k.key.len, c->gen, &x)) {
+		rig_client_fini(p, c);
+		*c = (struct rig_client){ 0 };
+		if (rig_grant(p, c, size_max ? size_max + 300 : 1 * MiB) ||
+		    extents_carve(c->runs, (unsigned)fds.nr, size, k.key.len, c->gen, &x))
+			goto out;
+	}
+	x.put_id = c->gen;
+	c->gen += 2;
+	extents_begin(pool_view(p), &x, &k.key, 0);
+	it = rig_item(&x, &k.key, OBJ_PENDING);
+	if (pool_stage(p, &c->holder, &it, &s))
+		abort();
+	pool_publish(p, s);
+	extents_copy(pool_view(p), &x, 0, &iov, 1);
+	switch (rnd(6)) {
+	case 0:
+		extents_abandon(pool_view(p), &x);
+		break;
+	case 1:
+		pool_announced_end(p, s, true);
+		break;
+	case 2:
+		pool_drop(p, &k.key, 0, true, 0, 0);
+		break;
+	}
+	ret = extents_reveal(pool_view(p), &x);
+	if (!ret) {
+		j->key[nr].version = version;
+		__atomic_store_n(&j->key[nr].state, PRESENT, __ATOMIC_RELEASE);
+	}
+	if (pool_announced_look(p, s) != (ret ? ANNOUNCED_GONE : ANNOUNCED_STORED))
+		abort();
+	pool_announced_free(p, s);
+	if (ret == -ENOENT || ret == -ESTALE)
+		extents_return(c->runs, &x);
+out:
+	settle();
+	if (ret)
+		j->key[nr].state = ABSENT;
+}
+
 static void one_drop(struct pool *p, unsigned nr)
 {
 	struct rig_key k;
@@ -173,8 +233,10 @@ static void one_call(struct pool *p, struct rig_client *c, unsigned keys)
 
 	if (what < 5)
 		one_put(p, c, nr, false);
-	else if (what < 10)
+	else if (what < 8)
 		one_put(p, c, nr, true);
+	else if (what < 10)
+		one_announce(p, c, nr);
 	else if (what < 12)
 		one_drop(p, nr);
 	else

@@ -14,7 +14,7 @@ int pool_find(struct pool *p, const struct key *key, struct publish_item *out)
 {
 	uint32_t i = find_key(p, key);
 
-	if (i == NIL)
+	if (i == NIL || announced_writing(p, i))
 		return -ENOENT;
 	entry_item(p, i, out);
 	out->key = *key;

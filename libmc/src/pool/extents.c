@@ -220,12 +220,11 @@ static uint32_t gather_copy(struct gather *g, uint8_t *dst, uint64_t len, bool c
 	return sum;
 }
 
-void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key,
-		  uint16_t flags, const struct iovec *src, int nr_src)
+void extents_copy(const struct pool_view *v, const struct extents *x, uint16_t flags,
+		  const struct iovec *src, int nr_src)
 {
 	struct gather g = { .iov = src, .nr = nr_src };
 
-	extents_begin(v, x, key, flags);
 	for (unsigned i = 0; i < x->nr; i++) {
 		uint32_t crc =
 			gather_copy(&g, piece_data(v, x, i), x->piece[i].len, flags & OBJ_CRC);
@@ -233,5 +232,40 @@ void extents_fill(const struct pool_view *v, const struct extents *x, const stru
 		if (flags & OBJ_CRC)
 			poke(&piece_hdr(v, x, i)->crc, crc);
 	}
+}
+
+void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key,
+		  uint16_t flags, const struct iovec *src, int nr_src)
+{
+	extents_begin(v, x, key, flags);
+	extents_copy(v, x, flags, src, nr_src);
 	seal(v, x);
+}
+
+/* ---- announced objects ---- */
+
+static int first_gen_swap(const struct pool_view *v, const struct extents *x, uint64_t gen)
+{
+	uint64_t seen = x->gen | 1;
+
+	/* Release: as in seal(). */
+	if (atomic_compare_exchange_strong_explicit(&piece_hdr(v, x, 0)->gen, &seen, gen,
+						    memory_order_release, memory_order_acquire))
+		return 0;
+	return seen == (uint64_t)GEN_REMOVED ? -ENOENT :
+	       seen == (uint64_t)GEN_REVOKED ? -ESTALE :
+					       -EBADMSG;
+}
+
+int extents_reveal(const struct pool_view *v, const struct extents *x)
+{
+	/* Nobody gets to the others but through the first. */
+	for (unsigned i = 1; i < x->nr; i++)
+		atomic_store_explicit(&piece_hdr(v, x, i)->gen, x->gen, memory_order_release);
+	return first_gen_swap(v, x, x->gen);
+}
+
+int extents_abandon(const struct pool_view *v, const struct extents *x)
+{
+	return first_gen_swap(v, x, GEN_ABANDONED);
 }

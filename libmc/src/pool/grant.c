@@ -18,10 +18,17 @@ void pool_holder_fini(struct pool *p, struct pool_holder *h)
 			space_put(p, (uint16_t)r, h->held[r].r[i].off, h->held[r].r[i].len);
 		p->granted -= h->held[r].bytes;
 		range_set_fini(&h->held[r]);
+		h->held[r] = (struct range_set){ 0 };
+		/* What is announced is in nobody's hands until that ended. */
+		if (h->announced[r].bytes)
+			continue;
+		range_set_fini(&h->announced[r]);
+		h->announced[r] = (struct range_set){ 0 };
 	}
 	for (unsigned i = 0; i < HOLDER_GENS; i++)
 		free(h->gens[i].used);
-	pool_holder_init(h);
+	memset(h->gens, 0, sizeof(h->gens));
+	h->next_window = 0;
 }
 
 /* The oldest window gives way: what it had left is spent. */

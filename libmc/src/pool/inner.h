@@ -5,6 +5,7 @@
 
 #include <sys/uio.h>
 
+#include "base/list.h"
 #include "pool/evict_inner.h"
 #include "pool/pool.h"
 
@@ -117,7 +118,7 @@ struct layout {
 	struct piece piece[];
 };
 
-enum slot_order { ORDER_NONE, ORDER_POLICY, ORDER_SOFT };
+enum slot_order { ORDER_NONE, ORDER_POLICY, ORDER_SOFT, ORDER_WRITING /* announced: in none yet */ };
 
 /* The owner's private part of an entry. Pages appear as entries are used. */
 struct slot {
@@ -153,6 +154,7 @@ struct pool {
 	struct htab staged; /* by generation */
 	struct staged *spare; /* ended, for the next ones */
 	unsigned nr_spare;
+	struct list writing; /* announced objects that are findable and have not ended: few */
 	struct pool_ring own_ring, *rings;
 	uint64_t next_gen, stamp, now_ns;
 };
@@ -161,6 +163,7 @@ struct staged {
 	union {
 		struct hnode node;
 		struct staged *next; /* spare */
+		struct list in_writing; /* announced, in the directory */
 	};
 	struct publish_item item;
 	uint64_t hash[2];
@@ -168,11 +171,18 @@ struct staged {
 	struct layout single;
 	struct piece single_piece; /* single.piece[0] */
 	uint32_t entry;		   /* reserved */
+	enum announced state;	   /* announced ones only, as the next */
+	struct pool_holder *holder; /* whose process writes it */
 	uint8_t key[];
 };
 _Static_assert(offsetof(struct staged, single_piece) ==
 		       offsetof(struct staged, single) + offsetof(struct layout, piece),
 	       "a layout and its piece");
+
+static inline bool staged_announced(const struct staged *s)
+{
+	return s->item.flags & OBJ_PENDING;
+}
 
 /* pool.c */
 struct pool *pool_new(void);
@@ -244,6 +254,19 @@ void space_put(struct pool *p, uint16_t region, uint64_t off, uint64_t len);
 int layout_read(const struct pool *p, const struct publish_item *it, const uint64_t hash[2],
 		struct layout *l);
 void staged_free_spare(struct pool *p);
+
+void staged_free(struct pool *p, struct staged *s);
+
+/* announce.c */
+int announced_hold(struct staged *s, struct pool_holder *h); /* the space is being written to; -ENOMEM */
+void announced_unhold(struct staged *s);
+void announced_publish(struct pool *p, struct staged *s); /* its entry is in the directory */
+void announced_unstage(struct pool *p, struct staged *s); /* the space goes back, the entry is untouched */
+/* An announced object's entry goes, unless it turns out to be stored: false, and it is one like any other. */
+bool announced_displace(struct pool *p, uint32_t i, enum gen_end why);
+bool announced_writing(struct pool *p, uint32_t i); /* is the entry one whose bytes are not there? Looks. */
+/* recover.c: what an earlier owner's clients did not finish. Return: is the object there? */
+bool announced_adopt(struct pool *p, uint32_t i);
 
 /* touch.c */
 int ring_init(struct pool_ring *r);

@@ -167,6 +167,8 @@ static void init(struct owner *ow)
 	list_init(&ow->puts);
 	list_init(&ow->publish.queue);
 	list_init(&ow->publish.sent);
+	list_init(&ow->publish.again);
+	list_init(&ow->announce.writing);
 	withdraw_init(ow);
 	random_bytes(ow->id, sizeof(ow->id));
 	node_id(ow->node);

@@ -14,6 +14,7 @@ static void process_exited(struct loop_fd *f, uint32_t ready)
 	struct client *c = container_of(f, struct client, exit);
 
 	c->exited = true;
+	announce_exited(c);
 	loop_fd_del(c->ow->loop, f);
 	if (c->conn)
 		conn_close(c->conn); /* a child may have inherited the socket, but it has not the memory */
@@ -208,6 +209,7 @@ void grant_request(struct client *c, struct conn_req *r)
 		conn_reply_status(r, ret);
 		return;
 	}
+	announce_look(ow);
 	pool_drain_touches(ow->pool, clock_now_ns());
 	ret = pool_grant(ow->pool, c->holder, m.bytes, &ow->scratch, &rep);
 	if (ret) {

@@ -60,9 +60,14 @@ static void settle_one(struct commit *cm, uint32_t i, int status)
 		pool_unstage(ow->pool, cm->staged[i], h);
 		cm->given_back |= h != NULL;
 	} else if (was_dropped(&ow->publish, it->loc.gen)) {
-		/* Stored and removed before its own verdict came. The master forgets it, should it have come after a sweep. */
+		/*
+		 * Stored and removed before its own verdict came. The master forgets it, should it have come after a sweep.
+		 * An announced one goes back to its writer, who finds it removed.
+		 */
 		withdraw_add(ow, &it->key, it->loc.gen);
 		pool_unstage(ow->pool, cm->staged[i], NULL);
+	} else if (cm->announce) {
+		announce_add(cm->client, cm->staged[i], cm->bytes);
 	} else {
 		ow->count.committed++;
 		pool_publish(ow->pool, cm->staged[i]);
@@ -109,6 +114,10 @@ static void commit_abandon(struct commit *cm, int status)
 {
 	struct client *c = cm->client;
 
+	if (cm->partly) {
+		commit_settle(cm, status);
+		return;
+	}
 	for (uint32_t i = 0; i < cm->nr; i++)
 		if (cm->staged[i])
 			settle_one(cm, i, status);
@@ -123,6 +132,56 @@ static void commit_abandon(struct commit *cm, int status)
 
 /* ---- publishing ---- */
 
+static void enqueue(struct commit *cm);
+
+static void retry_now(struct loop_timer *t)
+{
+	struct publisher *p = container_of(t, struct publisher, retry);
+	struct owner *ow = container_of(p, struct owner, publish);
+	struct commit *cm;
+
+	announce_look(ow); /* it may have been one of ours */
+	p->nr_again = 0;
+	while ((cm = list_first(&p->again, struct commit, node))) {
+		list_del(&cm->node);
+		enqueue(cm);
+	}
+	publish_kick(ow);
+}
+
+uint32_t publish_pending(const struct owner *ow)
+{
+	const struct publisher *p = &ow->publish;
+
+	return p->nr_queued + p->nr_sent + p->nr_again;
+}
+
+/*
+ * Another put of a key is being written, and whether ours is to be stored depends on how that ends: its owner sees to it that
+ * it does, soon. Until then the master is asked again, after 1, 2, 4 and then every 8 ms.
+ */
+static void ask_again(struct commit *cm)
+{
+	struct owner *ow = cm->client->ow;
+	struct publisher *p = &ow->publish;
+
+	list_del(&cm->node);
+	cm->tries--; /* those count streams that broke */
+	cm->partly = true;
+	if (deadline_passed(cm->deadline_ns)) {
+		commit_settle(cm, -EAGAIN);
+		return;
+	}
+	list_append(&p->again, &cm->node);
+	p->nr_again += cm->nr_staged;
+	if (p->retry.slot)
+		return;
+	if (loop_timer_set(ow->loop, &p->retry, clock_now_ns() + (NSEC_PER_MSEC << MIN(p->retries++, 3u)), retry_now)) {
+		p->nr_again -= cm->nr_staged;
+		commit_settle(cm, -ENOMEM);
+	}
+}
+
 /* Verdicts in the order of the items that were sent: the staged ones of each commit of @sent. */
 static void settle_sent(struct owner *ow, const struct msg_statuses *m)
 {
@@ -133,11 +192,16 @@ static void settle_sent(struct owner *ow, const struct msg_statuses *m)
 	list_for_each_entry_safe(cm, tmp, &p->sent, node) {
 		for (uint32_t i = 0; i < cm->nr; i++) {
 			pool_fetch_staged(ow->pool, &cm->staged[i], cm->nr - i);
-			if (cm->staged[i])
-				settle_one(cm, i, m->status[at++]);
+			if (cm->staged[i] && m->status[at++] != -EALREADY)
+				settle_one(cm, i, m->status[at - 1]);
 		}
-		commit_end(cm);
+		if (cm->nr_staged)
+			ask_again(cm);
+		else
+			commit_end(cm);
 	}
+	if (list_empty(&p->again))
+		p->retries = 0;
 }
 
 static void fail_sent(struct owner *ow, int status)
@@ -321,30 +385,39 @@ void publish_fail_all(struct owner *ow, int status)
 
 	while ((cm = list_first(&p->queue, struct commit, node)))
 		commit_abandon(cm, status);
-	p->nr_queued = 0;
+	while ((cm = list_first(&p->again, struct commit, node)))
+		commit_settle(cm, status);
+	p->nr_queued = p->nr_again = 0;
 	loop_timer_del(ow->loop, &p->expire);
+	loop_timer_del(ow->loop, &p->retry);
 }
 
-void commit_queue(struct commit *cm)
+static void enqueue(struct commit *cm)
 {
 	struct owner *ow = cm->client->ow;
 	struct publisher *p = &ow->publish;
 
-	if (!cm->nr_staged) {
-		commit_end(cm);
-		return;
-	}
 	list_append(&p->queue, &cm->node);
 	p->nr_queued += cm->nr_staged;
 	if (!p->expire.slot && loop_timer_set(ow->loop, &p->expire, cm->deadline_ns, expire)) {
 		p->nr_queued -= cm->nr_staged;
-		commit_abandon(cm, -ENOMEM);
-		return;
+		commit_settle(cm, -ENOMEM);
 	}
-	publish_kick(ow);
 }
 
-/* ---- COMMIT ---- */
+void commit_queue(struct commit *cm)
+{
+	if (cm->nr_staged) {
+		struct owner *ow = cm->client->ow;
+
+		enqueue(cm);
+		publish_kick(ow);
+	} else {
+		commit_end(cm);
+	}
+}
+
+/* ---- COMMIT and ANNOUNCE ---- */
 
 static int commit_admit(struct client *c, const struct msg_commit *m)
 {
@@ -356,12 +429,12 @@ static int commit_admit(struct client *c, const struct msg_commit *m)
 		return -ESHUTDOWN;
 	if (!link_is_open(ow))
 		return -ENOTCONN;
-	if (ow->publish.nr_queued + ow->publish.nr_sent + m->nr > OWNER_PENDING_MAX)
+	if (publish_pending(ow) + m->nr > OWNER_PENDING_MAX)
 		return -EAGAIN;
 	return 0;
 }
 
-void commit_request(struct client *c, struct conn_req *r)
+static void take(struct client *c, struct conn_req *r, bool announce)
 {
 	struct owner *ow = c->ow;
 	struct commit *cm;
@@ -369,6 +442,8 @@ void commit_request(struct client *c, struct conn_req *r)
 	int ret;
 
 	ret = msg_commit_decode(r->body, r->frame.body_len, &ow->scratch, &m);
+	for (uint32_t i = 0; !ret && i < m.nr; i++)
+		ret = m.items[i].flags & OBJ_PENDING ? -EINVAL : 0; /* that is ours to say */
 	if (!ret)
 		ret = commit_admit(c, &m);
 	if (!ret)
@@ -377,7 +452,23 @@ void commit_request(struct client *c, struct conn_req *r)
 		conn_reply_status(r, ret);
 		return;
 	}
+	announce_look(ow); /* what is told of those goes the same way */
 	ow->count.commits++;
+	cm->announce = announce;
+	for (uint32_t i = 0; i < m.nr; i++) {
+		m.items[i].flags |= announce ? OBJ_PENDING : 0;
+		cm->bytes += m.items[i].size;
+	}
 	cm->nr_staged = pool_stage_many(ow->pool, c->holder, m.items, m.nr, cm->staged, cm->status);
 	commit_queue(cm);
+}
+
+void commit_request(struct client *c, struct conn_req *r)
+{
+	take(c, r, false);
+}
+
+void announce_request(struct client *c, struct conn_req *r)
+{
+	take(c, r, true);
 }

@@ -58,16 +58,16 @@ static void fill(struct ledger_half *half, const struct pool_holder *h)
 	size_t count = 0, each;
 
 	for (unsigned r = 0; r < POOL_REGIONS_MAX; r++)
-		count += h->held[r].count;
-	each = count / (LEDGER_RUNS - POOL_REGIONS_MAX) + 1; /* a rest per region */
+		count += h->held[r].count + h->announced[r].count;
+	each = count / (LEDGER_RUNS - 2 * POOL_REGIONS_MAX) + 1; /* a rest per set */
 	half->nr = 0;
-	for (unsigned r = 0; r < POOL_REGIONS_MAX; r++) {
-		const struct range_set *s = &h->held[r];
+	for (unsigned r = 0; r < 2 * POOL_REGIONS_MAX; r++) {
+		const struct range_set *s = r % 2 ? &h->announced[r / 2] : &h->held[r / 2];
 
 		for (size_t i = 0; i < s->count; i += each) {
 			size_t last = MIN(i + each, s->count) - 1;
 
-			half->run[half->nr].place = place_pack((uint16_t)r, s->r[i].off);
+			half->run[half->nr].place = place_pack((uint16_t)(r / 2), s->r[i].off);
 			half->run[half->nr++].len = s->r[last].off + s->r[last].len - s->r[i].off;
 		}
 	}

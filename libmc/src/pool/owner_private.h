@@ -7,8 +7,9 @@
  *	owner_attach.c	 descriptors, grants and returns
  *	owner_ledger.c	 what a next owner must know of grants
  *	owner_commit.c	 objects on their way to the master and into the directory
+ *	owner_announce.c objects that are there before their bytes are
  *	owner_put.c	 objects that arrive through a socket
- *	owner_withdraw.c telling the master what was evicted
+ *	owner_withdraw.c telling the master what was evicted, and what is not pending any more
  *	owner_link.c	 the connection to the master, owner_connect.c how it is made
  *	owner_refill.c	 telling a master everything
  *	owner_drop.c	 the master's DROP and DROP_MATCH
@@ -56,7 +57,7 @@ struct client {
 	struct pool_ring *ring; /* attached */
 	struct pool_holder *holder; /* a writer's */
 	int page;	   /* its number in the ledger; -1: none */
-	unsigned pending;  /* commits and puts that have not ended */
+	unsigned pending;  /* commits, puts and announced objects that have not ended */
 	struct put *put;   /* the payload that is arriving */
 };
 
@@ -100,13 +101,17 @@ void ledger_note(struct client *c); /* what it holds now; before it is told of a
  *
  *	staged ──▸ queue ──PUBLISH──▸ sent ──verdict──▸ findable or given back ──▸ reply
  *		     ▴                  │
- *		     └── lost, once ────┘
+ *		     ├── lost, once ────┤
+ *		     └── again ◂────────┘ another put of the key is pending
  */
 struct commit {
 	struct list node;
 	struct client *client;
 	struct conn_req *req;
 	bool own;	      /* the owner's own space (PUT), not a grant */
+	bool partly;	      /* some items are settled, maybe: no status for all */
+	bool announce;
+	uint64_t bytes;	      /* of all objects; announced ones only */
 	bool given_back;      /* some space is the client's again */
 	uint64_t deadline_ns;
 	size_t wire_bytes;    /* at least what the items take in a message */
@@ -117,13 +122,15 @@ struct commit {
 };
 
 struct publisher {
-	struct list queue, sent;
-	uint32_t nr_queued, nr_sent; /* staged objects */
+	struct list queue, sent, again;
+	uint32_t nr_queued, nr_sent, nr_again; /* staged objects */
 	bool busy;		     /* a PUBLISH is under way */
 	struct htab dropped;	     /* generations of @sent that the master dropped before its verdict arrived */
-	struct loop_timer expire;
+	struct loop_timer expire, retry;
+	unsigned retries; /* since something last came of it */
 };
 
+uint32_t publish_pending(const struct owner *ow);
 void commit_request(struct client *c, struct conn_req *r);
 void commit_queue(struct commit *cm); /* takes it over */
 int commit_new(struct client *c, struct conn_req *r, uint32_t nr, size_t wire_bytes, struct commit **out);
@@ -132,6 +139,23 @@ void publish_kick(struct owner *ow);
 void publish_fail_all(struct owner *ow, int status);
 int publish_dropped(struct owner *ow, uint64_t gen); /* -ENOMEM */
 void publish_forget_dropped(struct owner *ow);
+
+/* ---- announced objects (owner_announce.c) ------------------------------------------------------------------------------- */
+
+#define ANNOUNCE_LOOK_NS NSEC_PER_MSEC	       /* how often somebody looks whether the bytes are there */
+#define ANNOUNCE_NS (100 * NSEC_PER_MSEC)      /* they are by then, and so much later for each MiB: */
+#define ANNOUNCE_MIB_NS (20 * NSEC_PER_MSEC)
+
+struct announcer {
+	struct list writing;
+	struct loop_timer look;
+};
+
+void announce_request(struct client *c, struct conn_req *r);
+void announce_add(struct client *c, struct staged *s, uint64_t bytes); /* the master agreed; takes @s */
+void announce_look(struct owner *ow); /* before anything is evicted, and before other news for the master */
+void announce_exited(struct client *c); /* its process writes no more */
+void announce_forget(struct client *c); /* nobody is told; the next owner finds out */
 
 /* ---- puts (owner_put.c) ------------------------------------------------------------------------------------------------- */
 
@@ -143,6 +167,8 @@ void put_tick(struct owner *ow, uint64_t now_ns);
 /* ---- withdrawals (owner_withdraw.c) ------------------------------------------------------------------------------------- */
 
 struct withdraw {
+	struct owner *ow;
+	uint16_t type; /* MSG_WITHDRAW, MSG_STORED */
 	struct loop_work work;
 	bool posted;
 	struct drop_item *items; /* keys are offsets into @keys until they are sent */
@@ -153,7 +179,8 @@ struct withdraw {
 void withdraw_init(struct owner *ow);
 void withdraw_fini(struct owner *ow);
 void withdraw_add(struct owner *ow, const struct key *key, uint64_t gen);
-void withdraw_flush(struct owner *ow); /* before a PUBLISH, and at the end of each turn of the loop */
+void stored_add(struct owner *ow, const struct key *key, uint64_t gen);
+void withdraw_flush(struct owner *ow); /* both; before a PUBLISH, and at the end of each turn of the loop */
 void withdraw_reset(struct owner *ow);
 
 /* ---- master (owner_link.c, owner_connect.c, owner_refill.c, owner_drop.c) ----------------------------------------------- */
@@ -174,6 +201,8 @@ struct refill {
 	bool posted, walking;
 	uint64_t round; /* answers of earlier connections are stale */
 	uint64_t cursor, items, refused, began_ns;
+	bool again; /* another put of some key is pending there */
+	struct loop_timer timer;
 	unsigned in_flight;
 	struct publish_item *batch;
 };
@@ -233,7 +262,8 @@ struct owner {
 
 	struct ledger ledger;
 	struct publisher publish;
-	struct withdraw withdraw;
+	struct withdraw withdraw, stored;
+	struct announcer announce;
 	struct master_link link;
 	struct scratch scratch; /* of the message being handled */
 	struct loop_timer tick;

@@ -27,7 +27,7 @@ static int put_admit(struct client *c, const struct conn_req *r, const struct ms
 		return -ESHUTDOWN;
 	if (!link_is_open(ow))
 		return -ENOTCONN;
-	if (ow->publish.nr_queued + ow->publish.nr_sent >= OWNER_PENDING_MAX)
+	if (publish_pending(ow) >= OWNER_PENDING_MAX)
 		return -EAGAIN;
 	if (!(m->flags & OBJ_REPLACE) && !pool_find(ow->pool, &m->key, &there))
 		return -EEXIST;
@@ -49,6 +49,7 @@ int put_payload(struct client *c, struct conn_req *r, struct iovec *iov, int max
 		ret = put_admit(c, r, &p->m);
 	if (ret)
 		goto err_free;
+	announce_look(ow);
 	pool_drain_touches(ow->pool, clock_now_ns());
 	ret = pool_alloc(ow->pool, p->m.size, p->m.key.len, &p->x);
 	if (ret)

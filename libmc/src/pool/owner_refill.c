@@ -17,6 +17,14 @@ struct refill_msg {
 
 static void refill_step(struct loop_work *w);
 
+#define REFILL_AGAIN_NS (20 * NSEC_PER_MSEC)
+
+/* Everything once more: it is rare, and what is known already costs little. */
+static void refill_again(struct loop_timer *t)
+{
+	refill_start(container_of(t, struct owner, link.refill.timer));
+}
+
 static void refill_post(struct owner *ow)
 {
 	struct refill *f = &ow->link.refill;
@@ -36,6 +44,11 @@ static void refill_finish(struct owner *ow)
 	f->walking = false;
 	free(f->batch);
 	f->batch = NULL;
+	if (f->again) {
+		if (loop_timer_set(ow->loop, &f->timer, clock_now_ns() + REFILL_AGAIN_NS, refill_again))
+			link_lose(ow, "no memory for a timer");
+		return;
+	}
 	link_send(ow, MSG_POOL_SYNCED, &none);
 	if (ow->link.state != LINK_UP)
 		return;
@@ -44,6 +57,12 @@ static void refill_finish(struct owner *ow)
 	if (f->refused)
 		log_info("owner: %llu of them had been stored anew elsewhere and were dropped", (unsigned long long)f->refused);
 	link_synced(ow);
+}
+
+/* Another put under the key is pending: it is known soon which of them stays. */
+static bool later(int status)
+{
+	return status == -EALREADY || status == -EAGAIN;
 }
 
 /* The master has another put under the key: ours is not what readers may see any more. */
@@ -58,6 +77,10 @@ static int drop_refused(struct refill_msg *rm, const struct msg_statuses *st)
 	for (uint32_t i = 0; !ret && i < m.nr; i++) {
 		if (!st->status[i])
 			continue;
+		if (later(st->status[i])) {
+			ow->link.refill.again = true;
+			continue;
+		}
 		if (st->status[i] != -EEXIST)
 			log_warn_limited("owner: the master refused an object it was told of: %s", strerror(-st->status[i]));
 		ow->link.refill.refused++;
@@ -178,6 +201,7 @@ void refill_start(struct owner *ow)
 	}
 	f->walking = true;
 	f->cursor = f->items = f->refused = 0;
+	f->again = false;
 	f->in_flight = 0;
 	f->began_ns = clock_now_ns();
 	refill_post(ow);
@@ -189,6 +213,7 @@ void refill_stop(struct owner *ow)
 
 	f->round++;
 	f->walking = false;
+	loop_timer_del(ow->loop, &f->timer);
 	free(f->batch);
 	f->batch = NULL;
 }

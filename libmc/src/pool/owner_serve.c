@@ -88,7 +88,7 @@ static const struct request_kind {
 } kinds[] = {
 	{ MSG_HELLO, false, hello_request },  { MSG_STATUS, false, status_request }, { MSG_PUT, false, put_request },
 	{ MSG_ATTACH, true, attach_request }, { MSG_GRANT, true, grant_request },    { MSG_RETURN, true, return_request },
-	{ MSG_COMMIT, true, commit_request },
+	{ MSG_COMMIT, true, commit_request }, { MSG_ANNOUNCE, true, announce_request },
 };
 
 static const struct request_kind *kind_of(uint16_t type)
@@ -144,7 +144,7 @@ uint64_t client_held_bytes(const struct client *c)
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; c->holder && i < POOL_REGIONS_MAX; i++)
-		bytes += c->holder->held[i].bytes;
+		bytes += c->holder->held[i].bytes + c->holder->announced[i].bytes;
 	return bytes;
 }
 
@@ -153,6 +153,7 @@ static void client_free(struct client *c)
 	struct owner *ow = c->ow;
 
 	attach_undo(c);
+	announce_forget(c);
 	if (c->holder) {
 		pool_holder_fini(ow->pool, c->holder);
 		free(c->holder);

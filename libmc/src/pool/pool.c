@@ -143,6 +143,7 @@ struct pool *pool_new(void)
 	if (!p)
 		return NULL;
 	p->dir_fd = -1;
+	list_init(&p->writing);
 	p->view.dir_region.fd = p->view.ring_region.fd = -1;
 	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
 		p->view.region[i].fd = -1;

@@ -39,8 +39,16 @@
  *
  *	writer:	gen = G+1 (odd) │ fields, payload, key │ gen = G (even, release)
  *	owner:	gen = odd (release) │ ... │ space may be given out again
+ *	announced:	G+1 │ in the directory │ compare-and-swap G+1 → G by the writer, or G+1 → one of
+ *		enum gen_end by whoever ends it
  *	reader:	gen == G (acquire) │ copy payload │ fence │ gen == G: the bytes are the object's
  */
+enum gen_end { /* generations of no object, odd: why an announced one will not be */
+	GEN_REMOVED = -1,  /* by the owner: removed as if it had been there */
+	GEN_REVOKED = -3,  /* by the owner: the writer took too long, or another one is there */
+	GEN_ABANDONED = -5, /* by the writer, who touches the space no more */
+};
+
 struct extent_hdr {
 	_Atomic uint64_t gen;
 	uint64_t hash[2]; /* of the full key, with the pool's hash key */
@@ -223,6 +231,18 @@ void extents_return(struct range_set *runs, const struct extents *x);
 void extents_fill(const struct pool_view *v, const struct extents *x, const struct key *key,
 		  uint16_t flags, const struct iovec *src, int nr_src);
 
+/*
+ * The same in steps, for an object that is announced before its bytes are there: extents_begin(), the announcement,
+ * extents_copy(), and after the owner's yes extents_reveal(), which makes it readable.
+ * Return of the last: 0; else the space is the writer's again: -ENOENT removed meanwhile, -ESTALE revoked, and the object
+ * is to be put in the ordinary way; -EBADMSG somebody else wrote there.
+ */
+void extents_copy(const struct pool_view *v, const struct extents *x, uint16_t flags,
+		  const struct iovec *src, int nr_src);
+int extents_reveal(const struct pool_view *v, const struct extents *x);
+/* Instead, when no answer came. 0: the space is the owner's business from now on; or as above. */
+int extents_abandon(const struct pool_view *v, const struct extents *x);
+
 /* For payload that arrives from a socket: headers first (odd), iovecs to fill, then seal. */
 void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key,
 		   uint16_t flags);
@@ -281,6 +301,7 @@ void pool_on_evict(struct pool *p, pool_evicted_fn fn, void *arg);
 #define HOLDER_GENS 64 /* a holder may use the generations of its last grants, this many */
 struct pool_holder {
 	struct range_set held[POOL_REGIONS_MAX];
+	struct range_set announced[POOL_REGIONS_MAX]; /* it may write there, too */
 	struct gen_window {
 		uint64_t first; /* even */
 		uint32_t count;
@@ -330,6 +351,17 @@ void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h);
 const struct publish_item *staged_item(const struct staged *s);
 /* A DROP may come before the verdict. */
 struct staged *pool_staged_by_gen(struct pool *p, uint64_t gen);
+
+/*
+ * Announced objects (announce.c) are staged with OBJ_PENDING, their headers odd. pool_publish() keeps @s for the caller then:
+ * readers find the entry and take its header's word, eviction passes it by. It ends in one of two states, by what the
+ * writer does, by removal, or by pool_announced_end(), after which the flip fails and the space is @h's again (free,
+ * when the writer is not @alive). OBJ_REPLACE cannot be announced: -EINVAL.
+ */
+enum announced { ANNOUNCED_WRITING, ANNOUNCED_STORED, ANNOUNCED_GONE };
+enum announced pool_announced_look(struct pool *p, struct staged *s);
+enum announced pool_announced_end(struct pool *p, struct staged *s, bool alive);
+void pool_announced_free(struct pool *p, struct staged *s); /* still WRITING: the entry is left to the next owner */
 
 /*
  * Space for an object the owner itself receives (a put from another node): then fill x, stage

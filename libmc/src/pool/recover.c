@@ -125,7 +125,8 @@ static bool scan_entries(struct pool *p, uint64_t top)
 		fetch_object(p, i + FETCH_AHEAD, true, true);
 		if (!entry_gen(p, i))
 			continue;
-		entry_keep(p, i);
+		if (announced_adopt(p, i))
+			entry_keep(p, i);
 		sound &= linked(p, i) >= 0;
 	}
 	return sound;
@@ -147,7 +148,8 @@ static void mend_chains(struct pool *p, uint64_t top, bool sound, uint64_t *lost
 			dir_unreserve(p, i);
 			continue;
 		}
-		*lost += !p->slots[i].key_len;
+		/* Whoever was still writing was promised nothing. */
+		*lost += !p->slots[i].key_len && !(p->entries[i].flags & OBJ_PENDING);
 		mend(p, i, p->slots[i].key_len);
 	}
 }

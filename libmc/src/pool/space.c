@@ -61,6 +61,8 @@ static void object_free(struct pool *p, uint32_t i)
 
 void object_remove(struct pool *p, uint32_t i)
 {
+	if (announced_displace(p, i, GEN_REMOVED))
+		return;
 	order_remove(p, i);
 	object_free(p, i);
 }

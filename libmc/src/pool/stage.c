@@ -43,6 +43,7 @@ int layout_read(const struct pool *p, const struct publish_item *it, const uint6
 		struct layout *l)
 {
 	uint64_t place = place_pack(it->loc.region, it->loc.off), size = 0;
+	uint64_t gen = it->loc.gen | !!(it->flags & OBJ_PENDING);
 
 	for (unsigned i = 0; i < it->loc.nr_extents; i++) {
 		const struct extent_hdr *at = place_at(&p->view, place, sizeof(*at));
@@ -51,7 +52,7 @@ int layout_read(const struct pool *p, const struct publish_item *it, const uint6
 		if (!place || !at)
 			return -EINVAL;
 		h = header_load(at);
-		if (h.gen != it->loc.gen || h.hash[0] != hash[0] || h.hash[1] != hash[1] ||
+		if (h.gen != gen || h.hash[0] != hash[0] || h.hash[1] != hash[1] ||
 		    h.obj_len != it->size || h.put_id != it->put_id ||
 		    h.key_len != (i ? 0 : it->key.len) || h.len > it->size - size)
 			return -EBADMSG;
@@ -101,12 +102,14 @@ static int item_check(const struct pool *p, const struct publish_item *it)
 	if (!it->loc.nr_extents || it->loc.nr_extents > EXTENTS_MAX || !it->loc.gen ||
 	    it->loc.gen & 1)
 		return -EINVAL;
+	if (it->flags & OBJ_PENDING && it->flags & OBJ_REPLACE)
+		return -EINVAL;
 	return it->loc.off >> 48 ? -EINVAL : 0;
 }
 
 /* ---- staged objects: most have one extent and a short key, and such a one is used again and again ---- */
 
-#define STAGED_KEY  112	 /* room for a key in one that is kept; with the rest that makes 256 bytes */
+#define STAGED_KEY  96	 /* room for a key in one that is kept; with the rest that makes 256 bytes */
 #define STAGED_KEEP 4096 /* a few batches */
 
 static struct staged *staged_alloc(struct pool *p, uint16_t key_len)
@@ -122,7 +125,7 @@ static struct staged *staged_alloc(struct pool *p, uint16_t key_len)
 	return s;
 }
 
-static void staged_free(struct pool *p, struct staged *s)
+void staged_free(struct pool *p, struct staged *s)
 {
 	if (s->layout != &s->single)
 		free(s->layout);
@@ -176,11 +179,14 @@ static int stage_begin(struct pool *p, const struct publish_item *it, const uint
 {
 	struct staged *s;
 	int ret = staged_new(p, it, hash, &s);
+	uint32_t i;
 
 	if (ret)
 		return ret;
 	ret = layout_read(p, &s->item, s->hash, s->layout);
-	if (!ret && !(it->flags & OBJ_REPLACE) && dir_find(p, s->hash) != NIL)
+	/* One that is still being written is no reason to refuse another: the master says which of them it will be. */
+	i = ret ? NIL : dir_find(p, s->hash);
+	if (i != NIL && !(it->flags & OBJ_REPLACE) && !announced_writing(p, i))
 		ret = -EEXIST;
 	if (ret) {
 		staged_free(p, s);
@@ -220,13 +226,19 @@ static int stage_one(struct pool *p, struct pool_holder *h, const struct publish
 	ret = pieces_unhold(p, h, s->layout);
 	if (ret)
 		goto err_free;
-	ret = stage_end(p, s);
+	ret = staged_announced(s) ? announced_hold(s, h) : 0;
 	if (ret)
 		goto err_hold;
+	ret = stage_end(p, s);
+	if (ret)
+		goto err_announced;
 	*word |= bit;
 	*out = s;
 	return 0;
 
+err_announced:
+	if (staged_announced(s))
+		announced_unhold(s);
 err_hold:
 	for (unsigned i = 0; i < s->layout->nr; i++)
 		range_set_add(&h->held[place_region(s->layout->piece[i].place)],
@@ -332,7 +344,7 @@ int pool_stage_own(struct pool *p, const struct extents *x, const struct publish
 	uint64_t hash[2];
 	int ret;
 
-	if (it->loc.gen != x->gen || it->loc.nr_extents != x->nr)
+	if (it->loc.gen != x->gen || it->loc.nr_extents != x->nr || it->flags & OBJ_PENDING)
 		return -EINVAL;
 	ret = item_check(p, it);
 	if (ret)
@@ -370,7 +382,7 @@ void pool_publish(struct pool *p, struct staged *s)
 	poke(&e->flags, (uint16_t)(s->item.flags & ~(uint32_t)OBJ_REPLACE));
 	poke(&e->nr_extents, s->layout->nr);
 	poke(&e->put_id, s->item.put_id);
-	poke(&e->stamp, ++p->stamp);
+	poke(&e->stamp, ++p->stamp); /* OBJ_PENDING among the flags: look at the header first */
 	atomic_store_explicit(&e->gen, s->item.loc.gen, memory_order_release);
 	p->slots[i] =
 		(struct slot){ .key_len = s->item.key.len,
@@ -378,11 +390,19 @@ void pool_publish(struct pool *p, struct staged *s)
 			       .touched_ns = 0,
 			       .layout = single ? NULL : s->layout };
 	dir_link(p, i);
-	order_insert(p, i);
-	/* The old one goes when the new one can be found, so that no reader misses both. */
-	if (old != NIL)
-		object_remove(p, old);
 	htab_del(&p->staged, &s->node);
+	if (staged_announced(s))
+		announced_publish(p, s);
+	else
+		order_insert(p, i);
+	/*
+	 * The old one goes when the new one can be found, so that no reader misses both. Its put may report success because the
+	 * new one is there, but only when that is certain.
+	 */
+	if (old != NIL && !(staged_announced(s) && announced_displace(p, old, GEN_REVOKED)))
+		object_remove(p, old);
+	if (staged_announced(s))
+		return;
 	if (!single)
 		s->layout = &s->single; /* the slot has it */
 	staged_free(p, s);
@@ -392,6 +412,13 @@ void pool_unstage(struct pool *p, struct staged *s, struct pool_holder *h)
 {
 	struct layout *l = s->layout;
 
+	if (staged_announced(s)) {
+		announced_unstage(p, s);
+		dir_unreserve(p, s->entry);
+		htab_del(&p->staged, &s->node);
+		staged_free(p, s);
+		return;
+	}
 	/* Nobody was promised this generation; it is spent all the same. */
 	pieces_spoil(p, l->piece, l->nr, s->item.loc.gen);
 	for (unsigned i = 0; i < l->nr; i++) {

@@ -164,10 +164,11 @@ bool view_dead(const struct pool_view *v)
  * together: the owner clears it before it fills an entry anew. Pairs with dir_link() and
  * dir_unlink().
  */
-static bool entry_match(const struct dir_entry *e, uint32_t i, const uint64_t hash[2],
-			struct found *out)
+static bool entry_match(const struct pool_view *v, const struct dir_entry *e, uint32_t i,
+			const uint64_t hash[2], struct found *out)
 {
 	uint64_t gen, place;
+	bool pending;
 
 	if (peek(&e->hash[0]) != hash[0])
 		return false;
@@ -182,10 +183,14 @@ static bool entry_match(const struct dir_entry *e, uint32_t i, const uint64_t ha
 			 .gen = gen },
 		.size = peek(&e->size),
 		.entry = i,
-		.flags = peek(&e->flags),
+		.flags = peek(&e->flags) & OBJ_FLAGS,
 	};
+	pending = peek(&e->flags) & OBJ_PENDING;
 	fence_acquire();
-	return atomic_load_explicit(&e->gen, memory_order_relaxed) == gen;
+	if (atomic_load_explicit(&e->gen, memory_order_relaxed) != gen)
+		return false;
+	/* Announced: there as soon as its writer says so, whether the owner has noticed or not. */
+	return likely(!pending) || view_valid(v, &out->loc);
 }
 
 static bool chain_find(const struct pool_view *v, const struct dir_bucket *b,
@@ -196,7 +201,7 @@ static bool chain_find(const struct pool_view *v, const struct dir_bucket *b,
 	for (unsigned steps = 0; at && at <= v->nr_entries && steps < WALK_MAX; steps++) {
 		const struct dir_entry *e = view_entry(v, at - 1);
 
-		if (entry_match(e, at - 1, hash, out))
+		if (entry_match(v, e, at - 1, hash, out))
 			return true;
 		at = atomic_load_explicit(&e->next, memory_order_acquire);
 	}
