@@ -239,13 +239,16 @@ static const struct mc_key *key_at(const void *items, unsigned i)
 static void run_rounds(struct put_call *c, const struct keys *keys, const struct mc_put_opts *o, uint64_t deadline_ns)
 {
 	struct outcome out;
+	/* Several replicas are one put to the master, and one that replaces has what is there to see to: not in the same breath. */
+	bool announce = c->replicas == 1 && !(o->flags & MC_PUT_REPLACE);
 	unsigned idle = 0, nr;
 
 	while (idle < IDLE_ROUNDS && !atomic_load(&c->s->closing)) {
 		nr = assign(c, keys, o);
 		if (!nr)
 			break;
-		put_round(c->todo, nr, deadline_ns);
+		put_round(c->todo, nr, announce, deadline_ns);
+		announce = false; /* what went wrong with it does so once */
 		out = settle(c, nr);
 		if (!out.again || deadline_passed(deadline_ns))
 			break;

@@ -2,7 +2,7 @@
 /*
  * A round of writing: tasks that know their pools. Each pool's share goes on its way before any is waited for, and the pools'
  * acknowledgements end it. A large share on this node is committed in parts, so that owner and master work on one while the next
- * is copied.
+ * is copied; a few large objects are announced before they are copied, for the same reason.
  */
 #include "store/store.h"
 
@@ -14,12 +14,13 @@ _Static_assert(sizeof(struct mc_iov) == sizeof(struct iovec) && offsetof(struct 
 
 /* ---- one pool's share of a round ------------------------------------------------------------------------------------ */
 
-/* One COMMIT. */
+/* One COMMIT or ANNOUNCE. */
 struct part {
 	unsigned first, nr; /* of the group's tasks */
 	struct mux_req commit;
 	struct buf body;
 	bool committing;
+	bool announced; /* before it was written */
 };
 
 struct group {
@@ -74,14 +75,16 @@ static void encode_commit(const struct group *g, struct part *pt)
 	free(items);
 }
 
-static void submit_commit(struct group *g, struct part *pt)
+static void submit(struct group *g, struct part *pt)
 {
 	int ret;
 
 	encode_commit(g, pt);
 	ret = pt->body.err;
 	if (!ret) {
-		pt->commit = (struct mux_req){ .type = MSG_COMMIT, .body = pt->body.data, .body_len = pt->body.len };
+		pt->commit = (struct mux_req){ .type = pt->announced ? MSG_ANNOUNCE : MSG_COMMIT,
+					       .body = pt->body.data,
+					       .body_len = pt->body.len };
 		ret = mux_submit(g->pool->owner, &pt->commit, false);
 	}
 	pt->committing = !ret;
@@ -128,8 +131,53 @@ static unsigned parts_of(const struct group *g)
 	return nr ? nr : 1;
 }
 
+/*
+ * Large objects are announced, so that owner and master have decided when the copy is done, and what is left is one store into
+ * each header. Small ones are copied faster than anybody answers.
+ */
+#define ANNOUNCE_LEAST (128 * KiB)
+#define ANNOUNCE_NR    64u
+
+static bool worth_announcing(const struct group *g)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < g->staged; i++)
+		bytes += g->task[i]->bytes;
+	return g->staged <= ANNOUNCE_NR && bytes >= g->staged * ANNOUNCE_LEAST &&
+	       !atomic_load_explicit(&g->pool->no_announce, memory_order_relaxed);
+}
+
+static void announce_part(struct group *g, struct part *pt)
+{
+	const struct pool_view *v = &g->pool->view;
+
+	for (unsigned i = 0; i < pt->nr; i++) {
+		const struct put_task *t = g->task[pt->first + i];
+
+		extents_begin(v, t->x, &t->key, (uint16_t)t->flags);
+	}
+	submit(g, pt);
+	for (unsigned i = 0; i < pt->nr && pt->committing; i++) {
+		const struct put_task *t = g->task[pt->first + i];
+
+		extents_copy(v, t->x, (uint16_t)t->flags, (const struct iovec *)t->it->iov, (int)t->it->nr_iov);
+	}
+}
+
+static void commit_part(struct group *g, struct part *pt)
+{
+	for (unsigned i = 0; i < pt->nr; i++) {
+		const struct put_task *t = g->task[pt->first + i];
+
+		extents_fill(&g->pool->view, t->x, &t->key, (uint16_t)t->flags, (const struct iovec *)t->it->iov,
+			     (int)t->it->nr_iov);
+	}
+	submit(g, pt);
+}
+
 /* On this node: carve, copy, and send the commits without waiting for them. */
-static void start_mapped(struct group *g, uint64_t deadline_ns)
+static void start_mapped(struct group *g, bool announce, uint64_t deadline_ns)
 {
 	unsigned parts, each, done = 0;
 	int err = 0;
@@ -137,21 +185,46 @@ static void start_mapped(struct group *g, uint64_t deadline_ns)
 	grant_enter(g->pool);
 	g->staged = grant_carve(g->pool, g->task, commit_fit(g), deadline_ns, &err);
 	fail_from(g, g->staged, err ? err : -EAGAIN);
-	parts = parts_of(g);
+	announce &= worth_announcing(g);
+	parts = announce ? 1 : parts_of(g);
 	make_parts(g, parts);
 	each = g->part == &g->one ? g->staged : (g->staged + parts - 1) / parts;
 	while (done < g->staged) {
 		struct part *pt = &g->part[g->nr_parts++];
 
-		*pt = (struct part){ .first = done, .nr = MIN(each, g->staged - done) };
-		for (; done < pt->first + pt->nr; done++) {
-			struct put_task *t = g->task[done];
-
-			extents_fill(&g->pool->view, t->x, &t->key, (uint16_t)t->flags, (const struct iovec *)t->it->iov,
-				     (int)t->it->nr_iov);
-		}
-		submit_commit(g, pt);
+		*pt = (struct part){ .first = done, .nr = MIN(each, g->staged - done), .announced = announce };
+		done += pt->nr;
+		if (announce)
+			announce_part(g, pt);
+		else
+			commit_part(g, pt);
 	}
+}
+
+/* No answer, so nothing becomes readable. */
+static void abandon(struct group *g, struct put_task *t)
+{
+	if (extents_abandon(&g->pool->view, t->x))
+		grant_undo(g->pool, t);
+	else
+		grant_spent(t); /* the owner's, unless it never heard of it */
+}
+
+/* The owner agreed, unless somebody was faster: it becomes readable now. */
+static void reveal(struct group *g, struct put_task *t)
+{
+	int ret = extents_reveal(&g->pool->view, t->x);
+
+	/* The answer may be a dead owner's. Nobody may have kept what was written after it. */
+	if (!ret && atomic_load(&g->pool->gone))
+		t->result = -ECONNRESET;
+	/* Revoked, because it took so long: once more, and not announced. Removed meanwhile: then it was there. */
+	else if (ret && ret != -ENOENT)
+		t->result = ret == -ESTALE ? -EAGAIN : -EIO;
+	if (ret == -ENOENT || ret == -ESTALE)
+		grant_undo(g->pool, t);
+	else
+		grant_spent(t);
 }
 
 static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
@@ -165,6 +238,10 @@ static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
 		ret = msg_statuses_decode(pt->commit.reply.data, pt->commit.reply.len, &scratch, &m);
 	if (!ret && m.nr != pt->nr)
 		ret = -EBADMSG;
+	if (ret == -EOPNOTSUPP && pt->announced) {
+		atomic_store_explicit(&g->pool->no_announce, true, memory_order_relaxed);
+		ret = -EAGAIN;
+	}
 	for (unsigned i = 0; i < pt->nr; i++) {
 		struct put_task *t = g->task[pt->first + i];
 
@@ -172,6 +249,10 @@ static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
 		/* Refused, one or all: the space is ours again. */
 		if (t->result && owner_decided(ret))
 			grant_undo(g->pool, t);
+		else if (pt->announced && ret)
+			abandon(g, t);
+		else if (pt->announced)
+			reveal(g, t);
 		else
 			grant_spent(t);
 	}
@@ -260,7 +341,7 @@ static void sort(struct put_task **task, unsigned nr)
 
 #define GROUPS_MAX 64 /* pools one batch is spread over */
 
-void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns)
+void put_round(struct put_task **task, unsigned nr, bool announce, uint64_t deadline_ns)
 {
 	struct link_conn *conn[GROUPS_MAX] = { NULL };
 	struct group group[GROUPS_MAX];
@@ -290,7 +371,7 @@ void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns)
 	}
 	for (unsigned i = 0; i < groups; i++)
 		if (group[i].pool->attached)
-			start_mapped(&group[i], deadline_ns);
+			start_mapped(&group[i], announce, deadline_ns);
 	for (unsigned i = 0; i < groups; i++) {
 		if (group[i].pool->attached) {
 			finish_mapped(&group[i], deadline_ns);

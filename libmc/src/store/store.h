@@ -124,6 +124,7 @@ struct spool {
 	struct mux *owner; /* attached: the stream that carries grants and commits; NULL: a borrowed view */
 	struct loop_fd hup; /* watched by the housekeeping loop */
 	struct loop_timer prefault; /* on it, until page tables are filled */
+	_Atomic bool no_announce; /* the owner does not know what that is */
 	_Atomic uint64_t prefaulted; /* bytes from the first region's start on */
 	struct mc_store *store;
 
@@ -344,7 +345,8 @@ struct put_task {
 	int result;
 };
 
-void put_round(struct put_task **task, unsigned nr, uint64_t deadline_ns); /* sorts them; results are in the tasks */
+/* Sorts them; results are in the tasks. @announce: those that pay may be announced before they are copied. */
+void put_round(struct put_task **task, unsigned nr, bool announce, uint64_t deadline_ns);
 uint32_t put_object_flags(const struct mc_put_opts *o); /* enum object_flag */
 bool put_check(const struct mc_put *it, uint64_t *bytes); /* key and sizes fit? */
 
