@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 struct shared *store_get(PyObject *self)
@@ -47,6 +48,20 @@ int store_open(struct mc_store_opts *opts, struct engine_ref *engine, struct sha
 	return 0;
 }
 
+/* Return: is the last reference gone? */
+static bool await_out(struct shared *sh, time_t seconds)
+{
+	struct timespec by;
+	int ret;
+
+	clock_gettime(CLOCK_MONOTONIC, &by);
+	by.tv_sec += seconds;
+	do
+		ret = sem_clockwait(&sh->out, CLOCK_MONOTONIC, &by);
+	while (ret && errno == EINTR);
+	return !ret;
+}
+
 /* Ends calls in other threads, waits until they are out, closes. Without the interpreter lock. */
 static void shared_close(struct shared *sh)
 {
@@ -54,8 +69,11 @@ static void shared_close(struct shared *sh)
 		return; /* a copy without its threads: there is nobody to end */
 	mc_store_shutdown(sh->s);
 	store_put(sh);
-	while (sem_wait(&sh->out))
-		; /* a signal */
+	if (!await_out(sh, 1)) {
+		mc_store_shutdown(sh->s); /* they wait for nobody any more */
+		if (!await_out(sh, 30))
+			return; /* a call that does not return keeps what it uses */
+	}
 	mc_store_close(sh->s);
 	if (sh->engine)
 		engine_put(sh->engine);

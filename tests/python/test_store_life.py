@@ -3,6 +3,7 @@
 """The store's life: setup in all its forms, threads, forks, the end of the interpreter, leaks, system calls."""
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -184,6 +185,33 @@ def close_under_load(s):
 
 
 both(globals(), close_under_load)
+
+
+def test_close_while_the_owner_is_stopped():
+    """A call that waits for it ends when the store closes, not at its own deadline of 10 s."""
+    c = Cluster()
+    with c as s:
+        eq(s.put("k", b"x"), 0)
+        c.provider.p.send_signal(signal.SIGSTOP)
+        try:
+            inside, out = threading.Event(), []
+
+            def work():
+                inside.set()
+                out.append(s.put("late", b"x"))
+
+            t = threading.Thread(target=work, daemon=True)
+            t.start()
+            assert inside.wait(10)
+            time.sleep(0.1)
+            start = time.monotonic()
+            eq(s.close(), 0)
+            took = time.monotonic() - start
+            t.join(10)
+            assert took < 4, f"close took {took:.1f} s"
+            assert out and out[0] < 0, out
+        finally:
+            c.provider.p.send_signal(signal.SIGCONT)
 
 
 def test_close_inside_a_call():

@@ -123,6 +123,7 @@ TEST(an_owner_that_leaves_does_not_wait_for_idle_clients)
 }
 
 struct caller {
+	int ret;
 	struct mc_store *s;
 	atomic_bool stop;
 	atomic_uint calls, wrong;
@@ -431,6 +432,42 @@ TEST(closing_while_others_call)
 		callers_stop(c, 4);
 		mc_store_close(s);
 		EXPECT_LT(ms_since(start), 2500);
+		kill(owner.pid, SIGCONT);
+	}
+	EXPECT_EQ(child_stop(&owner, 0), 0);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
+}
+
+static void *put_for_long(void *arg)
+{
+	struct caller *c = arg;
+
+	c->ret = put_by(c->s, "late", "x", 1, deadline_after_ms(20000));
+	return NULL;
+}
+
+/* Nobody told the call to stop but the one that closes. */
+TEST(closing_ends_a_call_that_waits_for_a_stopped_owner)
+{
+	struct child owner;
+
+	NEED_MASTER();
+	ASSERT_EQ(child_start(&owner, "provider", master.port, 8 * MIB), 0);
+	for (int tcp = 0; tcp < 2; tcp++) {
+		struct caller c = { .s = st_open(master.port, 0, tcp ? "tcp" : NULL) };
+		uint64_t start;
+
+		ASSERT_TRUE(c.s);
+		EXPECT_EQ(st_put(c.s, "k", "x", 1), 0);
+		freeze(owner.pid);
+		ASSERT_EQ(pthread_create(&c.thread, NULL, put_for_long, &c), 0);
+		while (!atomic_load(&c.s->users))
+			usleep(1000);
+		start = clock_now_ns();
+		mc_store_close(c.s);
+		EXPECT_LT(ms_since(start), 3500);
+		pthread_join(c.thread, NULL);
+		EXPECT_LT(c.ret, 0);
 		kill(owner.pid, SIGCONT);
 	}
 	EXPECT_EQ(child_stop(&owner, 0), 0);

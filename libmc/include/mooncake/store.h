@@ -42,11 +42,15 @@ MC_API int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out
 
 /**
  * mc_store_shutdown - calls under way in other threads end soon, with -ESHUTDOWN or a lost connection; later ones at once.
- * The handle stays valid. Any thread, any number of times.
+ * The handle stays valid. Any thread, any number of times; from the second time on, calls do not wait for owners on this machine
+ * either, which may finish their puts.
  */
 MC_API void mc_store_shutdown(struct mc_store *s);
 
-/** mc_store_close - shuts down, waits for calls under way, frees; the pool goes with its objects. NULL is fine. */
+/**
+ * mc_store_close - shuts down, waits for calls under way (they end within about a second), frees; the pool goes with its objects.
+ * NULL is fine.
+ */
 MC_API void mc_store_close(struct mc_store *s);
 
 /** mc_store_name - "host:port" of this client, unique on its host. */

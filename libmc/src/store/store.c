@@ -2,8 +2,10 @@
 /* Opening and closing a store, and the door every call goes through. */
 #include "store/store.h"
 
+#include <linux/futex.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fork.h"
@@ -35,17 +37,33 @@ int store_enter(struct mc_store *s)
 		log_err_limited("a store cannot be used in a forked child; open one there after the fork");
 		return -EPERM;
 	}
-	atomic_fetch_add(&s->users, 1);
-	if (unlikely(atomic_load(&s->closing))) {
-		atomic_fetch_sub(&s->users, 1);
+	/* One word for both: who closes sees this call, or is seen by it. */
+	if (unlikely(atomic_fetch_add_explicit(&s->users, 1, memory_order_relaxed) & STORE_CLOSING)) {
+		store_leave(s);
 		return -ESHUTDOWN;
 	}
 	return 0;
 }
 
+/* The last one out when the store closes says so. By then @s may be gone, which the kernel, asked by address, does not mind. */
 void store_leave(struct mc_store *s)
 {
-	atomic_fetch_sub_explicit(&s->users, 1, memory_order_release);
+	if (unlikely(atomic_fetch_sub_explicit(&s->users, 1, memory_order_release) == (STORE_CLOSING | 1)))
+		syscall(SYS_futex, &s->users, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Return: is everybody out? */
+static bool await_leaving(struct mc_store *s, uint64_t deadline_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
+	uint32_t users;
+
+	while ((users = atomic_load_explicit(&s->users, memory_order_acquire)) & ~STORE_CLOSING) {
+		if (deadline_passed(deadline_ns))
+			return false;
+		syscall(SYS_futex, &s->users, FUTEX_WAIT_BITSET_PRIVATE, users, &ts, NULL, FUTEX_BITSET_MATCH_ANY);
+	}
+	return true;
 }
 
 /* ---- engine --------------------------------------------------------------------------------------------------------- */
@@ -350,49 +368,49 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 	return 0;
 }
 
+/* An owner that does not answer keeps nobody from closing. What it granted stays ours until this process ends. */
+static void cut_owners(const struct pool_set *set)
+{
+	for (unsigned i = 0; i < set->nr; i++)
+		if (set->pool[i]->attached && set->pool[i]->owner)
+			shutdown(mux_fd(set->pool[i]->owner), SHUT_RDWR);
+}
+
 void mc_store_shutdown(struct mc_store *s)
 {
 	struct pool_set *set;
 
-	if (s->fork_gen != fork_generation() || atomic_exchange(&s->closing, true))
+	if (s->fork_gen != fork_generation())
 		return;
-	/* Calls wait on streams: end those, and each call returns. */
-	link_shutdown(&s->master);
 	set = pools_get(s);
-	for (unsigned i = 0; i < set->nr; i++)
-		if (!set->pool[i]->attached)
-			link_shutdown(&set->pool[i]->remote);
+	if (atomic_exchange(&s->closing, true)) {
+		cut_owners(set);
+	} else {
+		atomic_fetch_or(&s->users, STORE_CLOSING);
+		/* Calls wait on streams: end those, and each call returns. */
+		link_shutdown(&s->master);
+		for (unsigned i = 0; i < set->nr; i++)
+			if (!set->pool[i]->attached)
+				link_shutdown(&set->pool[i]->remote);
+	}
 	pools_put(set);
 }
 
-#define CLOSE_NS NSEC_PER_SEC /* calls that wait for an owner on this node have so long to hear of it */
-
-/* An owner that does not answer keeps nobody from closing. What it granted stays ours until this process ends. */
-static void cut_owners(struct mc_store *s)
-{
-	struct pool_set *set = pools_get(s);
-
-	for (unsigned i = 0; i < set->nr; i++)
-		if (set->pool[i]->attached && set->pool[i]->owner)
-			shutdown(mux_fd(set->pool[i]->owner), SHUT_RDWR);
-	pools_put(set);
-}
+#define CLOSE_NS NSEC_PER_SEC	     /* calls that wait for an owner on this node have so long to hear of it */
+#define CLOSE_MAX_NS (30 * NSEC_PER_SEC) /* no call can wait for anything any more */
 
 void mc_store_close(struct mc_store *s)
 {
-	uint64_t patience_ns;
-
 	/* A child has neither the threads nor the right to end its parent's streams. */
 	if (!s || s->fork_gen != fork_generation())
 		return;
 	mc_store_shutdown(s);
-	patience_ns = deadline_after_ns(CLOSE_NS);
-	while (atomic_load_explicit(&s->users, memory_order_acquire)) {
-		if (deadline_passed(patience_ns)) {
-			cut_owners(s);
-			patience_ns = DEADLINE_NEVER;
+	if (!await_leaving(s, deadline_after_ns(CLOSE_NS))) {
+		mc_store_shutdown(s);
+		if (!await_leaving(s, deadline_after_ns(CLOSE_MAX_NS))) {
+			log_err("a call does not leave the store %s that is closed: its memory stays; please report this", s->name);
+			return;
 		}
-		usleep(100);
 	}
 	destroy(s, deadline_after_ms(2000));
 }

@@ -277,7 +277,7 @@ struct mc_store {
 	bool map_ok; /* may this node's pools be mapped? not when transports says otherwise */
 	bool remote_ok;
 	unsigned fork_gen;
-	_Atomic int users;
+	_Atomic uint32_t users; /* calls under way, and STORE_CLOSING */
 	_Atomic bool closing;
 	int name_fd; /* holds the port of the name */
 
@@ -321,6 +321,7 @@ int embedded_open(struct mc_store *s, uint64_t pool_bytes);
 void embedded_close(struct mc_store *s);
 
 /* Every public call is between these. -ESHUTDOWN closing; -EPERM in a forked child. */
+#define STORE_CLOSING (1u << 31)
 int store_enter(struct mc_store *s);
 void store_leave(struct mc_store *s);
 
