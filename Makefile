@@ -29,8 +29,11 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-
 	-Wno-unused-parameter -Wno-missing-field-initializers $(if $(filter yes,$(WERROR)),-Werror)
 OPT ?= -O2 -g
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
-PKGS := json-c libcurl
-CPPFLAGS_ALL := -D_GNU_SOURCE -Ilibmc/include -Ilibmc/src -Ikmod/uapi $(CPPFLAGS)
+# Optional parts: on where their library is found, off with WITH_...=no.
+WITH_REDIS ?= $(if $(shell pkg-config --exists hiredis && echo yes),yes,no)
+HIREDIS_SSL := $(shell pkg-config --exists hiredis_ssl && echo hiredis_ssl)
+PKGS := json-c libcurl $(if $(filter yes,$(WITH_REDIS)),hiredis $(HIREDIS_SSL))
+CPPFLAGS_ALL := -D_GNU_SOURCE $(if $(filter yes,$(WITH_REDIS)),-DMC_WITH_REDIS) -Ilibmc/include -Ilibmc/src -Ikmod/uapi $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN) $(SANFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(SANFLAGS) $(LDFLAGS)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) libmicrohttpd libsystemd 2>/dev/null)

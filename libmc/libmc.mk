@@ -3,6 +3,9 @@
 
 LIBMC_LAYERS := base net dev proto transport meta engine pool store tensor compat
 LIBMC_SRC := $(foreach l,$(LIBMC_LAYERS),$(sort $(wildcard libmc/src/$(l)/*.c)))
+ifneq ($(WITH_REDIS),yes)
+LIBMC_SRC := $(filter-out libmc/src/meta/redis.c,$(LIBMC_SRC))
+endif
 LIBMC_OBJ := $(LIBMC_SRC:%.c=$(BUILD)/obj/%.o)
 LIBMC_A := $(BUILD)/obj/libmc-private.a
 LIBMC_SO := $(BUILD)/lib/libmc.so

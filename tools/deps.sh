@@ -18,6 +18,7 @@ need 'have cc' gcc 'compiles everything'
 need 'have pkg-config' pkg-config 'finds the libraries below'
 need 'pkg-config --exists json-c' libjson-c-dev 'JSON: metadata, status, configuration'
 need 'pkg-config --exists libcurl' libcurl4-openssl-dev 'HTTP client: metadata service'
+need 'pkg-config --exists hiredis' libhiredis-dev 'Redis client: metadata service'
 need 'pkg-config --exists libmicrohttpd' libmicrohttpd-dev 'HTTP servers of the daemons'
 need 'pkg-config --exists libsystemd' libsystemd-dev 'readiness, socket activation, kept descriptors'
 need 'have python3' python3 'Python package, demo and tests'
@@ -26,6 +27,8 @@ need 'python3 -c "import sysconfig,os; assert os.path.exists(sysconfig.get_paths
 if [ "$goal" = check ] || [ "$goal" = bench ]; then
 	need 'have ip' iproute2 'network namespaces: several hosts on one machine'
 	need 'python3 -c "import ensurepip"' python3-venv 'interoperability: upstream in an environment of its own'
+	need 'have redis-server' redis-server 'tests of the metadata service'
+	need 'have etcd' etcd-server 'tests of the metadata service'
 	need 'have git' git 'lint: what belongs to the project'
 fi
 [ -z "$missing" ] && exit 0

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Our engine and upstream's released one move data both ways over TCP, without a metadata service and with one.
+"""Our engine and upstream's released one move data both ways over TCP: without a metadata service, over HTTP, over etcd.
 
     interop_engine.py [--build build] [--peer /tmp/mooncake-peer]
 
 Upstream's wheel lives in a virtual environment of its own, made here when it is missing. TAP on stdout; exit 77 when the wheel or
 our Python module cannot be had.
 """
-import argparse, http.server, json, os, subprocess, sys, threading, urllib.parse
+import argparse, contextlib, http.server, json, os, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.parse
 
 WHEEL = "mooncake-transfer-engine-non-cuda==0.3.13.post1"
 LEN = 64 << 20
@@ -110,6 +110,37 @@ class Meta(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def etcd():
+    """A server's connection string; None where none is installed."""
+    if not shutil.which("etcd"):
+        yield None
+        return
+    port, peer = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="mooncake-") as dir:
+        url, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
+        p = subprocess.Popen(["etcd", "--data-dir", dir, "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer,
+                              "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--log-level", "error",
+                              "--unsafe-no-fsync"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            end = time.monotonic() + 30
+            while time.monotonic() < end and p.poll() is None:
+                with socket.socket() as s:
+                    if not s.connect_ex(("127.0.0.1", port)):
+                        break
+                time.sleep(0.01)
+            yield f"etcd://127.0.0.1:{port}"
+        finally:
+            p.kill()
+            p.wait()
+
+
 def peer_python(path):
     python = os.path.join(path, "bin", "python")
     if not os.path.exists(python):
@@ -170,14 +201,18 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     # Upstream advertises the address it is told to, not loopback.
     os.environ["MC_TCP_BIND_ADDRESS"] = "127.0.0.1"
-    for label, meta in ("P2P", "P2PHANDSHAKE"), ("HTTP", f"http://127.0.0.1:{server.server_port}/metadata"):
-        p2p = meta == "P2PHANDSHAKE"
-        ours = Side(sys.executable, "127.0.0.1" if p2p else "127.0.0.1:1", meta, path)
-        theirs = Side(python, "127.0.0.1" if p2p else "127.0.0.1:2", meta)
-        both_ways(tap, label, ours, theirs, "ours")
-        both_ways(tap, label, theirs, ours, "upstream's")
-        ours.close()
-        theirs.close()
+    with etcd() as base:
+        for label, meta in ("P2P", "P2PHANDSHAKE"), ("HTTP", f"http://127.0.0.1:{server.server_port}/metadata"), ("etcd", base):
+            if not meta:
+                print(f"# {label}: no server is installed")
+                continue
+            p2p = meta == "P2PHANDSHAKE"
+            ours = Side(sys.executable, "127.0.0.1" if p2p else "127.0.0.1:1", meta, path)
+            theirs = Side(python, "127.0.0.1" if p2p else "127.0.0.1:2", meta)
+            both_ways(tap, label, ours, theirs, "ours")
+            both_ways(tap, label, theirs, ours, "upstream's")
+            ours.close()
+            theirs.close()
     print(f"1..{tap.nr}")
     return 1 if tap.failed else 0
 

@@ -159,8 +159,8 @@ TEST(unknown_services_are_refused)
 {
 	struct meta *m;
 
-	EXPECT_EQ(meta_open("etcd://localhost:2379", &m), -EPROTONOSUPPORT);
-	EXPECT_TRUE(strstr(mc_last_error(), "etcd://localhost:2379"));
+	EXPECT_EQ(meta_open("zookeeper://localhost:2379", &m), -EPROTONOSUPPORT);
+	EXPECT_TRUE(strstr(mc_last_error(), "zookeeper://localhost:2379"));
 	EXPECT_EQ(meta_open("", &m), -EPROTONOSUPPORT);
 	EXPECT_EQ(meta_open("P2PHANDSHAKE", &m), 0);
 	EXPECT_TRUE(meta_is_p2p(m));

@@ -25,6 +25,6 @@ struct meta {
 	const struct meta_ops *ops;
 };
 
-extern const struct meta_ops meta_p2p, meta_http;
+extern const struct meta_ops meta_p2p, meta_http, meta_etcd, meta_redis; /* meta_redis: in builds with hiredis */
 
 #endif

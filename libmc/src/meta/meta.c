@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Chooses the metadata backend by the connection string; everything else is the backend's. */
+#include <strings.h>
+
 #include "base/log.h"
 #include "meta/backend.h"
 
-static const struct meta_ops *const backends[] = { &meta_p2p, &meta_http };
+static const struct meta_ops *const backends[] = {
+	&meta_p2p,
+	&meta_http,
+	&meta_etcd,
+#ifdef MC_WITH_REDIS
+	&meta_redis,
+#endif
+};
 
 int meta_open(const char *conn, struct meta **out)
 {
@@ -11,9 +20,14 @@ int meta_open(const char *conn, struct meta **out)
 		if (backends[i]->speaks(conn))
 			return backends[i]->open(conn, out);
 	}
-	log_err("metadata service \"%s\" is of no kind that this build knows: use \"P2PHANDSHAKE\" "
-		"or "
-		"\"http://host:port/metadata\"",
+#ifndef MC_WITH_REDIS
+	if (!strncasecmp(conn, "redis", 5)) {
+		log_err("metadata service %s: this build has no Redis; build where libhiredis-dev is installed", conn);
+		return -EPROTONOSUPPORT;
+	}
+#endif
+	log_err("metadata service \"%s\" is of no kind that this build knows: use \"P2PHANDSHAKE\", "
+		"\"http://host:port/metadata\", \"etcd://host:port\" or \"redis://host:port\"",
 		conn);
 	return -EPROTONOSUPPORT;
 }

@@ -5,7 +5,8 @@
  *
  *	P2PHANDSHAKE	no service: the peer itself is asked on its handshake port
  *	http(s)://	mooncake-metadata, the master's built-in server, or upstream's
- *	etcd:// redis://	later; refused with a message now
+ *	etcd(s)://	v3, through its JSON gateway; several hosts; also "host:port" without a scheme
+ *	redis(s)://	in builds with hiredis
  */
 #ifndef MC_META_H
 #define MC_META_H
@@ -32,7 +33,7 @@ bool meta_is_p2p(const struct meta *m);
  */
 int meta_get_segment(struct meta *m, const char *name, const struct segment_desc *self,
 		     uint64_t deadline_ns, struct segment_desc *out);
-/* Publishes; P2P: nothing to do, 0. */
+/* Publishes; P2P: nothing to do, 0. etcd: for as long as this process lives. */
 int meta_put_segment(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);
 int meta_del_segment(struct meta *m, const char *name, uint64_t deadline_ns);
 

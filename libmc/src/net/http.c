@@ -74,6 +74,11 @@ static int status_of(CURLcode code, const struct answer *a)
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
 		return -EHOSTUNREACH;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CONNECT_ERROR:
+		return -EACCES;
 	case CURLE_WRITE_ERROR:
 		return a->too_long ? -EMSGSIZE : a->buf->err ? a->buf->err : -EIO;
 	default:
@@ -110,24 +115,46 @@ static int set_target(CURL *h, const char *url, uint64_t deadline_ns)
 	return bad ? -EIO : 0;
 }
 
-static int set_headers(CURL *h, const char *content_type, struct curl_slist **out)
+static bool add_header(struct curl_slist **list, const char *line)
 {
-	struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* no pause before the body */
-	struct buf line = BUF_INIT;
-	struct curl_slist *more = NULL;
+	struct curl_slist *more = curl_slist_append(*list, line);
 
-	if (list && content_type) {
-		buf_printf(&line, "Content-Type: %s", content_type);
+	if (more)
+		*list = more;
+	return more;
+}
+
+static int set_headers(CURL *h, const struct http_call *c, struct curl_slist **out)
+{
+	struct buf line = BUF_INIT;
+	bool ok = add_header(out, "Expect:"); /* no pause before the body */
+
+	if (ok && c->content_type) {
+		buf_printf(&line, "Content-Type: %s", c->content_type);
 		buf_put_u8(&line, 0);
-		more = line.err ? NULL : curl_slist_append(list, (char *)line.data);
+		ok = !line.err && add_header(out, (char *)line.data);
 		buf_fini(&line);
 	}
-	if (!list || (content_type && !more)) {
-		curl_slist_free_all(list);
+	if (ok && c->header)
+		ok = add_header(out, c->header);
+	if (!ok)
 		return -ENOMEM;
-	}
-	*out = list;
-	return curl_easy_setopt(h, CURLOPT_HTTPHEADER, list) ? -EIO : 0;
+	return curl_easy_setopt(h, CURLOPT_HTTPHEADER, *out) ? -EIO : 0;
+}
+
+static int set_tls(CURL *h, const struct http_tls *t)
+{
+	CURLcode bad = 0;
+
+	if (!t)
+		return 0;
+	if (t->ca)
+		bad |= curl_easy_setopt(h, CURLOPT_CAINFO, t->ca);
+	if (t->cert)
+		bad |= curl_easy_setopt(h, CURLOPT_SSLCERT, t->cert);
+	if (t->key)
+		bad |= curl_easy_setopt(h, CURLOPT_SSLKEY, t->key);
+	return bad ? -EIO : 0;
 }
 
 static int perform(CURL *h, const char *url, struct answer *a)
@@ -151,10 +178,9 @@ static int perform(CURL *h, const char *url, struct answer *a)
 	return status > 0 ? (int)status : -EIO;
 }
 
-int http_request(const char *method, const char *url, const char *content_type, const void *body, size_t len, size_t max,
-		 uint64_t deadline_ns, struct buf *answer)
+int http_call(const struct http_call *c, uint64_t deadline_ns, struct buf *answer)
 {
-	struct answer a = { .buf = answer, .max = max };
+	struct answer a = { .buf = answer, .max = c->max };
 	struct curl_slist *headers = NULL;
 	CURL *h = handle_get();
 	int ret;
@@ -162,16 +188,26 @@ int http_request(const char *method, const char *url, const char *content_type, 
 	if (!h)
 		return -ENOMEM;
 	buf_reset(answer);
-	ret = set_target(h, url, deadline_ns);
+	ret = set_target(h, c->url, deadline_ns);
 	if (!ret)
-		ret = set_method(h, method, body, len);
+		ret = set_method(h, c->method, c->body, c->len);
 	if (!ret)
-		ret = set_headers(h, content_type, &headers);
+		ret = set_headers(h, c, &headers);
 	if (!ret)
-		ret = perform(h, url, &a);
+		ret = set_tls(h, c->tls);
+	if (!ret)
+		ret = perform(h, c->url, &a);
 	curl_easy_reset(h); /* nothing in it points to our caller any more */
 	curl_slist_free_all(headers);
 	return ret;
+}
+
+int http_request(const char *method, const char *url, const char *content_type, const void *body, size_t len, size_t max,
+		 uint64_t deadline_ns, struct buf *answer)
+{
+	struct http_call c = { method, url, content_type, NULL, body, len, max, NULL };
+
+	return http_call(&c, deadline_ns, answer);
 }
 
 int http_escape(const char *text, struct buf *out)

@@ -258,10 +258,22 @@ int mux_call(struct mux *m, struct mux_req *r, uint64_t deadline_ns);
 
 /* ---- HTTP client (http.c, on libcurl) ------------------------------------------------------------------------- */
 
+struct http_tls { /* files in PEM form; NULL: the system's authorities, and no certificate of ours */
+	const char *ca, *cert, *key;
+};
+struct http_call {
+	const char *method, *url;
+	const char *content_type, *header; /* NULL: none; @header is a whole line */
+	const void *body;		   /* NULL: none */
+	size_t len;
+	size_t max; /* bytes of an answer */
+	const struct http_tls *tls;
+};
 /*
- * One request, blocking, by the deadline. @body NULL: none. Return: the HTTP status (200 …), or -ETIMEDOUT, -ECONNREFUSED,
- * -EHOSTUNREACH, -EIO, -EMSGSIZE (answer over @max bytes). @answer receives the body.
+ * One request, blocking, by the deadline. Return: the HTTP status (200 …), or -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH, -EIO,
+ * -EACCES (TLS: who is who could not be settled), -EMSGSIZE (answer over @max bytes). @answer receives the body.
  */
+int http_call(const struct http_call *c, uint64_t deadline_ns, struct buf *answer);
 int http_request(const char *method, const char *url, const char *content_type, const void *body, size_t len, size_t max,
 		 uint64_t deadline_ns, struct buf *answer);
 int http_escape(const char *text, struct buf *out); /* percent-encodes all but unreserved characters */

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What etcd.c (requests) and etcd_lease.c (keeping what was published) share. */
+#ifndef MC_META_ETCD_H
+#define MC_META_ETCD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "meta/kv.h"
+#include "net/net.h"
+#include "proto/etcd.h"
+
+struct kept { /* a key of ours, to be written again when the service lost it */
+	struct list node;
+	char *key;
+	struct buf text;
+};
+
+struct etcd_meta {
+	struct kv_meta kv;
+	struct kv_url url;
+	bool use_tls;
+	struct http_tls tls;
+	const char *user, *password; /* "": nobody logs in */
+	_Atomic unsigned host;	     /* the one that answered last */
+
+	pthread_mutex_t lock; /* guards what follows; never held during a request */
+	char header[ETCD_TOKEN_MAX + 32];
+	int64_t lease; /* 0: none yet */
+	struct list kept;
+
+	unsigned ttl_s;
+	pthread_t keeper;
+	pthread_cond_t wake;
+	bool keeping, stop;
+};
+
+/* One request to the first host that answers. 0: status 200; -ENOENT: it names what is no more. Logs what goes wrong. */
+int etcd_ask(struct etcd_meta *m, const char *path, const struct buf *body, uint64_t deadline_ns,
+	     struct buf *answer);
+int etcd_write(struct etcd_meta *m, const char *key, const void *text, size_t len, int64_t lease,
+	       uint64_t deadline_ns);
+
+int lease_init(struct etcd_meta *m); /* -EINVAL: MC_ETCD_LEASE_TTL_S */
+/* Stores a key that lives as long as this process does; the first one starts the keeper. */
+int lease_put(struct etcd_meta *m, const char *key, const void *text, size_t len,
+	      uint64_t deadline_ns);
+void lease_forget(struct etcd_meta *m, const char *key);
+void lease_end(struct etcd_meta *m); /* within two seconds; keys that are left go with the lease */
+
+#endif

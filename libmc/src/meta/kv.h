@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A metadata service that stores text under keys: HTTP, etcd, Redis. The keys and the texts are the same
+ * everywhere (kv.c); how text gets there and back is the service's.
+ */
+#ifndef MC_META_KV_H
+#define MC_META_KV_H
+
+#include "meta/backend.h"
+
+#define KV_ANSWER_MAX (4 * MiB)
+#define KV_ATTEMPT_NS (3 * NSEC_PER_SEC) /* upstream's limit for one request */
+#define KV_KEY_MAX    4096
+
+struct kv_meta;
+
+struct kv_ops {
+	/* By the deadline. -ENOENT; -ECONNREFUSED, -ETIMEDOUT, -EIO the service; -EBADMSG its answer. Each logs but -ENOENT. */
+	int (*get)(struct kv_meta *m, const char *key, uint64_t deadline_ns, struct buf *answer);
+	int (*put)(struct kv_meta *m, const char *key, const void *text, size_t len,
+		   uint64_t deadline_ns);
+	int (*del)(struct kv_meta *m, const char *key,
+		   uint64_t deadline_ns); /* of nothing: 0 or -ENOENT */
+	void (*close)(struct kv_meta *m);
+};
+
+struct kv_meta { /* the first member of each service's struct */
+	struct meta base;
+	const struct kv_ops *kv;
+	char service[256];    /* for messages: without a password */
+	char prefix[128];     /* of all keys */
+	bool ends_in_newline; /* texts do, as upstream writes them to databases */
+};
+
+/* Fills all but @kv->service. -EINVAL: MC_METADATA_CLUSTER_ID is too long. */
+int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv);
+
+/* The entries of a struct meta_ops. */
+void kv_close(struct meta *m);
+int kv_get_segment(struct meta *m, const char *name, const struct segment_desc *self,
+		   uint64_t deadline_ns, struct segment_desc *out);
+int kv_put_segment(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);
+int kv_del_segment(struct meta *m, const char *name, uint64_t deadline_ns);
+int kv_get_rpc(struct meta *m, const char *name, uint64_t deadline_ns, struct rpc_meta *out);
+int kv_put_rpc(struct meta *m, const char *name, const struct rpc_meta *rpc, uint64_t deadline_ns);
+int kv_del_rpc(struct meta *m, const char *name, uint64_t deadline_ns);
+#define KV_OPS                                                                           \
+	.close = kv_close, .get_segment = kv_get_segment, .put_segment = kv_put_segment, \
+	.del_segment = kv_del_segment, .get_rpc = kv_get_rpc, .put_rpc = kv_put_rpc,     \
+	.del_rpc = kv_del_rpc
+
+/* ---- connection strings (kv_url.c) --------------------------------------------------------------------------------------- */
+
+#define KV_HOSTS_MAX 16
+
+/* scheme://[user[:password]@]host:port[;host:port…][/database]; both ; and , part hosts. */
+struct kv_url {
+	char *hosts[KV_HOSTS_MAX]; /* "host:port" */
+	unsigned nr_hosts;
+	char *user, *password, *path; /* "" when not there; percent-decoded */
+	char *text;		      /* that all of them point into */
+};
+/* @conn without its scheme. -EINVAL with a message: no host, more than KV_HOSTS_MAX, a port that is none; -ENOMEM. */
+int kv_url_parse(const char *conn, uint16_t default_port, struct kv_url *out);
+void kv_url_fini(struct kv_url *u);
+bool kv_url_is_bare(const char *conn); /* "host:port…" without a scheme: an etcd, says upstream */
+
+#endif
