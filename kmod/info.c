@@ -93,7 +93,8 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 
 static bool mc_may_see(struct mc_region *r)
 {
-	return uid_eq(current_fsuid(), mc_name_uid(&r->name)) || mc_name_granted_unlocked(&r->name) || ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+	return uid_eq(current_fsuid(), mc_name_uid(&r->name)) || mc_name_granted_unlocked(&r->name) ||
+	       ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
 }
 
 /* By id, or with MC_INFO_NEXT the first above it, of those the caller may see. */

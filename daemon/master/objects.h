@@ -95,7 +95,8 @@ uint32_t objects_exist(struct objects *ix, const struct key *keys, uint32_t nr, 
 /* A hint before up to OBJECTS_BATCH calls, for these keys, @stride bytes apart: memory is fetched for all at once. */
 #define OBJECTS_BATCH 64
 void objects_prefetch(struct objects *ix, const struct key *first, size_t stride, uint32_t nr);
-void objects_prefetch_new(struct objects *ix, uint16_t slot, const struct key *first, size_t stride, uint32_t nr); /* for publishing */
+/* For publishing. */
+void objects_prefetch_new(struct objects *ix, uint16_t slot, const struct key *first, size_t stride, uint32_t nr);
 
 /* Fills @out (its status too): live replicas only. OBJ_PENDING among the flags: all of them are. */
 void objects_locate(struct objects *ix, const struct key *key, bool touch, uint64_t now, struct located *out);
