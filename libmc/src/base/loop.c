@@ -380,6 +380,7 @@ int loop_start(struct loop *l, const char *name)
 		return -EALREADY;
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* a fault is no event: blocked, it kills (dev/guard.c) */
 	/* The new thread inherits the mask: signals are the program's business. */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = -pthread_create(&l->thread, NULL, thread_main, l);

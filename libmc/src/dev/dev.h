@@ -3,16 +3,18 @@
 #ifndef MC_DEV_H
 #define MC_DEV_H
 
+#include <linux/mooncake.h>
 #include <sys/types.h>
 
 #include "base/base.h"
 
-/* ---- regions (region.c; memfd now, /dev/mooncake beside it later) ----------------------------------------------- */
+/* ---- regions (region.c; what is behind them: memfd.c, module.c) --------------------------------------------------- */
+
+struct region_ops;
 
 /*
- * What is behind a region is a backend, one table each (region.h): memfd.c now.
- *
- * One contiguous range of memory behind a file descriptor. Sealed against shrinking and growing: a mapping never faults.
+ * One contiguous range of memory behind a file descriptor. A mapping never faults for want of memory behind it; one that
+ * /dev/mooncake made can be revoked, and then reads as zeroes that no reader takes for an object (guard.c).
  */
 struct region {
 	int fd; /* -1: not open */
@@ -20,27 +22,39 @@ struct region {
 	uint64_t size;	    /* whole pages */
 	uint32_t page_size; /* that are guaranteed: 2 MiB or 1 GiB for hugetlb, else the machine's */
 	bool writable;
+	uint16_t guard; /* guard.c's */
+	const struct region_ops *ops;
 };
 
 enum region_flag {
 	REGION_POPULATE = 1, /* touch all pages now, in parallel; without it pages appear at first use */
 	REGION_HUGE = 2,     /* huge pages when they can be had; falls back, says so at info level */
+	REGION_KEEP = 4,     /* may be given a name; -EOPNOTSUPP from memfd */
+	REGION_SMALL = 8,    /* a ring or the like: memfd, whatever else there is */
 };
 
-/* "memfd"; what was chosen and what others miss goes to the log once, at info level. */
+/*
+ * Where regions come from: "auto", the module when it is there and memfd otherwise; "require", the module or an error;
+ * "off", memfd. The variable MC_KERNEL_MODULE says it, and this function before the first region is made. -EINVAL.
+ */
+int region_source(const char *word);
+
+/* "/dev/mooncake" or "memfd"; what was chosen, why, and what to do about it goes to the log once, at info level. */
 const char *region_backend(void);
 
 /*
  * @size is rounded up to whole pages. @node: NUMA node to prefer, -1 any. Fresh memory is zero. -EINVAL: 0 bytes; -ENOMEM:
- * also when REGION_POPULATE asks for more than is available, control groups counted; -EMFILE.
+ * also when REGION_POPULATE asks for more than is available, control groups counted; -EMFILE; -ENODEV: the module is
+ * required and not to be had; -EDQUOT: with REGION_KEEP, or when it is required, the user's quota of regions.
  */
 int region_create(const char *name, uint64_t size, unsigned flags, int node, struct region *out);
 
 /*
- * Takes over @fd (received from the owner), also on failure. Checks that it is a sealed region of at least @size bytes.
- * -EINVAL: it is not; -EACCES: @writable and a read-only descriptor; -ENOMEM.
+ * Takes over @fd (received from the owner), also on failure. Checks that it is a region of at least @size bytes that nobody
+ * can shrink. -EINVAL: it is not; -EACCES: @writable and a read-only descriptor; -EKEYREVOKED; -ENOMEM.
  */
 int region_map(int fd, uint64_t size, bool writable, struct region *out);
+int region_size(int fd, uint64_t *out); /* of the region behind a descriptor; -EINVAL: there is none */
 
 /*
  * A descriptor of the same memory that can only be mapped read-only. Who gets it cannot open the memory again for writing
@@ -57,6 +71,50 @@ void region_prefault(const struct region *r, uint64_t off, uint64_t len);
 void region_close(struct region *r); /* unmaps and closes; a closed region is fine */
 
 /* Not in children: DONTFORK, not in core files: DONTDUMP. Done by create and map. */
+
+/* Seen to be revoked, by touching it: it holds zeroes, and what is written to it goes nowhere. */
+bool region_revoked(const struct region *r);
+
+struct region_stat {
+	const char *backend;
+	uint64_t resident, huge; /* bytes; huge: in pages of at least 2 MiB, as far as the backend can tell */
+	uint64_t pinned;	 /* bytes that hardware may reach */
+	uint64_t id, epoch;	 /* the module's; 0 */
+	int node;		 /* bound to; -1: none */
+};
+int region_stat(const struct region *r, struct region_stat *out); /* -EKEYREVOKED */
+
+/* ---- names: regions that outlive every process (module_name.c); memfd has none: -EOPNOTSUPP ----------------------- */
+
+#define REGION_NAME_MAX 63 /* of [A-Za-z0-9._-], not starting with a dot */
+
+/* Gives a region made with REGION_KEEP a name. @group 0: the maker's. -EEXIST: taken; -EINVAL: no name. */
+int region_publish(const struct region *r, const char *name, unsigned mode, gid_t group);
+
+/*
+ * A region by its name. With @lease as its one declared writer, until the last mapping and descriptor made through this
+ * one go; then out->fd must not be handed on. -ENOENT; -EBUSY: another has the lease; -EACCES; -EKEYREVOKED; -EDQUOT no.
+ */
+struct region_lease {
+	uint64_t epoch; /* grows when a holder goes without region_clean() */
+	bool dirty;	/* the last one did */
+};
+int region_open(const char *name, bool lease, struct region *out, struct region_lease *st);
+int region_clean(const struct region *r); /* the holder of the lease: the content is consistent from here on */
+int region_unpublish(const char *name);   /* memory goes with its last user; -ENOENT; -EBUSY: somebody has the lease; -EPERM */
+
+/* ---- the module (module.c) --------------------------------------------------------------------------------------- */
+
+/* Can regions come from /dev/mooncake, and if not, what is to be done. */
+struct module_status {
+	int err;	      /* 0; -ENOENT no device; -EACCES; -ENOTTY no such device; -EPROTO another ABI; -EOPNOTSUPP too old */
+	uint64_t missing;     /* feature bits the library needs and the module lacks */
+	struct mc_ioc_query q; /* when it answered: 0, -EPROTO, -EOPNOTSUPP */
+	char why[160];
+	const char *fix; /* NULL: none needed */
+};
+void module_status(const char *path, struct module_status *out); /* @path NULL: /dev/mooncake */
+void module_judge(int err, struct module_status *s); /* @err: of opening and asking; s->q filled in when it is 0 */
 
 /* ---- memory of other processes (process.c) ----------------------------------------------------------------------- */
 
@@ -114,5 +172,6 @@ void topo_free(struct topo *t);
 uint64_t limit_memlock_bytes(void);	/* UINT64_MAX: none */
 uint64_t mem_available_bytes(void);	/* of the machine, and of the control groups this process is in */
 uint64_t huge_pages_free_bytes(void); /* of the default size, not promised to anybody */
+uint64_t node_free_bytes(int node); /* of one NUMA node, page cache it could drop included; UINT64_MAX: not known */
 
 #endif

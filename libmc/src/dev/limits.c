@@ -81,3 +81,16 @@ uint64_t huge_pages_free_bytes(void)
 		return 0;
 	return bytes;
 }
+
+uint64_t node_free_bytes(int node)
+{
+	char path[64], text[4096];
+	int64_t unused, cache;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+	if (file_text(path, text, sizeof(text)) <= 0)
+		return UINT64_MAX;
+	unused = text_kb_bytes(text, " MemFree:");
+	cache = text_kb_bytes(text, " Inactive(file):");
+	return unused < 0 ? UINT64_MAX : (uint64_t)(unused + MAX(cache, (int64_t)0));
+}

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -79,10 +80,12 @@ static int memfd_huge(const char *name, struct region *r)
 	return 0;
 }
 
-static int memfd_region(const char *name, unsigned flags, struct region *r)
+static int memfd_region(const char *name, unsigned flags, int node, struct region *r)
 {
 	uint64_t asked = r->size;
 
+	if (flags & REGION_KEEP)
+		return -EOPNOTSUPP;
 	if (flags & REGION_HUGE) {
 		if (!memfd_huge(name, r))
 			return 0;
@@ -95,7 +98,7 @@ static int memfd_region(const char *name, unsigned flags, struct region *r)
 	return memfd_sized(name, 0, (uint64_t)sysconf(_SC_PAGESIZE), r);
 }
 
-static int memfd_check(struct region *r)
+static int memfd_check(struct region *r, uint64_t *size)
 {
 	int seals = fcntl(r->fd, F_GET_SEALS);
 	struct statfs fs;
@@ -107,6 +110,7 @@ static int memfd_check(struct region *r)
 		return -EMEDIUMTYPE;
 	if (fstat(r->fd, &st) || fstatfs(r->fd, &fs))
 		return -errno;
+	*size = (uint64_t)st.st_size;
 	page = (uint64_t)(fs.f_type == HUGETLBFS_MAGIC ? fs.f_bsize : sysconf(_SC_PAGESIZE));
 	if (!(seals & F_SEAL_SHRINK)) {
 		log_err("region refused: descriptor is not sealed against shrinking");
@@ -121,9 +125,38 @@ static int memfd_check(struct region *r)
 	return 0;
 }
 
+static int memfd_readonly(const struct region *r, int *fd)
+{
+	char path[32];
+	int ro;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", r->fd);
+	ro = open(path, O_RDONLY | O_CLOEXEC);
+	if (ro < 0)
+		return -errno;
+	*fd = ro;
+	return 0;
+}
+
+/* How much lies in transparent huge pages nobody tells cheaply: only hugetlb counts. */
+static int memfd_stat(const struct region *r, struct region_stat *out)
+{
+	struct stat st;
+
+	if (fstat(r->fd, &st))
+		return -errno;
+	*out = (struct region_stat){ .resident = (uint64_t)st.st_blocks * 512, .node = -1 };
+	if (r->page_size >= 2 * MiB)
+		out->huge = out->resident;
+	return 0;
+}
+
 const struct region_ops region_memfd = {
 	.name = "memfd",
+	.life = "they live as long as a process holds them",
 	.missing = memfd_missing,
 	.create = memfd_region,
 	.check = memfd_check,
+	.readonly = memfd_readonly,
+	.stat = memfd_stat,
 };

@@ -2,10 +2,10 @@
 /* Regions: which backend, mapping, and what every mapping needs whatever is behind it. */
 #include "dev/region.h"
 
-#include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
-#include <stdio.h>
+#include <stdatomic.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,22 +15,60 @@
 #define THP_BYTES (2 * MiB)
 
 /* In order of preference. */
-static const struct region_ops *const backends[] = { &region_memfd };
+static const struct region_ops *const backends[] = { &region_module, &region_memfd };
 
-static const struct region_ops *chosen;
+static const char *const sources[] = { "auto", "require", "off" };
+enum { SOURCE_AUTO, SOURCE_REQUIRE, SOURCE_OFF };
+
+static atomic_int source = -1; /* what region_source() said */
+static const struct region_ops *chosen; /* NULL: what is required is not there */
 static pthread_once_t choose_once = PTHREAD_ONCE_INIT;
+
+static int source_of(const char *word)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(sources); i++)
+		if (!strcasecmp(word, sources[i]))
+			return (int)i;
+	log_err("kernel_module %s is none of auto, require, off", word);
+	return -EINVAL;
+}
+
+int region_source(const char *word)
+{
+	int ret = source_of(word);
+
+	if (ret >= 0)
+		atomic_store(&source, ret);
+	return MIN(ret, 0);
+}
+
+static void read_source(void)
+{
+	const char *word = getenv("MC_KERNEL_MODULE");
+	int got = word && *word ? source_of(word) : SOURCE_AUTO;
+
+	if (atomic_load(&source) < 0)
+		atomic_store(&source, MAX(got, SOURCE_AUTO));
+}
 
 static void choose(void)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(backends) && !chosen; i++) {
-		const char *why = backends[i]->missing();
+	const char *why = "kernel_module is off";
 
-		if (!why)
-			chosen = backends[i];
-		else
-			log_info("no regions from %s: %s", backends[i]->name, why);
-	}
-	log_info("regions come from %s; they live as long as a process holds them", chosen->name);
+	read_source();
+	chosen = &region_memfd;
+	if (source != SOURCE_OFF)
+		why = region_module.missing();
+	if (!why)
+		chosen = &region_module;
+	else if (source == SOURCE_REQUIRE)
+		chosen = NULL;
+	if (!chosen)
+		log_err("no regions: kernel_module says that they come from %s, and: %s", region_module.name, why);
+	else if (!why)
+		log_info("regions come from %s; %s", chosen->name, chosen->life);
+	else
+		log_info("regions come from %s, and %s; not from %s: %s", chosen->name, chosen->life, region_module.name, why);
 }
 
 static const struct region_ops *backend(void)
@@ -41,7 +79,7 @@ static const struct region_ops *backend(void)
 
 const char *region_backend(void)
 {
-	return backend()->name;
+	return backend() ? backend()->name : "none";
 }
 
 /* Address space for @size bytes that starts where a 2 MiB page may start. */
@@ -69,7 +107,7 @@ static void *reserve_aligned(uint64_t size)
  * Fills in base. Not in a child, which would write to its parent's pool; not in a core file, which
  * would fill the disk.
  */
-static int map(struct region *r, bool huge)
+int region_map_in(struct region *r, bool huge)
 {
 	void *at = huge && r->size >= THP_BYTES ? reserve_aligned(r->size) : NULL;
 	int prot = PROT_READ | (r->writable ? PROT_WRITE : 0);
@@ -92,6 +130,7 @@ static int map(struct region *r, bool huge)
 	if (huge)
 		madvise(p, r->size, MADV_HUGEPAGE);
 	r->base = p;
+	r->guard = r->ops->revocable ? guard_add(p, r->size, r->writable) : 0;
 	return 0;
 }
 
@@ -118,6 +157,25 @@ static bool fits(uint64_t size, unsigned flags)
 	       (flags & REGION_HUGE && size <= huge_pages_free_bytes());
 }
 
+static int create(const char *name, unsigned flags, int node, struct region *r)
+{
+	const struct region_ops *ops = flags & REGION_SMALL ? &region_memfd : backend();
+	int ret;
+
+	if (!ops)
+		return -ENODEV;
+	r->ops = ops;
+	ret = ops->create(name, flags, node, r);
+	if (ret != -EDQUOT)
+		return ret;
+	log_warn("region %s of %llu MiB: over this user's quota of regions; raise max_region_bytes of the module, or give "
+		 "CAP_IPC_LOCK", name, (unsigned long long)(r->size / MiB));
+	if (flags & REGION_KEEP || source == SOURCE_REQUIRE)
+		return ret;
+	r->ops = &region_memfd;
+	return r->ops->create(name, flags, node, r);
+}
+
 int region_create(const char *name, uint64_t size, unsigned flags, int node, struct region *out)
 {
 	struct region r = { .fd = -1, .size = size, .writable = true };
@@ -129,13 +187,14 @@ int region_create(const char *name, uint64_t size, unsigned flags, int node, str
 		ret = -ENOMEM;
 		goto err;
 	}
-	ret = backend()->create(name, flags, &r);
+	ret = create(name, flags, node, &r);
 	if (ret)
 		goto err;
-	ret = map(&r, flags & REGION_HUGE);
+	ret = region_map_in(&r, flags & REGION_HUGE);
 	if (ret)
 		goto err_close;
-	prefer_node(&r, node);
+	if (!r.ops->places)
+		prefer_node(&r, node);
 	if (flags & REGION_POPULATE) {
 		ret = region_populate(&r);
 		if (ret)
@@ -145,6 +204,7 @@ int region_create(const char *name, uint64_t size, unsigned flags, int node, str
 	return 0;
 
 err_unmap:
+	guard_del(r.guard);
 	munmap(r.base, r.size);
 err_close:
 	close(r.fd);
@@ -155,27 +215,46 @@ err:
 	return ret;
 }
 
+/* Whose is @r's descriptor? Sets ops and page_size. */
+static int identify(struct region *r, uint64_t *size)
+{
+	for (size_t i = ARRAY_SIZE(backends); i--;) { /* memfd first: its question means nothing else to anybody */
+		int ret = backends[i]->check(r, size);
+
+		if (ret == -EMEDIUMTYPE)
+			continue;
+		r->ops = backends[i];
+		return ret;
+	}
+	log_err("region refused: descriptor %d is no region", r->fd);
+	return -EINVAL;
+}
+
+int region_size(int fd, uint64_t *out)
+{
+	struct region r = { .fd = fd, .size = 1 };
+	uint64_t size;
+	int ret = identify(&r, &size);
+
+	if (!ret)
+		*out = size;
+	return ret;
+}
+
 int region_map(int fd, uint64_t size, bool writable, struct region *out)
 {
 	struct region r = { .fd = fd, .size = size, .writable = writable };
+	uint64_t whole;
 	int ret = -EINVAL;
 
 	if (!size)
 		goto err;
-	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
-		ret = backends[i]->check(&r);
-		if (ret != -EMEDIUMTYPE)
-			break;
-	}
-	if (ret == -EMEDIUMTYPE) {
-		log_err("region refused: descriptor %d is no region", fd);
-		ret = -EINVAL;
-	}
+	ret = identify(&r, &whole);
 	if (ret)
 		goto err;
 	/* The file is at least as long: its size is in whole pages. */
 	r.size = align_up(size, r.page_size);
-	ret = map(&r, r.page_size == (uint32_t)sysconf(_SC_PAGESIZE));
+	ret = region_map_in(&r, r.page_size == (uint32_t)sysconf(_SC_PAGESIZE));
 	if (ret)
 		goto err;
 	*out = r;
@@ -188,23 +267,28 @@ err:
 
 int region_readonly_fd(const struct region *r, int *fd)
 {
-	char path[32];
-	int ro;
+	return r->base ? r->ops->readonly(r, fd) : -EBADF;
+}
 
-	if (!r->base)
-		return -EBADF;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", r->fd);
-	ro = open(path, O_RDONLY | O_CLOEXEC);
-	if (ro < 0)
-		return -errno;
-	*fd = ro;
-	return 0;
+bool region_revoked(const struct region *r)
+{
+	return guard_tripped(r->guard);
+}
+
+int region_stat(const struct region *r, struct region_stat *out)
+{
+	int ret = r->base ? r->ops->stat(r, out) : -EBADF;
+
+	if (!ret)
+		out->backend = r->ops->name;
+	return ret;
 }
 
 void region_close(struct region *r)
 {
 	if (!r->base)
 		return;
+	guard_del(r->guard);
 	munmap(r->base, r->size);
 	close(r->fd);
 	*r = (struct region){ .fd = -1 };

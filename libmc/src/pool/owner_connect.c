@@ -45,6 +45,7 @@ int connector_start(struct owner *ow)
 	cn->done.fn = connector_done;
 	memcpy(cn->addr, ow->master, sizeof(cn->addr));
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	ret = -pthread_create(&cn->thread, NULL, connector_main, cn);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
