@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The pool's memory across restarts: its descriptors lie in the service manager's store, under the names "pool-dir",
+ * The pool's memory across restarts. With the kernel module it has a name there, which the next node looks for
+ * (pool/kept.c). Without it the pool's descriptors lie in the service manager's store, under the names "pool-dir",
  * "pool-ledger", "pool-0", "pool-1" …, and the next process adopts them.
  */
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -74,13 +76,20 @@ static uint64_t pool_bytes(const struct pool *p)
 	return st.capacity;
 }
 
+static void check_size(const struct node_options *o, const struct pool *p, const char *how)
+{
+	if (pool_bytes(p) + 2 * POOL_UNIT * POOL_REGIONS_MAX < o->global_segment_size)
+		log_warn("node: the kept pool has %llu bytes, not the %llu asked for: %s to resize it",
+			 (unsigned long long)pool_bytes(p), (unsigned long long)o->global_segment_size, how);
+}
+
 static bool adopt(const struct node_options *o, struct pool **out, int *ledger_fd)
 {
 	uint64_t found = 0, lost = 0;
 	struct kept k;
 	int ret;
 
-	if (!kept_find(&k))
+	if (!strcasecmp(o->kernel_module, "require") || !kept_find(&k))
 		return false;
 	ret = pool_adopt(k.dir_fd, k.fds, k.nr, o->eviction[0] ? o->eviction : NULL, out, &found, &lost);
 	if (ret) {
@@ -90,28 +99,41 @@ static bool adopt(const struct node_options *o, struct pool **out, int *ledger_f
 	}
 	*ledger_fd = k.ledger_fd;
 	log_info("node: took over %llu objects, %llu were unfinished", (unsigned long long)found, (unsigned long long)lost);
-	if (pool_bytes(*out) + 2 * POOL_UNIT < o->global_segment_size)
-		log_warn("node: the kept pool has %llu bytes, not the %llu asked for: stop the service and clear its descriptor "
-			 "store to resize it",
-			 (unsigned long long)pool_bytes(*out), (unsigned long long)o->global_segment_size);
+	check_size(o, *out, "stop the service and clear its descriptor store");
 	return true;
 }
 
-int node_pool_open(const struct node_options *o, struct pool **out, int *ledger_fd)
+/* The pool that the module has under our name, or a new one there. */
+static int open_named(const struct node_options *o, struct pool_opts *po, struct pool **out, int *ledger_fd)
 {
-	struct pool_opts po = {
-		.name = "node",
-		.bytes = o->global_segment_size,
-		.region_flags = (o->huge_pages ? REGION_HUGE : 0) | (o->populate ? REGION_POPULATE : 0),
-		.policy = o->eviction[0] ? o->eviction : NULL,
-	};
+	struct pool_found f;
 	int ret;
 
-	if (adopt(o, out, ledger_fd))
+	ret = pool_open_kept(po, out, ledger_fd, &f);
+	if (ret == -EBUSY)
+		log_err("node: pool %s is served by another process: stop it, or give this node a --pool_name of its own", po->keep);
+	else if (ret)
+		log_warn("node: no pool %s of the kernel module: %s", po->keep, strerror(-ret));
+	if (ret)
+		return ret;
+	if (!f.found) {
+		log_info("node: pool %s is new; it outlives every process until mooncakectl region rm", po->keep);
 		return 0;
-	ret = pool_create(&po, out);
+	}
+	log_info("node: took over %llu objects of pool %s, %llu were unfinished; its last owner %s", (unsigned long long)f.kept,
+		 po->keep, (unsigned long long)f.lost, f.clean ? "left in order" : "died, so every header was checked");
+	check_size(o, *out, "stop the node and remove its regions with mooncakectl region rm");
+	return 0;
+}
+
+/* Memory that a process, or the service manager, has to hold. */
+static int open_held(const struct pool_opts *po, struct pool **out, int *ledger_fd)
+{
+	int ret;
+
+	ret = pool_create(po, out);
 	if (ret) {
-		log_err("node: no pool of %llu bytes: %s", (unsigned long long)po.bytes, strerror(-ret));
+		log_err("node: no pool of %llu bytes: %s", (unsigned long long)po->bytes, strerror(-ret));
 		return ret;
 	}
 	ret = owner_ledger_create(ledger_fd);
@@ -122,4 +144,40 @@ int node_pool_open(const struct node_options *o, struct pool **out, int *ledger_
 	}
 	keep(*out, *ledger_fd);
 	return 0;
+}
+
+static void choose_name(const struct node_options *o, char *out, size_t size)
+{
+	if (o->pool_name[0])
+		snprintf(out, size, "%s", o->pool_name);
+	else if (o->port)
+		snprintf(out, size, "node-%u", (unsigned)o->port);
+	else
+		out[0] = 0; /* nothing by which the next node could be told to be the same */
+}
+
+int node_pool_open(const struct node_options *o, gid_t group, struct pool **out, int *ledger_fd)
+{
+	char name[POOL_KEEP_MAX + 2];
+	struct pool_opts po = {
+		.name = "node",
+		.bytes = o->global_segment_size,
+		.region_flags = (o->huge_pages ? REGION_HUGE : 0) | (o->populate ? REGION_POPULATE : 0),
+		.policy = o->eviction[0] ? o->eviction : NULL,
+		.spread = true,
+		.group = group,
+	};
+	int ret;
+
+	if (adopt(o, out, ledger_fd))
+		return 0;
+	choose_name(o, name, sizeof(name));
+	if (name[0] && strcmp(region_backend(), "memfd") != 0) {
+		po.keep = name;
+		ret = open_named(o, &po, out, ledger_fd);
+		if (!ret || ret == -EBUSY || ret == -EINVAL || !strcasecmp(o->kernel_module, "require"))
+			return ret;
+		po.keep = NULL;
+	}
+	return open_held(&po, out, ledger_fd);
 }

@@ -136,6 +136,7 @@ static void stop(void *arg)
 	struct node *n = arg;
 
 	loop_timer_del(n->svc.loop, &n->start);
+	loop_timer_del(n->svc.loop, &n->watch);
 	svc_stopping(&n->svc, "waiting for clients");
 	svc_extend(&n->svc, NODE_STOP_NS / NSEC_PER_SEC + 5);
 	n->closing = !pthread_create(&n->closer, NULL, closer, n);
@@ -143,11 +144,29 @@ static void stop(void *arg)
 		loop_stop(n->svc.loop);
 }
 
+/* A pool that was taken away comes back only with a new process: the service manager starts one. */
+static void watch(struct loop_timer *t)
+{
+	struct node *n = container_of(t, struct node, watch);
+
+	if (n->owner && owner_revoked(n->owner)) {
+		log_err("node: ending, because somebody revoked the pool's memory; the next one starts empty");
+		n->failed = -EKEYREVOKED;
+		stop(n);
+		return;
+	}
+	loop_timer_set(n->svc.loop, t, clock_now_ns() + NSEC_PER_SEC, watch);
+}
+
 static int node_run(struct node *n)
 {
 	int ret;
 
-	ret = node_pool_open(&n->opt, &n->pool, &n->ledger_fd);
+	ret = region_source(n->opt.kernel_module) ? -EINVAL : 0;
+	if (!ret)
+		ret = node_pool_open(&n->opt, n->addr.group, &n->pool, &n->ledger_fd);
+	if (!ret)
+		ret = loop_timer_set(n->svc.loop, &n->watch, clock_now_ns() + NSEC_PER_SEC, watch);
 	if (!ret)
 		ret = loop_timer_set(n->svc.loop, &n->start, 0, start);
 	if (!ret)

@@ -32,6 +32,7 @@ struct node_options {
 	int64_t http_port;
 	char *unix_path, *listen, *advertise, *group, *config_path, *log_level, *eviction;
 	bool huge_pages, populate;
+	char *kernel_module, *pool_name;
 };
 
 extern const struct conf_item node_items[];
@@ -48,8 +49,8 @@ struct node_addrs {
 };
 int node_addrs_choose(const struct node_options *o, struct node_addrs *out); /* -EINVAL after a message */
 
-/* The kept pool, or a new one, and the ledger that goes with it (owner_opts.ledger_fd). */
-int node_pool_open(const struct node_options *o, struct pool **out, int *ledger_fd);
+/* The pool that an earlier process left, or a new one, and the ledger that goes with it (owner_opts.ledger_fd). */
+int node_pool_open(const struct node_options *o, gid_t group, struct pool **out, int *ledger_fd);
 
 struct node {
 	struct svc svc;
@@ -60,7 +61,7 @@ struct node {
 	struct mc_engine *engine;
 	struct owner *owner;
 	struct http_server *http;
-	struct loop_timer start;
+	struct loop_timer start, watch;
 	pthread_t closer; /* waits for clients while the loop hears signals */
 	bool closing;
 	int failed; /* ends with this error */

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -400,11 +399,11 @@ static uint64_t dir_used(const struct memory *m)
 
 static void memory_of(struct memory *m)
 {
-	struct stat st[2];
+	uint64_t dir, data;
 
-	if (fstat(fds.dir, &st[0]) || fstat(fds.region[0], &st[1]) ||
-	    region_map(dup(fds.dir), (uint64_t)st[0].st_size, true, &m->dir) ||
-	    region_map(dup(fds.region[0]), (uint64_t)st[1].st_size, true, &m->data))
+	if (region_size(fds.dir, &dir) || region_size(fds.region[0], &data) ||
+	    region_map(dup(fds.dir), dir, true, &m->dir) ||
+	    region_map(dup(fds.region[0]), data, true, &m->data))
 		abort();
 }
 

@@ -66,9 +66,13 @@ void dir_unlink(struct pool *p, uint32_t i)
 	struct dir_entry *e = &p->entries[i];
 	struct dir_bucket *b = bucket_of(p, e->hash);
 	_Atomic uint32_t *at = &b->head;
+	uint32_t to;
 
-	while (atomic_load_explicit(at, memory_order_relaxed) != i + 1)
-		at = &p->entries[atomic_load_explicit(at, memory_order_relaxed) - 1].next;
+	while ((to = atomic_load_explicit(at, memory_order_relaxed)) != i + 1) {
+		if (!to)
+			return; /* the directory was revoked: it holds zeroes */
+		at = &p->entries[to - 1].next;
+	}
 	atomic_store_explicit(at, atomic_load_explicit(&e->next, memory_order_relaxed),
 			      memory_order_release);
 	atomic_store_explicit(&b->seq, atomic_load_explicit(&b->seq, memory_order_relaxed) + 1,

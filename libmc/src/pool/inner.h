@@ -157,6 +157,7 @@ struct pool {
 	struct list writing; /* announced objects that are findable and have not ended: few */
 	struct pool_ring own_ring, *rings;
 	uint64_t next_gen, stamp, now_ns;
+	bool kept; /* the directory's lease is ours */
 };
 
 struct staged {
@@ -188,6 +189,15 @@ static inline bool staged_announced(const struct staged *s)
 struct pool *pool_new(void);
 int pool_init(struct pool *p,
 	      const char *policy); /* private state of a pool whose view is open and checked */
+int pool_make_regions(const struct pool_opts *o, struct pool_view *v);
+uint64_t pool_dir_bytes(const struct pool_opts *o); /* 0: too many entries */
+void pool_make_header(const struct pool_opts *o, struct pool_view *v); /* of the directory, which is zeroes */
+
+/* recover.c: private state too, and the directory mended. */
+int pool_take_over(struct pool *p, const char *policy, bool trusted, uint64_t *kept, uint64_t *lost);
+
+/* kept.c */
+int keep_region(const struct pool_opts *o, struct region *r, unsigned i); /* gives the @i-th its name */
 
 /* directory.c */
 uint32_t dir_find(const struct pool *p, const uint64_t hash[2]); /* NIL: not there */

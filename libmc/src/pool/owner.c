@@ -122,9 +122,24 @@ static int listen_all(struct owner *ow, const struct owner_opts *o)
 	return ret;
 }
 
+static int begin_drain(void *arg);
+
 static void evicted(void *arg, const struct key *key, uint64_t gen)
 {
 	withdraw_add(arg, key, gen);
+}
+
+/* Nothing can be served any more, and the master should know. The memory is zeroes by now, which nobody reads as an object. */
+static void give_up(struct owner *ow)
+{
+	log_err("owner: the pool's memory was revoked; nothing of it is served any more");
+	ow->revoked = true;
+	begin_drain(ow);
+	publish_fail_all(ow, -EKEYREVOKED);
+	link_leave(ow);
+	pthread_mutex_lock(&ow->lock);
+	ow->seen.revoked = true;
+	pthread_mutex_unlock(&ow->lock);
 }
 
 static void ticked(struct loop_timer *t)
@@ -132,9 +147,12 @@ static void ticked(struct loop_timer *t)
 	struct owner *ow = container_of(t, struct owner, tick);
 	uint64_t now = clock_now_ns();
 
+	if (!ow->revoked && !ow->closing && pool_revoked(ow->pool))
+		give_up(ow);
+
 	if (ow->closing) {
 		serve_farewell(ow);
-	} else {
+	} else if (!ow->revoked) {
 		pool_drain_touches(ow->pool, now);
 		link_tick(ow);
 		serve_tick(ow, now);
@@ -352,6 +370,16 @@ static int begin_drain(void *arg)
 	ow->draining = true;
 	link_tick(ow);
 	return 0;
+}
+
+bool owner_revoked(struct owner *ow)
+{
+	bool gone;
+
+	pthread_mutex_lock(&ow->lock);
+	gone = ow->seen.revoked;
+	pthread_mutex_unlock(&ow->lock);
+	return gone;
 }
 
 void owner_drain(struct owner *ow)

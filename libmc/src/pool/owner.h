@@ -45,6 +45,7 @@ struct owner_opts {
  * leave alone what processes that still live may be writing to.
  */
 int owner_ledger_create(int *fd);
+int owner_ledger_region(unsigned flags, struct region *out); /* the same as a region, made with @flags; kept.c names it */
 
 /*
  * Starts the thread. Does not wait for the master: owner_joined() does. Resolves @listen, so it may block as long as the resolver
@@ -68,6 +69,12 @@ const char *owner_addr(const struct owner *ow); /* what is told to others; "" wh
 void owner_pool_id(const struct owner *ow, uint8_t out[16]);
 void owner_stat(struct owner *ow, struct pool_stat *out); /* any thread */
 int owner_status_json(struct owner *ow, struct buf *out);  /* any thread; one JSON object, no newline */
+
+/*
+ * The pool's memory was taken away with REGION_REVOKE: the master was told that this pool left, grants and puts are
+ * refused, and what clients find reads as nothing. All that is left to do is to close. Noticed within a second or two.
+ */
+bool owner_revoked(struct owner *ow);
 
 /* Refuses grants and puts with -ESHUTDOWN, keeps serving reads and commits of space granted before: SIGTERM's first half. */
 void owner_drain(struct owner *ow);

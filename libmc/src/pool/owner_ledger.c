@@ -32,18 +32,28 @@ struct ledger_file {
 	struct ledger_page page[LEDGER_PAGES];
 };
 
-int owner_ledger_create(int *fd)
+int owner_ledger_region(unsigned flags, struct region *out)
 {
 	struct ledger_file *f;
+	int ret;
+
+	ret = region_create("mc-ledger", sizeof(*f), flags, -1, out);
+	if (ret)
+		return ret;
+	f = out->base;
+	f->magic = LEDGER_MAGIC;
+	f->pages = LEDGER_PAGES;
+	return 0;
+}
+
+int owner_ledger_create(int *fd)
+{
 	struct region r;
 	int ret;
 
-	ret = region_create("mc-ledger", sizeof(*f), 0, -1, &r);
+	ret = owner_ledger_region(0, &r);
 	if (ret)
 		return ret;
-	f = r.base;
-	f->magic = LEDGER_MAGIC;
-	f->pages = LEDGER_PAGES;
 	*fd = dup(r.fd);
 	ret = *fd < 0 ? -errno : 0;
 	region_close(&r);

@@ -267,7 +267,7 @@ struct owner {
 	struct master_link link;
 	struct scratch scratch; /* of the message being handled */
 	struct loop_timer tick;
-	bool draining, closing;
+	bool draining, closing, revoked;
 
 	struct {
 		uint64_t commits, committed, refused, puts, put_bytes, grants, drops;
@@ -277,7 +277,7 @@ struct owner {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct {
-		bool synced, done, quiet, left, empty;
+		bool synced, done, quiet, left, empty, revoked;
 		int why; /* nothing yet: -ECONNREFUSED … */
 		bool version; /* the master speaks no version of ours */
 	} seen;

@@ -24,6 +24,32 @@ static void add_id(struct json_object *o, const char *name, const uint8_t id[16]
 	add_text(o, name, text);
 }
 
+static struct json_object *memory_part(const struct region *r)
+{
+	struct json_object *o = json_object_new_object();
+	struct region_stat st = { .backend = "revoked", .node = -1 };
+
+	region_stat(r, &st);
+	add_text(o, "backend", st.backend);
+	add_u64(o, "bytes", r->size);
+	add_u64(o, "resident", st.resident);
+	add_u64(o, "huge", st.huge);
+	add_u64(o, "pinned", st.pinned);
+	json_object_object_add(o, "numa_node", st.node < 0 ? NULL : json_object_new_int(st.node));
+	return o;
+}
+
+/* Directory first. */
+static struct json_object *regions_part(const struct pool_view *v)
+{
+	struct json_object *list = json_object_new_array();
+
+	json_object_array_add(list, memory_part(&v->dir_region));
+	for (unsigned i = 0; i < v->nr_regions; i++)
+		json_object_array_add(list, memory_part(&v->region[i]));
+	return list;
+}
+
 static struct json_object *pool_part(const struct owner *ow)
 {
 	struct json_object *o = json_object_new_object();
@@ -41,6 +67,7 @@ static struct json_object *pool_part(const struct owner *ow)
 	add_u64(o, "entries_free", st.entries_free);
 	add_u64(o, "evicted", st.evicted);
 	add_u64(o, "evicted_bytes", st.evicted_bytes);
+	json_object_object_add(o, "memory", regions_part(ow->view));
 	return o;
 }
 
@@ -110,7 +137,7 @@ int owner_status_buf(struct owner *ow, struct buf *out)
 	if (!o)
 		return -ENOMEM;
 	add_text(o, "role", "owner");
-	add_text(o, "state", ow->closing ? "closing" : ow->draining ? "draining" : "serving");
+	add_text(o, "state", ow->revoked ? "revoked" : ow->closing ? "closing" : ow->draining ? "draining" : "serving");
 	add_text(o, "segment", ow->segment);
 	add_text(o, "unix_path", ow->unix_path);
 	add_text(o, "address", ow->addr);

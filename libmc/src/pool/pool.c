@@ -10,19 +10,41 @@
 #define ENTRIES_MIN 1024
 #define ENTRIES_MAX ((uint64_t)1 << 31)
 #define PAGE	    4096 /* buckets and entries start on pages of their own */
+#define HUGE_PAGE   (2 * MiB)
+#define SPREAD_LEAST (64 * MiB) /* a memory node's part; smaller pools are not worth dividing */
 
 static uint64_t pow2_up(uint64_t v)
 {
 	return v < 2 ? 1 : (uint64_t)1 << (64 - __builtin_clzll(v - 1));
 }
 
-static int create_regions(const struct pool_opts *o, struct pool_view *v)
+/* The memory nodes that @o's regions are to lie on, in turn; 0: no matter. */
+static unsigned spread_over(const struct pool_opts *o, int *ids, unsigned max)
 {
+	struct topo t;
+	unsigned nr = 0;
+
+	if (!o->spread || topo_read(NULL, &t))
+		return 0;
+	for (int i = 0; i < t.nr_nodes && nr < max; i++)
+		if (t.nodes[i].mem_bytes)
+			ids[nr++] = t.nodes[i].id;
+	topo_free(&t);
+	return nr > 1 && o->bytes / nr >= SPREAD_LEAST ? nr : 0;
+}
+
+int pool_make_regions(const struct pool_opts *o, struct pool_view *v)
+{
+	int node[POOL_REGIONS_MAX];
+	unsigned nr_nodes = spread_over(o, node, POOL_REGIONS_MAX);
 	uint64_t bytes = align_up(o->bytes, PAGE),
 		 most = o->region_max ? align_up(o->region_max, PAGE) : bytes;
-	uint64_t nr = (bytes + most - 1) / most;
+	uint64_t nr;
 	char name[64];
 
+	if (nr_nodes)
+		most = MIN(most, align_up(bytes / nr_nodes, HUGE_PAGE));
+	nr = (bytes + most - 1) / most;
 	if (o->bytes < POOL_MIN_BYTES || o->bytes >> 47 || nr > POOL_REGIONS_MAX) {
 		log_err("pool of %llu bytes in regions of %llu: at least %llu, and at most %d "
 			"regions",
@@ -35,54 +57,83 @@ static int create_regions(const struct pool_opts *o, struct pool_view *v)
 
 		snprintf(name, sizeof(name), "mc-%.40s-%u", o->name ? o->name : "pool",
 			 (unsigned)i);
-		ret = region_create(name, MIN(most, bytes - i * most), o->region_flags, -1,
-				    &v->region[i]);
+		ret = region_create(name, MIN(most, bytes - i * most),
+				    o->region_flags | (o->keep ? REGION_KEEP : 0),
+				    nr_nodes ? node[i % nr_nodes] : -1, &v->region[i]);
 		if (ret)
 			return ret;
 		v->nr_regions++;
+		if (o->keep)
+			ret = keep_region(o, &v->region[i], (unsigned)i);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
 
-static int create_directory(const struct pool_opts *o, struct pool_view *v)
-{
-	struct dir_header *h;
-	uint64_t entries = pow2_up(o->entries ? o->entries : o->bytes / KiB), buckets, at;
-	char name[64];
-	int ret;
+struct dir_shape {
+	uint64_t entries, buckets, buckets_off, entries_off;
+};
 
-	if (entries > ENTRIES_MAX)
-		return -EINVAL;
-	if (entries < ENTRIES_MIN)
-		entries = ENTRIES_MIN;
-	buckets = entries / 2;
-	at = align_up(sizeof(*h), PAGE);
-	snprintf(name, sizeof(name), "mc-%.40s-dir", o->name ? o->name : "pool");
-	ret = region_create(name,
-			    at + align_up(buckets * sizeof(struct dir_bucket), PAGE) +
-				    entries * sizeof(struct dir_entry),
-			    0, -1, &v->dir_region);
-	if (ret)
-		return ret;
-	h = v->dir_region.base;
+static struct dir_shape dir_shape(const struct pool_opts *o)
+{
+	struct dir_shape s = { .entries = pow2_up(o->entries ? o->entries : o->bytes / KiB) };
+
+	s.entries = MAX(s.entries, (uint64_t)ENTRIES_MIN);
+	s.buckets = s.entries / 2;
+	s.buckets_off = align_up(sizeof(struct dir_header), PAGE);
+	s.entries_off = s.buckets_off + align_up(s.buckets * sizeof(struct dir_bucket), PAGE);
+	return s;
+}
+
+uint64_t pool_dir_bytes(const struct pool_opts *o)
+{
+	struct dir_shape s = dir_shape(o);
+
+	return s.entries > ENTRIES_MAX ? 0 : s.entries_off + s.entries * sizeof(struct dir_entry);
+}
+
+void pool_make_header(const struct pool_opts *o, struct pool_view *v)
+{
+	struct dir_header *h = v->dir_region.base;
+	struct dir_shape s = dir_shape(o);
+	struct region_stat st;
+
 	*h = (struct dir_header){
-		.magic = POOL_MAGIC,
 		.layout = POOL_LAYOUT,
 		.nr_regions = v->nr_regions,
-		.nr_buckets = buckets,
-		.nr_entries = entries,
-		.buckets_off = at,
-		.entries_off = at + align_up(buckets * sizeof(struct dir_bucket), PAGE),
+		.nr_buckets = s.buckets,
+		.nr_entries = s.entries,
+		.buckets_off = s.buckets_off,
+		.entries_off = s.entries_off,
 		.bytes = v->dir_region.size,
 	};
 	random_bytes(h->pool_id, sizeof(h->pool_id));
 	random_bytes(&h->hash_key, sizeof(h->hash_key));
 	node_id(h->node);
-	for (uint32_t i = 0; i < v->nr_regions; i++)
+	for (uint32_t i = 0; i < v->nr_regions; i++) {
 		h->region_bytes[i] = v->region[i].size;
+		h->region_id[i] = region_stat(&v->region[i], &st) ? 0 : st.id;
+	}
 	atomic_store_explicit(&h->epoch, 1, memory_order_relaxed);
 	atomic_store_explicit(&h->next_gen, 2, memory_order_relaxed);
-	return 0;
+	/* Last: who is killed before leaves no pool behind, rather than half of one. */
+	__atomic_store_n(&h->magic, POOL_MAGIC, __ATOMIC_RELEASE);
+}
+
+static int create_directory(const struct pool_opts *o, struct pool_view *v)
+{
+	uint64_t bytes = pool_dir_bytes(o);
+	char name[64];
+	int ret;
+
+	if (!bytes)
+		return -EINVAL;
+	snprintf(name, sizeof(name), "mc-%.40s-dir", o->name ? o->name : "pool");
+	ret = region_create(name, bytes, 0, -1, &v->dir_region);
+	if (!ret)
+		pool_make_header(o, v);
+	return ret;
 }
 
 /* The allocators, all free but the place that means "none". */
@@ -157,7 +208,7 @@ int pool_create(const struct pool_opts *o, struct pool **out)
 
 	if (!p)
 		return -ENOMEM;
-	ret = create_regions(o, &p->view);
+	ret = o->keep ? -EINVAL : pool_make_regions(o, &p->view);
 	if (!ret)
 		ret = create_directory(o, &p->view);
 	if (!ret)
@@ -208,8 +259,27 @@ void pool_close(struct pool *p)
 		range_alloc_close(p->space[i]);
 	if (p->dir_fd >= 0)
 		close(p->dir_fd);
+	/* Everything this owner did is in the directory: the next one need not look for what was interrupted. */
+	if (p->kept && !pool_revoked(p))
+		region_clean(&p->view.dir_region);
 	view_close(&p->view);
 	free(p);
+}
+
+/* Only who touches a revoked mapping learns of it. */
+static bool touch_revoked(const struct region *r)
+{
+	(void)*(volatile const uint8_t *)r->base;
+	return region_revoked(r);
+}
+
+bool pool_revoked(const struct pool *p)
+{
+	bool gone = p->view.dir_region.base && touch_revoked(&p->view.dir_region);
+
+	for (unsigned i = 0; i < p->view.nr_regions; i++)
+		gone |= p->view.region[i].base && touch_revoked(&p->view.region[i]);
+	return gone;
 }
 
 void pool_farewell(struct pool *p)

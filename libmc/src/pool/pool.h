@@ -123,6 +123,8 @@ struct dir_header {
 	_Atomic uint64_t top;	   /* entries from here on were never used */
 	_Atomic uint32_t dead;	   /* the owner said farewell: detach */
 	uint32_t pad;
+	/* Of pools with a name (kept.c): the module's numbers of the regions, and the lease's epoch. */
+	uint64_t region_id[POOL_REGIONS_MAX], lease_epoch;
 };
 
 /* ---- 2. view: reading (and writing granted space) from any process of the node (view.c) ------ */
@@ -262,6 +264,9 @@ struct pool_opts {
 	unsigned region_flags; /* enum region_flag */
 	uint64_t entries;      /* 0: one per KiB of pool */
 	const char *policy;    /* NULL: the default; see evict.h */
+	bool spread;	       /* over the NUMA nodes, a region at least for each */
+	const char *keep;      /* pool_open_kept(): the name under which it outlives processes */
+	gid_t group;	       /* that may see its regions, and write where clients write; 0: the owner alone */
 };
 
 int pool_create(const struct pool_opts *o, struct pool **out);
@@ -273,7 +278,25 @@ int pool_create(const struct pool_opts *o, struct pool **out);
  */
 int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy,
 	       struct pool **out, uint64_t *kept, uint64_t *lost);
-void pool_close(struct pool *p);    /* unmaps; the memory lives as long as a descriptor does */
+
+/*
+ * The pool called @o->keep, from /dev/mooncake: the one that an earlier owner left there, whatever became of it, or a new
+ * one. Objects of an owner that left in order are served again as they lie; after a crash each one is checked first, as in
+ * pool_adopt(). While it is open nobody else can open it. @ledger_fd: as owner_ledger_create(), the caller's to close.
+ * -EOPNOTSUPP: regions do not come from the module; -EBUSY: another process has it; -EACCES; -EDQUOT; -ENOMEM; -EINVAL
+ * the name.
+ */
+#define POOL_KEEP_MAX 48 /* characters of its name: REGION_NAME_MAX less what is added */
+struct pool_found {
+	bool found, clean; /* it was there; and its owner had left in order */
+	uint64_t kept, lost;
+};
+int pool_open_kept(const struct pool_opts *o, struct pool **out, int *ledger_fd, struct pool_found *f);
+int pool_forget_kept(const char *keep); /* its memory goes; -ENOENT; -EBUSY: it is being served */
+
+/* Unmaps; the memory lives as long as a descriptor or its name does. The owner's orderly end: with a name it is clean. */
+void pool_close(struct pool *p);
+bool pool_revoked(const struct pool *p); /* its memory was taken away: whatever it says now means nothing */
 void pool_farewell(struct pool *p); /* tells readers to detach: view_dead() */
 
 /*
@@ -288,6 +311,7 @@ struct pool_stat {
 	uint64_t evicted, evicted_bytes, pinned_bytes;
 };
 void pool_stat(const struct pool *p, struct pool_stat *out);
+
 
 /* Called for each object that eviction takes, before its space is reused: to tell the master. */
 typedef void (*pool_evicted_fn)(void *arg, const struct key *key, uint64_t gen);

@@ -7,7 +7,6 @@
  */
 #include "pool/inner.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -19,8 +18,11 @@ union layout_room {
 	char room[sizeof(struct layout) + EXTENTS_MAX * sizeof(struct piece)];
 };
 
-/* The object as its entry and its headers tell it; everything that must agree does. */
-static bool entry_read(const struct pool *p, uint32_t i, struct layout *l)
+/*
+ * The object as its entry and its headers tell it; everything that must agree does. @trusted: the key itself is not looked
+ * at, because the last owner left in order.
+ */
+static bool entry_read(const struct pool *p, uint32_t i, bool trusted, struct layout *l)
 {
 	const struct dir_entry *e = &p->entries[i];
 	const struct extent_hdr *h = place_at(&p->view, e->first, sizeof(*h));
@@ -38,7 +40,9 @@ static bool entry_read(const struct pool *p, uint32_t i, struct layout *l)
 	    !place_at(&p->view, e->first, sizeof(*h) + len + it.key.len))
 		return false;
 	it.key.data = (const char *)(h + 1) + len;
-	siphash128(&p->view.hash_key, it.key.data, it.key.len, hash);
+	memcpy(hash, e->hash, sizeof(hash));
+	if (!trusted)
+		siphash128(&p->view.hash_key, it.key.data, it.key.len, hash);
 	l->key_len = it.key.len;
 	return hash[0] == e->hash[0] && hash[1] == e->hash[1] && !layout_read(p, &it, hash, l);
 }
@@ -56,12 +60,12 @@ static bool take_pieces(struct pool *p, const struct layout *l)
 	return true;
 }
 
-static bool entry_keep(struct pool *p, uint32_t i)
+static bool entry_keep(struct pool *p, uint32_t i, bool trusted)
 {
 	union layout_room u;
 	struct slot *s = &p->slots[i];
 
-	if (!entry_read(p, i, &u.l) || !take_pieces(p, &u.l))
+	if (!entry_read(p, i, trusted, &u.l) || !take_pieces(p, &u.l))
 		return false;
 	*s = (struct slot){ .key_len = u.l.key_len, .soft_ms = SOFT_PIN_MS };
 	if (u.l.nr == 1)
@@ -93,9 +97,9 @@ static int linked(const struct pool *p, uint32_t i)
 }
 
 /* Puts the entry into its chain, or takes it out and clears it. */
-static void mend(struct pool *p, uint32_t i, bool keep)
+static void mend(struct pool *p, uint32_t i, bool keep, bool trusted)
 {
-	bool in = linked(p, i) == 1;
+	bool in = (keep && trusted) || linked(p, i) == 1;
 
 	/*
 	 * The counts are as of an entry that is in use where it is; the directory's functions move
@@ -117,22 +121,22 @@ static void mend(struct pool *p, uint32_t i, bool keep)
 }
 
 /* Which entries are whole: those get their space and a key length. Return: are all chains sound? */
-static bool scan_entries(struct pool *p, uint64_t top)
+static bool scan_entries(struct pool *p, uint64_t top, bool trusted)
 {
 	bool sound = true;
 
 	for (uint32_t i = 0; i < top; i++) {
-		fetch_object(p, i + FETCH_AHEAD, true, true);
+		fetch_object(p, i + FETCH_AHEAD, !trusted, true);
 		if (!entry_gen(p, i))
 			continue;
 		if (announced_adopt(p, i))
-			entry_keep(p, i);
-		sound &= linked(p, i) >= 0;
+			entry_keep(p, i, trusted);
+		sound &= trusted || linked(p, i) >= 0;
 	}
 	return sound;
 }
 
-static void mend_chains(struct pool *p, uint64_t top, bool sound, uint64_t *lost)
+static void mend_chains(struct pool *p, uint64_t top, bool sound, bool trusted, uint64_t *lost)
 {
 	if (!sound) {
 		log_warn("pool directory has damaged chains; building them anew");
@@ -150,7 +154,7 @@ static void mend_chains(struct pool *p, uint64_t top, bool sound, uint64_t *lost
 		}
 		/* Whoever was still writing was promised nothing. */
 		*lost += !p->slots[i].key_len && !(p->entries[i].flags & OBJ_PENDING);
-		mend(p, i, p->slots[i].key_len);
+		mend(p, i, p->slots[i].key_len, trusted);
 	}
 }
 
@@ -211,15 +215,15 @@ static int restore_order(struct pool *p, uint64_t top)
 /* @fd is taken. */
 static int map_whole(int fd, struct region *out)
 {
-	struct stat st;
+	uint64_t size;
 	int ret;
 
-	if (fstat(fd, &st)) {
-		ret = -errno;
+	ret = region_size(fd, &size);
+	if (ret) {
 		close(fd);
 		return ret;
 	}
-	return region_map(fd, (uint64_t)st.st_size, true, out);
+	return region_map(fd, size, true, out);
 }
 
 static int map_all(int dir_fd, const int *region_fds, unsigned nr_regions, struct pool_view *v)
@@ -235,11 +239,34 @@ static int map_all(int dir_fd, const int *region_fds, unsigned nr_regions, struc
 	return ret;
 }
 
+int pool_take_over(struct pool *p, const char *policy, bool trusted, uint64_t *kept, uint64_t *lost)
+{
+	uint64_t top;
+	int ret;
+
+	ret = pool_init(p, policy);
+	if (ret)
+		return ret;
+	top = dir_top(p);
+	if (top > p->view.nr_entries)
+		return -EBADMSG;
+	*lost = 0;
+	mend_chains(p, top, scan_entries(p, top, trusted), trusted, lost);
+	ret = restore_order(p, top);
+	if (ret)
+		return ret;
+	*kept = p->objects;
+	p->next_gen += GEN_JUMP;
+	atomic_store_explicit(&p->dir->next_gen, p->next_gen, memory_order_release);
+	atomic_fetch_add_explicit(&p->dir->epoch, 1, memory_order_release);
+	atomic_store_explicit(&p->dir->dead, 0, memory_order_release);
+	return 0;
+}
+
 int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const char *policy,
 	       struct pool **out, uint64_t *kept, uint64_t *lost)
 {
 	struct pool *p;
-	uint64_t top;
 	int ret;
 
 	if (nr_regions > POOL_REGIONS_MAX)
@@ -251,28 +278,11 @@ int pool_adopt(int dir_fd, const int *region_fds, unsigned nr_regions, const cha
 	if (!ret)
 		ret = view_init(&p->view);
 	if (!ret)
-		ret = pool_init(p, policy);
-	if (ret)
-		goto err_close;
-	top = dir_top(p);
-	if (top > p->view.nr_entries) {
-		ret = -EBADMSG;
-		goto err_close;
+		ret = pool_take_over(p, policy, false, kept, lost);
+	if (ret) {
+		pool_close(p);
+		return ret;
 	}
-	*lost = 0;
-	mend_chains(p, top, scan_entries(p, top), lost);
-	ret = restore_order(p, top);
-	if (ret)
-		goto err_close;
-	*kept = p->objects;
-	p->next_gen += GEN_JUMP;
-	atomic_store_explicit(&p->dir->next_gen, p->next_gen, memory_order_release);
-	atomic_fetch_add_explicit(&p->dir->epoch, 1, memory_order_release);
-	atomic_store_explicit(&p->dir->dead, 0, memory_order_release);
 	*out = p;
 	return 0;
-
-err_close:
-	pool_close(p);
-	return ret;
 }

@@ -52,6 +52,9 @@ static void object_free(struct pool *p, uint32_t i)
 	struct piece one = { .place = p->entries[i].first, .bytes = entry_bytes(p, i) };
 	uint64_t gen = entry_gen(p, i);
 
+	/* Zeroes: the directory was revoked, and so may have been what was read before. */
+	if (unlikely(!gen))
+		return;
 	dir_unlink(p, i);
 	pieces_spoil(p, l ? l->piece : &one, l ? l->nr : 1, gen);
 	pieces_free(p, l ? l->piece : &one, l ? l->nr : 1);
