@@ -110,5 +110,6 @@ int cmd_rm(struct ctl *c);
 int cmd_list(struct ctl *c);
 int cmd_config(struct ctl *c);
 int cmd_doctor(struct ctl *c);
+int cmd_region(struct ctl *c);
 
 #endif

@@ -10,8 +10,8 @@
 #define DOCTOR_NS (8 * NSEC_PER_SEC) /* for all that waits for others */
 
 static void (*const checks[])(struct doctor *d) = {
-	check_kernel, check_memory, check_huge_pages, check_memlock, check_files, check_copying,
-	check_master, check_admin, check_metadata, check_pools, check_ports,
+	check_kernel, check_module, check_memory, check_huge_pages, check_memlock, check_files,
+	check_copying, check_master, check_admin, check_metadata, check_pools, check_ports,
 };
 
 static const char *const level_names[] = { "ok", "note", "warning", "error" };

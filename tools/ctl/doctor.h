@@ -26,6 +26,12 @@ void check_memlock(struct doctor *d);
 void check_files(struct doctor *d);
 void check_copying(struct doctor *d);
 
+/* The first line of a small file; "" when it cannot be read. */
+void first_line(const char *path, char *out, size_t size);
+
+/* doctor_module.c */
+void check_module(struct doctor *d);
+
 /* doctor_cluster.c: in this order, the first fills d->status. */
 void check_master(struct doctor *d);
 void check_admin(struct doctor *d);

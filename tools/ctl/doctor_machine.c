@@ -13,8 +13,7 @@
 
 #include "dev/dev.h"
 
-/* The first line of a small file; "" when it cannot be read. */
-static void first_line(const char *path, char *out, size_t size)
+void first_line(const char *path, char *out, size_t size)
 {
 	FILE *f = fopen(path, "re");
 
@@ -81,10 +80,14 @@ void check_memory(struct doctor *d)
 void check_huge_pages(struct doctor *d)
 {
 	uint64_t huge = huge_pages_free_bytes();
+	struct module_status m;
 	char shmem[128];
 
+	module_status(NULL, &m);
 	first_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled", shmem, sizeof(shmem));
-	if (huge)
+	if (!m.err && m.q.features[0] >> MC_FEAT_HUGE & 1)
+		found(d, LEVEL_OK, "huge pages", NULL, "the module makes pools of them, none need be set aside");
+	else if (huge)
 		found(d, LEVEL_OK, "huge pages", NULL, "%s reserved and free", human_bytes(huge).text);
 	else if (strstr(shmem, "[always]") || strstr(shmem, "[advise]") || strstr(shmem, "[within_size]") || strstr(shmem, "[force]"))
 		found(d, LEVEL_OK, "huge pages", NULL, "none reserved; transparent ones for shared memory are on: %s", shmem);
