@@ -3,6 +3,9 @@
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL ?= 6.1
+# What tests/vm/test_* run in the guest beside the kernel's tests.
+VM_BIN = $(patsubst %,$(BUILD)/tests/unit/test_%,region guard pool recover owner) $(BUILD)/tests/integration/node_restart \
+	$(CTL_BIN) $(DAEMON_BIN)
 KMOD_DKMS := $(DESTDIR)/usr/src/mooncake-$(VERSION)
 
 #: make kmod        build mooncake.ko against KDIR (default: the running kernel)
@@ -10,8 +13,8 @@ kmod:
 	$(Q)$(MAKE) -C kmod KDIR=$(KDIR) modules
 
 #: make check-vm    boot stock kernels under QEMU and test the module there (KERNEL="6.1 6.12")
-check-vm:
-	$(Q)MC_VM_OUT=build/vm tests/vm/run.sh $(KERNEL)
+check-vm: $(VM_BIN)
+	$(Q)BUILD=$(BUILD) MC_VM_OUT=build/vm tests/vm/run.sh $(KERNEL)
 
 #: make check-vm-system  boot a small Debian with systemd and test what `make install` installs there (KERNEL=, SUITE=)
 SUITE ?= bookworm

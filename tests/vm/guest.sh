@@ -4,6 +4,7 @@
 # Prints TAP; `# guest: exit 0` from init afterwards is the only sign that all of this was reached.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run
 cd /run/payload || exit 1
+. ./env && export BUILD
 ip link set lo up 2>/dev/null
 bad=0
 
@@ -18,7 +19,8 @@ try() {	# try NAME COMMAND...: one program; TAP passes through, a failing exit s
 	name=$1
 	shift
 	echo "# $name"
-	timeout "${LIMIT:-60}" "$@"
+	case $name in test_lib | test_restart) limit=150 ;; *) limit=60 ;; esac	# processes and emulation
+	timeout "${LIMIT:-$limit}" "$@"
 	rc=$?
 	case $rc in
 	0) ;;

@@ -4,13 +4,13 @@
 #
 #   tests/vm/run.sh [KERNEL...]        default 6.1; see kernel.sh for what a KERNEL is
 #
-# MC_VM_OUT (build/vm) takes logs, MC_VM_LIMIT (180) is the wall-clock limit of one guest in seconds, MC_VM_MEM (1536)
+# MC_VM_OUT (build/vm) takes logs, MC_VM_LIMIT (400) is the wall-clock limit of one guest in seconds, MC_VM_MEM (1536)
 # its memory in MiB, MC_VM_TESTS a pattern of the tests to run (test_*). Exit: 0 pass, 1 fail, 77 no guest possible here.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
 out=${MC_VM_OUT:-build/vm}
-limit=${MC_VM_LIMIT:-180}
+limit=${MC_VM_LIMIT:-400}
 mem=${MC_VM_MEM:-1536}
 tests=${MC_VM_TESTS:-test_*}
 
@@ -37,7 +37,8 @@ build() {	# module and tests for kernel $1 in $2, into $3
 	if grep -q 'warning:' "$3/kmod.log"; then cat "$3/kmod.log"; return 1; fi
 	cp "$3"/kmod/*.ko "$3/payload" || return
 	make -s -C tests/kselftest OUTPUT="$(realpath "$out")/kselftest" || return
-	cp "$out"/kselftest/test_* "$3/payload" || return
+	cp "$out"/kselftest/test_* tests/vm/test_* "$3/payload" || return
+	echo "BUILD=$(realpath "${BUILD:-build}")" >"$3/payload/env"	# the guest sees it where it is
 	for t in "$3"/payload/test_*; do	# shellcheck disable=SC2254
 		case $(basename "$t") in $tests) ;; *) rm "$t" ;; esac
 	done
