@@ -118,6 +118,17 @@ check 'rm --match' field "j['removed'] == 1" "$ctl" rm --match '^some/' --json -
 check 'rm --all' field "j['removed'] == 2" "$ctl" rm --all --json --force
 check 'nothing is left' field 'j == []' "$ctl" list --json
 
+check 'pools: what memory this machine has' says 'memfd, \|/dev/mooncake, ' 0 "$ctl" pools
+check 'pools: the same as JSON' says '"memory":\[{"backend":' 0 "$ctl" --json pools
+check 'doctor looks for the module' says '"check":"module"' 0 "$ctl" --json doctor
+check 'doctor looks at signing' says '"check":"signing"' 0 "$ctl" --json doctor
+if [ -e /dev/mooncake ]; then
+	check 'region list' exits 0 "$ctl" region list
+else
+	check 'region: without the module it says what to do' says 'modprobe mooncake' 1 "$ctl" --json region list
+fi
+check 'region: no such thing to do' exits 2 "$ctl" region sing
+check 'region: of what' exits 2 "$ctl" region rm
 check 'no command' exits 2 "$ctl"
 check 'unknown command, with a suggestion' says 'did you mean status' 2 "$ctl" statsu
 check 'unknown option, with a suggestion' says 'tenant' 2 "$ctl" --tenent x status

@@ -51,6 +51,7 @@ static const struct {
 	{ "MC_MIN_RPC_PORT", "15000", "engines listen on a port from here" },
 	{ "MC_MAX_RPC_PORT", "17000", "to here" },
 	{ "MC_TCP_BIND_ADDRESS", "", "engines listen here, not at their name's host" },
+	{ "MC_KERNEL_MODULE", "auto", "memory from /dev/mooncake: auto, require, off" },
 	{ "MC_METADATA_CLUSTER_ID", "", "part of the keys in a metadata service" },
 };
 
