@@ -32,11 +32,13 @@ struct mc_store_opts {
 	uint64_t deadline_ns;	    /* of opening; 0: timeout_ns from now */
 	struct mc_engine *engine;   /* use this one; the caller keeps it open longer than the store */
 	uint32_t flags;		    /* 0 */
+	const char *pool_name;	    /* of the contributed pool: with the kernel module it outlives this process, and who opens
+				       a pool of this name next serves what is in it; default none */
 };
 
 /**
  * mc_store_open - connect to the master, contribute a pool if asked.
- * Return: 0; -EINVAL; -ECONNREFUSED, -ETIMEDOUT master; -EPROTO version; -ENOMEM pool.
+ * Return: 0; -EINVAL; -ECONNREFUSED, -ETIMEDOUT master; -EPROTO version; -ENOMEM pool; -EBUSY another process serves pool_name.
  */
 MC_API int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out);
 

@@ -183,12 +183,53 @@ static int reserve_name(struct mc_store *s)
 	return -EADDRINUSE;
 }
 
+/* A pool that outlives this process, where the machine can do that; else @oo stays as it is, and the owner makes one. */
+static int open_named_pool(const struct mc_store_opts *o, struct owner_opts *oo)
+{
+	struct pool_opts po = oo->pool_opts;
+	struct pool_found f;
+	int fd = -1, ret;
+
+	if (!o->pool_name || !*o->pool_name)
+		return 0;
+	po.keep = o->pool_name;
+	ret = pool_open_kept(&po, &oo->pool, &fd, &f);
+	if (!ret) {
+		oo->ledger_fd = fd;
+		if (f.found)
+			log_info("took over %llu objects of pool %s; its last owner %s", (unsigned long long)f.kept, po.keep,
+				 f.clean ? "left in order" : "died, so every header was checked");
+		return 0;
+	}
+	if (ret == -EBUSY)
+		log_err("pool %s is served by another process", po.keep);
+	if (ret == -EBUSY || ret == -EINVAL)
+		return ret;
+	log_info("pool %s goes with this process: %s", po.keep,
+		 ret == -EOPNOTSUPP ? "only /dev/mooncake keeps pools" : strerror(-ret));
+	return 0;
+}
+
+static int start_owner(struct mc_store *s, const struct mc_store_opts *o, struct owner_opts *oo)
+{
+	int ret = open_named_pool(o, oo);
+
+	if (!ret)
+		ret = owner_open(oo, &s->owner);
+	if (oo->ledger_fd)
+		close(oo->ledger_fd); /* the owner has its own */
+	if (ret && oo->pool)
+		pool_close(oo->pool);
+	return ret;
+}
+
 /* Contributes a pool: an engine that peers can reach, and an owner on a thread of its own. */
 static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t deadline_ns)
 {
 	char listen[NET_ADDR_TEXT];
 	struct owner_opts oo = {
-		.pool_opts = { .name = "mooncake-pool", .bytes = o->pool_bytes, .region_flags = REGION_POPULATE | REGION_HUGE },
+		.pool_opts = { .name = "mooncake-pool", .bytes = o->pool_bytes, .region_flags = REGION_POPULATE | REGION_HUGE,
+			       .spread = true },
 		.master = s->master.addr,
 		.listen = listen,
 	};
@@ -206,7 +247,7 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	snprintf(listen, sizeof(listen), strchr(s->host, ':') ? "[%s]:0" : "%s:0", s->host);
 	oo.segment = s->name;
 	/* Populating a large pool takes its time, which is not the master's: unless the caller set a deadline, it starts anew. */
-	ret = owner_open(&oo, &s->owner);
+	ret = start_owner(s, o, &oo);
 	if (ret) {
 		log_err("no pool of %llu bytes: %s", (unsigned long long)o->pool_bytes, strerror(-ret));
 		return ret;
