@@ -139,39 +139,64 @@ struct count {
 	unsigned right, wrong, missing, moved;
 };
 
-/* Reads all as another engine would, and looks where they lie. */
-static struct count read_all(uint16_t port, const char *unix_path, const struct journal *j)
+/* Once more while the node joins: afterwards what is missing is missing. */
+static void get_one(struct mc_store *s, struct mc_get *get, bool patient)
+{
+	uint64_t end = soon();
+
+	do
+		mc_store_get(s, get, 1, 0);
+	while (patient && get->result == -ENOENT && !deadline_passed(end) && !usleep(5000));
+}
+
+/* Reads all as another engine would. */
+static struct count read_with(struct mc_store *s, bool patient)
 {
 	struct count n = { 0 };
 	uint8_t *data = malloc(1 * MiB);
-	struct mc_store *s = store_of(port);
-	uint64_t end = soon();
-	struct tc c;
 
-	if (!s || tc_open(&c, unix_path))
-		return n;
 	for (unsigned i = 0; i < OBJECTS; i++) {
 		struct mc_iov iov = { data, 1 * MiB };
 		struct mc_get get = { .iov = &iov, .nr_iov = 1 };
-		struct found f;
 		char text[32];
 
 		get.key = key_of(i, text);
-		do
-			mc_store_get(s, &get, 1, 0);
-		while (get.result == -ENOENT && !n.missing && !n.right && !deadline_passed(end) && !usleep(5000)); /* the node joins */
+		get_one(s, &get, patient && !i);
 		if (get.result < 0)
 			n.missing++;
 		else if ((uint64_t)get.result == size_of(i) && rig_check(data, size_of(i), i))
 			n.right++;
 		else
 			n.wrong++;
-		if (!view_find(&c.v, text, &f))
-			n.moved += memcmp(&f.loc, &j->where[i], sizeof(f.loc)) != 0;
 	}
-	tc_close(&c);
-	mc_store_close(s);
 	free(data);
+	return n;
+}
+
+/* And looks where they lie. */
+static struct count read_all(uint16_t port, const char *unix_path, const struct journal *j)
+{
+	struct mc_store *s = store_of(port);
+	struct count n = { 0 };
+	struct tc c;
+
+	if (!s)
+		return n;
+	n = read_with(s, atomic_load(&j->stored));
+	if (tc_open(&c, unix_path)) {
+		n.wrong++;
+	} else {
+		for (unsigned i = 0; i < OBJECTS; i++) {
+			struct found f;
+			char text[32];
+
+			key_of(i, text);
+			if (!view_find(&c.v, text, &f))
+				n.moved += memcmp(&f.loc, &j->where[i], sizeof(f.loc)) != 0;
+		}
+		tc_close(&c);
+	}
+	mc_store_close(s);
 	return n;
 }
 
@@ -304,6 +329,85 @@ TEST(everything_killed)
 	munmap(j, sizeof(*j));
 }
 
+/* A client whose own pool has a name. */
+static struct mc_store *contributor(uint16_t port, const char *pool)
+{
+	char master[64];
+	struct mc_store_opts o = { .size = sizeof(o), .master = master, .timeout_ns = 20 * NSEC_PER_SEC,
+				   .pool_bytes = 32 * MiB, .pool_name = pool };
+	struct mc_store *s = NULL;
+	int ret;
+
+	snprintf(master, sizeof(master), "127.0.0.1:%u", port);
+	ret = mc_store_open(&o, &s);
+	if (ret)
+		MCTEST_FAIL("store with pool %s: %s", pool, strerror(-ret));
+	return ret ? NULL : s;
+}
+
+static unsigned right_of(struct mc_store *s, unsigned nr)
+{
+	uint8_t *data = malloc(1 * MiB);
+	unsigned right = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		struct mc_iov iov = { data, 1 * MiB };
+		struct mc_get get = { .iov = &iov, .nr_iov = 1 };
+		char text[32];
+
+		get.key = key_of(i, text);
+		mc_store_get(s, &get, 1, 0);
+		right += get.result == (int64_t)size_of(i) && rig_check(data, size_of(i), i);
+	}
+	free(data);
+	return right;
+}
+
+TEST(owner_inside_an_engine)
+{
+	struct journal *j = journal_new();
+	struct mc_store *s;
+	char pool[32];
+	struct rig r;
+	pid_t pid;
+
+	if (!have_module())
+		SKIP("no /dev/mooncake: its pool goes with it");
+	snprintf(pool, sizeof(pool), "engine-%d", getpid());
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		uint8_t *data = malloc(1 * MiB);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		s = contributor(r.port, pool);
+		for (unsigned i = 0; s && i < 100 && !put_one(s, i, data); i++)
+			atomic_store(&j->stored, i + 1);
+		for (;;)
+			pause();
+	}
+	for (uint64_t end = soon(); atomic_load(&j->stored) < 100 && !deadline_passed(end);)
+		usleep(2000);
+	EXPECT_EQ(atomic_load(&j->stored), 100);
+	kill(pid, SIGKILL);
+	EXPECT_EQ(rig_stop(&r, SIGKILL), 128 + SIGKILL);
+	waitpid(pid, NULL, 0);
+
+	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
+	s = contributor(r.port, pool);
+	ASSERT_TRUE(s);
+	EXPECT_EQ(right_of(s, 100), 100);
+	mc_store_close(s);
+	s = contributor(r.port, pool);
+	ASSERT_TRUE(s);
+	EXPECT_EQ(right_of(s, 100), 100);
+	mc_store_close(s);
+	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	forget(pool);
+	munmap(j, sizeof(*j));
+}
+
 /* Somebody takes the memory away under everybody: errors and misses, no crash; the next node starts empty. */
 TEST(revoked_under_load)
 {
@@ -312,6 +416,7 @@ TEST(revoked_under_load)
 	struct region data;
 	struct node_proc n;
 	char pool[32], name[REGION_NAME_MAX + 1];
+	struct mc_store *s;
 	struct count c;
 	struct rig r;
 	pid_t eng;
@@ -324,13 +429,18 @@ TEST(revoked_under_load)
 	ASSERT_EQ(start_node(&n, NULL, r.port, pool), 0);
 	eng = start_engine(r.port, n.unix_path, j);
 	ASSERT_TRUE(filled(eng, j));
+	s = store_of(r.port);
+	ASSERT_TRUE(s);
+	c = read_with(s, true);
+	EXPECT_EQ(c.right, OBJECTS);
 	snprintf(name, sizeof(name), "mc-%s-0", pool);
 	ASSERT_EQ(region_open(name, false, &data, &unused), 0);
 	ASSERT_EQ(revoke_region(data.fd), 0);
 	region_close(&data);
-	c = read_all(r.port, n.unix_path, j);
+	c = read_with(s, false);
 	printf("# after revoke: %u right, %u wrong, %u missing\n", c.right, c.wrong, c.missing);
 	EXPECT_EQ(c.right + c.wrong, 0);
+	mc_store_close(s);
 	EXPECT_EQ(waitpid(eng, &status, WNOHANG), 0); /* it lives, and its puts fail */
 	kill(eng, SIGKILL);
 	waitpid(eng, NULL, 0);
