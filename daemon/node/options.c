@@ -49,11 +49,6 @@ const struct conf_item node_items[] = {
 };
 const size_t node_nr_items = ARRAY_SIZE(node_items);
 
-static bool is_wildcard(const char *host)
-{
-	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::");
-}
-
 static int join_host_port(char *out, const char *host, unsigned port)
 {
 	bool v6 = strchr(host, ':');
@@ -73,7 +68,7 @@ static int concrete_host(const struct node_options *o, char *host)
 	char text[NET_ADDR_TEXT];
 	uint16_t port;
 
-	if (!is_wildcard(host))
+	if (!net_host_is_any(host))
 		return 0;
 	if (net_addr_parse(o->master_server_address, 50051, &master) || net_addr_is_unix(&master) ||
 	    net_source_addr(&master, &mine)) {

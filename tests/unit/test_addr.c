@@ -177,6 +177,25 @@ TEST(the_wildcard_is_dual_stack)
 	close(fd[0]);
 }
 
+TEST(every_address)
+{
+	static const char *const any[] = { "*", "0.0.0.0", "0", "::", "0::0", "::ffff:0.0.0.0" };
+	static const char *const one[] = { "127.0.0.1", "::1", "10.0.0.0", "localhost", "no.such.host.example", "", "0.0.0.0.example" };
+	char host[NET_ADDR_TEXT];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(any); i++)
+		EXPECT_TRUE(net_host_is_any(any[i]));
+	for (unsigned i = 0; i < ARRAY_SIZE(one); i++)
+		EXPECT_TRUE(!net_host_is_any(one[i]));
+	if (!net_own_host(NULL, host, sizeof(host))) {
+		struct net_addr a;
+
+		EXPECT_TRUE(!net_host_is_any(host));
+		ASSERT_EQ(net_addr_parse(host, 1, &a), 0);
+		EXPECT_TRUE(!net_addr_is_loopback(&a));
+	}
+}
+
 TEST(credentials)
 {
 	struct net_cred cred;

@@ -19,7 +19,8 @@ struct mc_store;
 /** struct mc_store_opts - zero means the default. */
 struct mc_store_opts {
 	size_t size;		    /* sizeof(struct mc_store_opts) */
-	const char *local_name;	    /* "host" or "host:port": this client, and where its pool is reached; default "127.0.0.1" */
+	const char *local_name;	    /* "host" or "host:port": this client, and where its pool is reached; default "127.0.0.1"; */
+				    /* 0.0.0.0, [::] and *: the address from which the master is reached */
 	const char *metadata;	    /* as mc_engine_opts */
 	const char *master;	    /* "host:port", "unix:/path", or "embedded": this process alone, no master; default 127.0.0.1:50051 */
 	const char *protocol;	    /* "tcp", "rdma" */

@@ -3,9 +3,6 @@
  * Names and addresses. An engine listens where its name says, and on loopback when the name says
  * nothing: a wildcard is listened on only when asked for, and is never told to others.
  */
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -15,43 +12,9 @@
 #define PORT_MIN 15000
 #define PORT_MAX 17000
 
-static bool is_wildcard(const char *host)
-{
-	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::") || !strcmp(host, "*");
-}
-
 static int copy_host(char out[ENGINE_NAME_MAX], const char *host)
 {
 	return snprintf(out, ENGINE_NAME_MAX, "%s", host) < ENGINE_NAME_MAX ? 0 : -EINVAL;
-}
-
-/* This machine's first address that others may reach: IPv4 before IPv6. */
-static int first_address(char out[ENGINE_NAME_MAX])
-{
-	const int families[] = { AF_INET, AF_INET6 };
-	struct ifaddrs *all, *i;
-	int ret = -EADDRNOTAVAIL;
-
-	if (getifaddrs(&all))
-		return -errno;
-	for (size_t f = 0; f < ARRAY_SIZE(families) && ret; f++) {
-		for (i = all; i && ret; i = i->ifa_next) {
-			struct net_addr a = { 0 };
-			char text[NET_ADDR_TEXT];
-			uint16_t port;
-
-			if (!i->ifa_addr || i->ifa_addr->sa_family != families[f] ||
-			    !(i->ifa_flags & IFF_UP) || i->ifa_flags & IFF_LOOPBACK)
-				continue;
-			a.len = families[f] == AF_INET ? sizeof(struct sockaddr_in) :
-							 sizeof(struct sockaddr_in6);
-			memcpy(&a.ss, i->ifa_addr, a.len);
-			net_addr_format(&a, text, sizeof(text));
-			ret = net_split_host_port(text, out, ENGINE_NAME_MAX, &port);
-		}
-	}
-	freeifaddrs(all);
-	return ret;
 }
 
 static uint16_t port_from(const char *name, const char *old_name, uint16_t deflt)
@@ -106,9 +69,9 @@ static int find_hosts(const char *host, bool p2p, struct address *out)
 
 	if (!bind || !*bind)
 		bind = host;
-	else if (!p2p && !is_wildcard(bind))
+	else if (!p2p && !net_host_is_any(bind))
 		host = bind;
-	if (!is_wildcard(bind) && !resolves(bind)) {
+	if (!net_host_is_any(bind) && !resolves(bind)) {
 		if (p2p) {
 			log_err("host \"%s\" cannot be resolved: give an address of this machine",
 				bind);
@@ -123,9 +86,9 @@ static int find_hosts(const char *host, bool p2p, struct address *out)
 	ret = copy_host(out->bind, !strcmp(bind, "*") ? "0.0.0.0" : bind);
 	if (ret)
 		return ret;
-	if (!is_wildcard(host))
+	if (!net_host_is_any(host))
 		return copy_host(out->advertise, host);
-	ret = first_address(out->advertise);
+	ret = net_own_host(NULL, out->advertise, sizeof(out->advertise));
 	if (ret)
 		log_err("listening on all addresses, but there is none to tell peers: give one");
 	return ret;

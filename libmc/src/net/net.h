@@ -47,6 +47,15 @@ int net_split_host_port(const char *text, char *host, size_t size, uint16_t *por
 /* The source address the kernel would use towards @peer, with port 0: what this process may call itself to that peer. */
 int net_source_addr(const struct net_addr *peer, struct net_addr *out);
 
+/* Does @host mean every address of this machine? "*", or any way to write 0.0.0.0 or ::. */
+bool net_host_is_any(const char *host);
+
+/*
+ * What others may call this machine: where @peer (may be NULL) is reached from, or else the first address of an interface that is
+ * up, IPv4 before IPv6. -EADDRNOTAVAIL: there is nothing but loopback.
+ */
+int net_own_host(const struct net_addr *peer, char *host, size_t size);
+
 /* A non-blocking, close-on-exec listening socket. TCP: SO_REUSEADDR, dual-stack for "[::]". Unix: a stale path is replaced,
  * mode 0660; a live one is -EADDRINUSE. */
 int net_listen(const struct net_addr *a, int backlog, int *fd);

@@ -68,11 +68,6 @@ static int listen_at(const char *text, bool local, int *fd)
 	return ret;
 }
 
-static bool is_wildcard(const char *host)
-{
-	return !strcmp(host, "0.0.0.0") || !strcmp(host, "::") || !host[0];
-}
-
 /* What others are told: @advertise, or what was bound; for "every address" the host by which the engine is reached. */
 static int choose_addr(struct owner *ow, const struct owner_opts *o, int fd)
 {
@@ -88,9 +83,9 @@ static int choose_addr(struct owner *ow, const struct owner_opts *o, int fd)
 		return -errno;
 	net_addr_format(&a, ow->addr, sizeof(ow->addr));
 	ret = net_split_host_port(ow->addr, host, sizeof(host), &port);
-	if (ret || !is_wildcard(host))
+	if (ret || !net_host_is_any(host))
 		return ret;
-	if (net_split_host_port(ow->segment, seg_host, sizeof(seg_host), &port) || is_wildcard(seg_host)) {
+	if (net_split_host_port(ow->segment, seg_host, sizeof(seg_host), &port) || net_host_is_any(seg_host)) {
 		log_err("owner: %s listens on every address: say which one others shall use", ow->addr);
 		return -EINVAL;
 	}

@@ -123,6 +123,25 @@ static bool lists(const char *list, const char *word)
 	return false;
 }
 
+/* Every address of this machine is none that others can use: this client is called by the one from which the master is reached. */
+static int concrete_name(struct mc_store *s, uint16_t port)
+{
+	struct net_addr master;
+	bool known;
+	int len;
+
+	if (!net_host_is_any(s->host) || s->ops == &embedded_ops)
+		return 0;
+	known = !net_addr_parse(s->master.addr, MASTER_PORT, &master);
+	if (net_own_host(known ? &master : NULL, s->host, sizeof(s->host)))
+		strcpy(s->host, "127.0.0.1"); /* there is nobody else then */
+	len = snprintf(s->name, sizeof(s->name), strchr(s->host, ':') ? "[%s]" : "%s", s->host);
+	if (port)
+		len += snprintf(s->name + len, sizeof(s->name) - (size_t)len, ":%u", port);
+	log_info("local_name means every address: others are told %s", s->name);
+	return len < (int)sizeof(s->name) ? 0 : -EINVAL;
+}
+
 static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
 {
 	uint16_t port;
@@ -131,6 +150,8 @@ static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
 	ret = copy_opt(s->name, sizeof(s->name), o->local_name, "127.0.0.1", "local_name");
 	if (!ret)
 		ret = net_split_host_port(s->name, s->host, sizeof(s->host), &port);
+	if (!ret)
+		ret = concrete_name(s, port);
 	if (!ret)
 		ret = copy_opt(s->tenant, sizeof(s->tenant), o->tenant, "", "tenant");
 	if (!ret && !strcmp(s->tenant, "default"))
@@ -239,7 +260,7 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	int ret;
 
 	if (!s->engine) {
-		ret = open_engine(s, o->local_name && *o->local_name ? o->local_name : "127.0.0.1", 0, deadline_ns);
+		ret = open_engine(s, s->name, 0, deadline_ns);
 		if (ret)
 			return ret;
 	}
