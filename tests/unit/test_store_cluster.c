@@ -110,6 +110,52 @@ TEST(batches_here_and_by_tcp)
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
+/* Large enough for parts and for space that is asked for ahead; what is wrong with one object is no other's business. */
+TEST(batches_in_parts)
+{
+	enum { PARTED = 700, ROOM = 4096 };
+	static uint8_t data[PARTED][ROOM], buf[ROOM];
+	static struct mc_put p[PARTED];
+	static struct mc_iov iov[PARTED];
+	static char key[PARTED][24];
+	struct mc_put_opts replace = { .size = sizeof(replace), .flags = MC_PUT_REPLACE };
+	struct mc_store *own, *s;
+
+	NEED_MASTER();
+	own = st_open(master.port, 512 * MIB, NULL);
+	s = st_open(master.port, 0, NULL);
+	ASSERT_TRUE(own && s);
+	for (unsigned turn = 0; turn < 12; turn++) {
+		bool again = turn % 3 == 2;
+
+		for (unsigned i = 0; i < PARTED; i++) {
+			snprintf(key[i], sizeof(key[i]), "t%u.%u", again ? turn - 1 : turn, i % 100 == 99 ? i - 1 : i);
+			fill(data[i], ROOM, turn * PARTED + i);
+			iov[i] = (struct mc_iov){ data[i], ROOM - i };
+			p[i] = (struct mc_put){ .key = key_of(key[i]), .iov = &iov[i], .nr_iov = 1 };
+			if (i % 128 == 127)
+				p[i].key.len = 0;
+			if (i % 128 == 64)
+				iov[i].len = 0;
+		}
+		EXPECT_EQ(mc_store_put(s, p, PARTED, again ? &replace : NULL, SOON), PARTED - PARTED / 128 - (PARTED + 63) / 128);
+		for (unsigned i = 0; i < PARTED; i++) {
+			bool bad = i % 128 == 127 || i % 128 == 64;
+			/* The same key twice: the first stays, unless replacing was asked for. */
+			unsigned is = i % 100 == 99 && !again ? i - 1 : i % 100 == 98 && again ? i + 1 : i;
+
+			EXPECT_EQ(p[i].result, bad ? -EINVAL : 0);
+			if (bad)
+				continue;
+			EXPECT_EQ(st_get(i % 2 ? s : own, key[i], buf, ROOM), ROOM - is);
+			EXPECT_TRUE(filled(buf, ROOM - is, turn * PARTED + is));
+		}
+	}
+	mc_store_close(s);
+	mc_store_close(own);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
+}
+
 TEST(options_of_other_sizes)
 {
 	struct {

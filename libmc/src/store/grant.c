@@ -71,6 +71,7 @@ static void give_all(struct spool *p, struct giving *g)
 		p->runs[i] = (struct range_set){ 0 };
 	}
 	p->gen = p->gen_end = 0;
+	grant_forget(p);
 	if (p->stray_ns <= clock_now_ns())
 		p->stray_ns = 0;
 	give(p, &all, g);
@@ -109,9 +110,15 @@ static uint32_t give_over(struct spool *p, uint64_t keep, uint64_t deadline_ns)
 	return m.nr;
 }
 
+/* Between calls. */
+static uint64_t keep_bytes(const struct spool *p)
+{
+	return MIN(STORE_KEEP_BYTES, atomic_load(&p->capacity) / 32);
+}
+
 void grant_trim(struct spool *p, uint64_t deadline_ns)
 {
-	give_over(p, MIN(STORE_KEEP_BYTES, atomic_load(&p->capacity) / 32), deadline_ns);
+	give_over(p, keep_bytes(p), deadline_ns);
 }
 
 void grant_release(struct spool *p, uint64_t deadline_ns)
@@ -217,32 +224,77 @@ static int take_answer(struct spool *p, struct mux_req *r, uint64_t deadline_ns)
 	return ret;
 }
 
-/* All on their way before the first is waited for. Return: 0 when something was granted. */
-static int ask(struct spool *p, const struct wish *w, uint64_t deadline_ns)
+/* Requests on their way, and who waits for them is not known yet. */
+struct asking {
+	struct buf body;
+	unsigned nr;
+	struct mux_req req[];
+};
+
+/* All at once, so that they cost one round trip. */
+static int send_asks(struct spool *p, const struct wish *w, struct asking **out)
 {
 	struct msg_grant m = { .bytes = w->bytes };
-	struct mux_req r[ASKS_MAX];
-	struct buf body = BUF_INIT;
-	int ret, first = 0;
-	unsigned sent, got = 0;
+	struct asking *a = calloc(1, sizeof(*a) + w->nr * sizeof(a->req[0]));
+	int ret;
 
-	msg_grant_encode(&m, &body);
-	for (sent = 0; sent < w->nr; sent++) {
-		r[sent] = (struct mux_req){ .type = MSG_GRANT, .body = body.data, .body_len = body.len };
-		ret = body.err ? body.err : mux_submit(p->owner, &r[sent], sent + 1 < w->nr);
-		if (ret) {
-			first = ret;
-			break;
-		}
+	if (!a)
+		return -ENOMEM;
+	msg_grant_encode(&m, &a->body);
+	ret = a->body.err;
+	while (!ret && a->nr < w->nr) {
+		a->req[a->nr] = (struct mux_req){ .type = MSG_GRANT, .body = a->body.data, .body_len = a->body.len };
+		ret = mux_submit(p->owner, &a->req[a->nr], a->nr + 1 < w->nr);
+		a->nr += !ret;
 	}
-	for (unsigned i = 0; i < sent; i++) {
-		ret = take_answer(p, &r[i], deadline_ns);
-		got += !ret;
-		if (ret && !first)
-			first = ret;
+	if (ret && !a->nr) {
+		buf_fini(&a->body);
+		free(a);
+		return ret;
 	}
-	buf_fini(&body);
+	*out = a;
+	return 0;
+}
+
+/* Return: 0 when something was granted. */
+static int take_asks(struct spool *p, struct asking *a, uint64_t deadline_ns)
+{
+	int first = 0;
+	bool got = false;
+
+	for (unsigned i = 0; i < a->nr; i++) {
+		int ret = take_answer(p, &a->req[i], deadline_ns);
+
+		got |= !ret;
+		first = first ? first : ret;
+	}
+	buf_fini(&a->body);
+	free(a);
 	return got ? 0 : first;
+}
+
+static int ask(struct spool *p, const struct wish *w, uint64_t deadline_ns)
+{
+	struct asking *a;
+	int ret = send_asks(p, w, &a);
+
+	return ret ? ret : take_asks(p, a, deadline_ns);
+}
+
+/* Of no use any more: the owner was told to take everything back, or is no more. */
+void grant_forget(struct spool *p)
+{
+	struct asking *a = p->ahead;
+
+	p->ahead = NULL;
+	if (!a)
+		return;
+	for (unsigned i = 0; i < a->nr; i++) {
+		mux_cancel(p->owner, &a->req[i]);
+		buf_fini(&a->req[i].reply);
+	}
+	buf_fini(&a->body);
+	free(a);
 }
 
 /* ---- cutting -------------------------------------------------------------------------------------------------------- */
@@ -282,12 +334,24 @@ static uint64_t pool_bytes(const struct spool *p)
 }
 
 /*
+ * A grant has so many runs and no more. In a full pool of small objects runs are as long as an object: to grant more than that the
+ * owner would evict until longer ones appear, and leave the gaps between them empty. So a batch asks several times.
+ */
+static struct wish wish_of(uint64_t bytes, uint64_t least)
+{
+	uint64_t most = GRANT_RUNS_MAX * least;
+	unsigned nr = (unsigned)MIN((bytes + most - 1) / most, (uint64_t)ASKS_MAX);
+
+	return (struct wish){ .bytes = MIN((bytes + nr - 1) / nr, most), .nr = nr };
+}
+
+/*
  * What these objects need, rounded up so that small puts do not ask each time; a little more than that because what is held may
  * lie in pieces. Never more than the pool has: that would be refused, and a part of it is of use.
  */
 static struct wish shortage(const struct spool *p, struct put_task **t, unsigned nr)
 {
-	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64), least = UINT64_MAX, one, most;
+	uint64_t need = 0, all = pool_bytes(p), ahead = MIN(STORE_GRANT_BYTES, all / 64), least = UINT64_MAX, one;
 	struct wish w;
 
 	for (unsigned i = 0; i < nr && need < ASK_MAX; i++) {
@@ -296,38 +360,80 @@ static struct wish shortage(const struct spool *p, struct put_task **t, unsigned
 		need += one;
 	}
 	need = MAX(need, ahead) + held_bytes(p) / 8;
-	/*
-	 * A grant has so many runs and no more. In a full pool of small objects runs are as long as an object: to grant more than
-	 * that the owner would evict until longer ones appear, and leave the gaps between them empty. So a batch asks several times.
-	 */
 	one = extent_bytes(t[0]->bytes, t[0]->key.len) + EXTENTS_MAX * sizeof(struct extent_hdr);
-	most = MAX(GRANT_RUNS_MAX * least, one);
-	w.nr = (unsigned)MIN((need + most - 1) / most, (uint64_t)ASKS_MAX);
-	w.bytes = MIN((need + w.nr - 1) / w.nr, most);
+	w = wish_of(need, MAX(least, one / GRANT_RUNS_MAX));
 	w.bytes = MAX(w.bytes, one);
 	w.bytes = MIN(w.bytes, all);
 	return w;
 }
 
-unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err)
+#define AHEAD_MIN MiB /* batches below live on what is asked for more seldom */
+
+/*
+ * Who ran out within this batch will do so in the next. The owner works on that while this one is copied, and the answer is there
+ * when it is needed.
+ */
+static void ask_ahead(struct spool *p, struct put_task **t, unsigned nr)
+{
+	uint64_t need = 0, least = UINT64_MAX, one, held, keep = keep_bytes(p);
+	struct wish w;
+
+	for (unsigned i = 0; i < nr; i++) {
+		one = extent_bytes(t[i]->bytes, t[i]->key.len);
+		least = MIN(least, one);
+		need += one;
+	}
+	pthread_mutex_lock(&p->lock);
+	held = held_bytes(p);
+	if (need >= AHEAD_MIN && need <= keep && held < need && !p->ahead && !atomic_load(&p->gone)) {
+		w = wish_of(need - held, least);
+		send_asks(p, &w, &p->ahead);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* As many as there is space for. *@more: what is missing then, *@ahead: it may be on its way. */
+static unsigned carve(struct spool *p, struct put_task **t, unsigned nr, int *err, struct wish *more, struct asking **ahead)
 {
 	unsigned done = 0;
-	bool yielded = false;
+
+	*err = 0;
+	pthread_mutex_lock(&p->lock);
+	while (done < nr && !*err) {
+		*err = carve_one(p, t[done]);
+		done += !*err;
+	}
+	if (*err == -EAGAIN) {
+		*more = shortage(p, t + done, nr - done);
+		*ahead = p->ahead;
+		p->ahead = NULL;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return done;
+}
+
+unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err)
+{
+	unsigned done = 0, rounds = 0;
 	struct wish more = { 0 };
+	struct asking *ahead;
+	bool yielded = false, asked = false;
 
 	/* Other threads may take what was granted to this one: a few rounds, then it is said to be full. */
-	for (int rounds = 0; rounds < 8; rounds++) {
-		*err = 0;
-		pthread_mutex_lock(&p->lock);
-		while (done < nr && !*err) {
-			*err = carve_one(p, t[done]);
-			done += !*err;
+	while (rounds < 8) {
+		ahead = NULL;
+		done += carve(p, t + done, nr - done, err, &more, &ahead);
+		if (!*err && asked)
+			ask_ahead(p, t, nr);
+		if (ahead) {
+			asked = true;
+			take_asks(p, ahead, deadline_ns); /* what it did not bring is asked for now */
+			continue;
 		}
-		if (*err == -EAGAIN)
-			more = shortage(p, t + done, nr - done);
-		pthread_mutex_unlock(&p->lock);
 		if (*err != -EAGAIN || (done && rounds))
 			return done; /* these are written first; their space may make room in a later round */
+		asked = true;
+		rounds++;
 		*err = ask(p, &more, deadline_ns);
 		if (*err == -ENOSPC && done)
 			*err = -EAGAIN;

@@ -20,6 +20,7 @@ static void spool_free(struct spool *p)
 		/* Nobody writes any more. Without this the owner keeps the space until this process ends. */
 		if (!mux_broken(p->owner))
 			grant_release(p, deadline_after_ns(FREE_NS));
+		grant_forget(p);
 		mux_close(p->owner);
 		view_close(&p->view);
 	} else if (!p->attached) {

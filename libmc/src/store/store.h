@@ -136,6 +136,7 @@ struct spool {
 	struct range_set runs[POOL_REGIONS_MAX];
 	uint64_t gen, gen_end;
 	unsigned writers;  /* puts between grant_enter() and grant_leave() */
+	struct asking *ahead; /* space for the next batch, on its way; NULL: none */
 	uint64_t stray_ns; /* until then the owner may count space as ours that we do not know of; 0: none */
 };
 
@@ -362,6 +363,7 @@ void grant_leave(struct spool *p, uint64_t deadline_ns);
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err);
 void grant_spent(struct put_task *t); /* published, or it will show: t->x is forgotten */
 void grant_undo(struct spool *p, struct put_task *t); /* not published: the space serves the next put */
+void grant_forget(struct spool *p); /* what was asked for and not waited for; with the lock, or nobody else there */
 void grant_lost(struct spool *p, uint64_t for_ns);   /* whose some space is will be known after so long */
 void grant_trim(struct spool *p, uint64_t deadline_ns);	   /* gives back what is more than STORE_KEEP_BYTES */
 void grant_release(struct spool *p, uint64_t deadline_ns); /* everything, unless somebody writes: then the last one does */
