@@ -11,9 +11,9 @@ sandbox_lacks() {	# everybody may use this one
 }
 unloaded() {
 	systemctl stop mooncake-node && modprobe -r mooncake && [ ! -e /dev/mooncake ] &&
-		within 10 not systemctl -q is-active dev-mooncake.device
+		within 60 not systemctl -q is-active dev-mooncake.device
 }
-loaded() { modprobe mooncake && within 10 opens alice && refused eve && systemctl -q is-active dev-mooncake.device; }
+loaded() { modprobe mooncake && within 60 opens alice && refused eve && systemctl -q is-active dev-mooncake.device; }
 
 t 'the node'\''s sandbox has /dev/mooncake' sandbox_has
 t 'and no other device' sandbox_lacks
@@ -22,4 +22,4 @@ t 'the node starts without it' systemctl start mooncake-node
 t 'alice stores' as alice $objects put 300 50 65536
 t 'the module is loaded: udev again gives it to the group and nobody else' loaded
 t 'node: restart' systemctl restart mooncake-node
-t 'every object is there' within 30 stored
+t 'every object is there' within 60 stored

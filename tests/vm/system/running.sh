@@ -8,7 +8,7 @@ levels() {	# what is said at which level
 		not said node 'serving' -p warning && not said master 'started' -p notice
 }
 
-t 'all three were started by the boot' within 20 up
+t 'all three were started by the boot' within 60 up
 t 'the master is ready and says where' ready master 'serving on port 50051'
 t 'the node is ready and says where' ready node 'serving unix:/run/mooncake/node.sock'
 t 'log lines have their levels' levels

@@ -20,7 +20,7 @@ ended() {	# the loads went on, and read nothing wrong
 	cat /run/load.alice /run/load.bob
 	[ "$(grep -c ' 0 wrong' /run/load.alice /run/load.bob | grep -c ':1$')" = 2 ] && [ $rc = 0 ]
 }
-killed() { load alice 3000 65536; within 20 holding && pkill -9 -u alice -x objects && within 30 all_back; }
+killed() { load alice 3000 65536; within 60 holding && pkill -9 -u alice -x objects && within 60 all_back; }
 told() {	# eve cannot use the socket, and learns why; without authentication the loopback port still serves her
 	as eve $objects check 1000 1 65536 2>&1 | grep 'node.sock: Permission denied'
 }
@@ -37,7 +37,7 @@ wrong_flag() {
 
 load alice 1000 65536
 load bob 2000 4096
-t 'clients are at work' within 30 holding
+t 'clients are at work' within 60 holding
 t 'node: stops under load' stops node 30
 t 'master: stops under load' stops master 10
 t 'metadata: stops' stops metadata 10
