@@ -288,8 +288,8 @@ static struct spool *pool_for(struct mc_store *s, const struct pool_set *old, co
 		ret = attach(s, p, p->unix_path, MIN(deadline_ns, deadline_after_ns(ATTACH_NS)));
 		if (!ret)
 			return p;
-		log_warn_limited("cannot map pool %s through %s: %s; using the network instead", p->segment, p->unix_path,
-				 strerror(-ret));
+		log_warn_limited("cannot map pool %s through %s: %s%s; using the network instead", p->segment, p->unix_path,
+				 strerror(-ret), ret == -EACCES ? " (only members of the node's --group may)" : "");
 	}
 	ret = link_init(&p->remote, s, p->addr, ROLE_CLIENT);
 	if (ret) {
