@@ -36,7 +36,7 @@ alarm="$alarm|Bad page|refcount_t|Call Trace|Kernel panic|sysfs: cannot create d
 accel=tcg,thread=multi
 if [ -w /dev/kvm ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then accel=kvm; fi
 
-stage() {	# what is installed by a person: kernel $1 in $2, into $3/stage
+stage() {	# what is installed by a person: kernel $1 in $2, into $3/stage, for root $4
 	local s=$3/stage
 	rm -rf "$3"
 	mkdir -p "$s/usr/lib" "$s/opt/test" \
@@ -56,6 +56,10 @@ stage() {	# what is installed by a person: kernel $1 in $2, into $3/stage
 	depmod -b "$3/all" "$1" && cp "$3/all/lib/modules/$1"/modules.* "$s/usr/lib/modules/$1" || return
 	rm -rf "$3/all"
 	"${CC:-cc}" -O1 -Wall -Werror -I "$s/usr/include" -o "$s/opt/test/objects" tests/vm/system/objects.c -L "$s/usr/lib" -lmc || return
+	# Libraries that are not in the root, or have another version there.
+	for lib in $(ldd "$s"/usr/bin/mooncake* | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u); do
+		[ -e "$4/usr/lib/$(basename "$(dirname "$lib")")/$(basename "$lib")" ] || cp -L "$lib" "$s/usr/lib"
+	done
 	cp tests/vm/system/*.sh "$s/opt/test" || return
 	sed "s/@SECTIONS@/$sections/; s/@LIMIT@/$((limit - 20))/" tests/vm/system/test.service >"$s/etc/systemd/system/test.service"
 	# As after `systemctl enable`; the node needs to be smaller than its default here.
@@ -115,7 +119,7 @@ one() {
 	root=$(tests/vm/root.sh "$suite") || skip "no packages of $suite"
 	rel=$(basename "$dir")
 	work=$out/$suite-$rel$dkms
-	stage "$rel" "$dir" "$work" || { echo "not ok - $rel: build and install"; return 1; }
+	stage "$rel" "$dir" "$work" "$root" || { echo "not ok - $rel: build and install"; return 1; }
 	initramfs "$rel" "$dir" "$work" || { echo "not ok - $rel: initramfs"; return 1; }
 	start=$SECONDS
 	boot "$rel" "$dir" "$work" "$root"
