@@ -135,7 +135,7 @@ static unsigned parts_of(const struct group *g)
  * Large objects are announced, so that owner and master have decided when the copy is done, and what is left is one store into
  * each header. Small ones are copied faster than anybody answers.
  */
-#define ANNOUNCE_LEAST (128 * KiB)
+#define ANNOUNCE_LEAST (128 * KiB) /* half as much each of several, for together they take longer */
 #define ANNOUNCE_NR    64u
 
 static bool worth_announcing(const struct group *g)
@@ -144,7 +144,7 @@ static bool worth_announcing(const struct group *g)
 
 	for (unsigned i = 0; i < g->staged; i++)
 		bytes += g->task[i]->bytes;
-	return g->staged <= ANNOUNCE_NR && bytes >= g->staged * ANNOUNCE_LEAST &&
+	return g->staged <= ANNOUNCE_NR && bytes >= (g->staged + 1) * ANNOUNCE_LEAST / 2 &&
 	       !atomic_load_explicit(&g->pool->no_announce, memory_order_relaxed);
 }
 
