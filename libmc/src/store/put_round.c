@@ -144,7 +144,7 @@ static bool worth_announcing(const struct group *g)
 
 	for (unsigned i = 0; i < g->staged; i++)
 		bytes += g->task[i]->bytes;
-	return g->staged <= ANNOUNCE_NR && bytes >= (g->staged + 1) * ANNOUNCE_LEAST / 2 &&
+	return g->staged <= ANNOUNCE_NR && bytes >= g->staged * (g->staged > 1 ? ANNOUNCE_LEAST / 2 : ANNOUNCE_LEAST) &&
 	       !atomic_load_explicit(&g->pool->no_announce, memory_order_relaxed);
 }
 
