@@ -6,16 +6,18 @@
 #include "bench.h"
 #include "unit/store_rig.h"
 
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 
 #include "base/copy.h"
 
 #define POOL (512ull << 20)
 #define LARGEST (16 * MIB)
+#define WIDE (256 * MIB) /* no cache holds it */
 #define NR_BATCH 64
 #define COUNTED 64
 
-static uint8_t *mine, *other;
+static uint8_t *mine, *other, *wide;
 static struct mc_store *here, *far;
 static int bare_fd;
 
@@ -121,11 +123,15 @@ static void run_store(void *arg, uint64_t n)
 static void run_memcpy(void *arg, uint64_t n)
 {
 	const struct job *j = arg;
+	static size_t at;
 
+	/* Gets read what was read before; puts write where nobody was for long. */
 	while (n--) {
-		for (unsigned i = 0; i < j->nr; i++)
-			memcpy(mine + i * j->len, other + i * j->len, j->len);
-		bench_use(mine);
+		for (unsigned i = 0; i < j->nr; i++) {
+			at = at + 2 * j->len > WIDE ? 0 : at + j->len;
+			memcpy(j->put ? wide + at : mine + i * j->len, (j->put ? mine : other) + i * j->len, j->len);
+		}
+		bench_use(j->put ? wide : mine);
 	}
 }
 
@@ -208,7 +214,7 @@ static void counted(const char *name)
 
 int main(int argc, char **argv)
 {
-	static const size_t sizes[] = { 4096, 65536, MIB, LARGEST };
+	static const size_t sizes[] = { 4096, 65536, 262144, MIB, LARGEST };
 	static const char *const names[] = { "syscalls.get.node", "syscalls.put.node", "syscalls.get.tcp", "syscalls.put.tcp",
 					     "syscalls.get.node.x64", "syscalls.put.node.x64", "syscalls.get.tcp.x64" };
 	struct child owner;
@@ -216,8 +222,11 @@ int main(int argc, char **argv)
 	bench_init(argc, argv);
 	mine = aligned_alloc(4096, LARGEST);
 	other = aligned_alloc(4096, LARGEST);
+	wide = mmap(NULL, WIDE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(wide != MAP_FAILED && !madvise(wide, WIDE, MADV_DONTFORK), "mapping"); /* or each write faults once more */
 	fill(mine, LARGEST, 1);
 	fill(other, LARGEST, 2);
+	memset(wide, 3, WIDE);
 	bare_open(); /* first: that process must not hold the pipe whose end tells the owner to end */
 	must(!rig_master(&master, NULL, NULL, NULL), "starting a master");
 	must(!child_start(&owner, "provider", master.port, POOL), "starting an owner");
@@ -225,7 +234,7 @@ int main(int argc, char **argv)
 	far = st_open(master.port, 0, "tcp");
 	must(here && far, "opening");
 	for (unsigned tcp = 0; tcp < 2; tcp++) {
-		for (unsigned i = 0; i < 4; i++) {
+		for (unsigned i = 0; i < 5; i++) {
 			measure("get", tcp ? &far : &here, sizes[i], 1);
 			measure("put", tcp ? &far : &here, sizes[i], 1);
 		}

@@ -129,6 +129,32 @@ TEST(one_way_calls)
 	server_stop(&s);
 }
 
+static int corked_calls(void *arg)
+{
+	struct ask *a = arg;
+	struct conn *c = a->cl->c;
+	bool ok = conn_cork(c) && !conn_cork(c);
+
+	ok &= !ask_fn(a) && !ask_fn(a) && conn_out_bytes(c) == 2 * (NET_FRAME_BYTES + strlen(a->body));
+	conn_uncork(c);
+	return ok && !conn_out_bytes(c) ? 0 : -EIO;
+}
+
+TEST(corked_calls_leave_together)
+{
+	struct client cl;
+	struct server s;
+	struct ask a = { .cl = &cl, .type = SRV_ECHO, .body = "hello", .deadline_ns = deadline_after_ms(5000) };
+
+	server_start(&s);
+	client_open(&cl, &s, false);
+	EXPECT_EQ(loop_call(s.loop, corked_calls, &a), 0);
+	EXPECT_TRUE(DONE(&cl, 2));
+	EXPECT_STREQ(cl.text, "hello");
+	loop_call(s.loop, client_close, &cl);
+	server_stop(&s);
+}
+
 static int release(void *arg)
 {
 	struct server *s = arg;

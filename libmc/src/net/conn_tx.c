@@ -236,6 +236,23 @@ void conn_flush(struct conn *c)
 	c->busy = outer;
 }
 
+bool conn_cork(struct conn *c)
+{
+	if (c->busy)
+		return false;
+	c->busy = true;
+	conn_get(c);
+	return true;
+}
+
+void conn_uncork(struct conn *c)
+{
+	c->busy = false;
+	conn_flush(c);
+	conn_update(c);
+	conn_put(c);
+}
+
 void conn_tx_fini(struct conn *c)
 {
 	struct out *o;

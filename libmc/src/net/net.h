@@ -171,6 +171,10 @@ struct loop *conn_loop(const struct conn *c);
 int conn_fd(const struct conn *c);
 uint64_t conn_out_bytes(const struct conn *c);
 
+/* What is sent between the two leaves in one system call. Return: was it not so already? Only then uncork. */
+bool conn_cork(struct conn *c);
+void conn_uncork(struct conn *c);
+
 /*
  * Answers and frees @r. @body is copied. @payload (may be NULL) is not: the memory must stay until @sent(@arg) is called, which
  * always happens once, on success and on a dead stream; it may happen before conn_reply() returns. The iovec array is copied.

@@ -2,11 +2,11 @@
 /*
  * Announced objects: in the directory while a client is still writing them, so that its last store is all that is left to do.
  *
- *	stage ──▸ publish ──▸ WRITING ──▸ STORED	the writer's swap G+1 → G was first
- *	    └──▸ unstage	  └─────▸ GONE		ours G+1 → removed or revoked was, or it abandoned
+ *	stage ──▸ publish ──▸ WRITING ──▸ STORED	the writer's swap agreed → G was first
+ *	    └──▸ unstage	  └─────▸ GONE		ours agreed → removed or revoked was, or it abandoned
  *
- * Everything turns on the first extent's generation, which both sides change with a compare-and-swap only. The space is the
- * writer's process's until one of them is through: neither granted anew nor evicted.
+ * Everything turns on the first extent's generation, G+1 at first, which both sides change with a compare-and-swap only. The space
+ * is the writer's process's until one of them is through: neither granted anew nor evicted.
  */
 #include "pool/inner.h"
 
@@ -48,11 +48,14 @@ static _Atomic uint64_t *first_gen(const struct pool *p, uint64_t place)
 /* Return: @why, or what was there instead of "being written". */
 static uint64_t stop_writer(const struct pool *p, const struct staged *s, enum gen_end why)
 {
+	_Atomic uint64_t *gen = first_gen(p, s->layout->piece[0].place);
 	uint64_t seen = s->item.loc.gen | 1;
 
-	/* Acquire: whoever was first, what it wrote before is seen. */
-	if (atomic_compare_exchange_strong_explicit(first_gen(p, s->layout->piece[0].place), &seen, (uint64_t)why,
-						    memory_order_acq_rel, memory_order_acquire))
+	/* Only we say yes, so one of the two holds. Acquire: whoever was first, what it wrote before is seen. */
+	if (atomic_compare_exchange_strong_explicit(gen, &seen, (uint64_t)why, memory_order_acq_rel, memory_order_acquire))
+		return (uint64_t)why;
+	if (seen == (s->item.loc.gen | 1 | GEN_AGREED) &&
+	    atomic_compare_exchange_strong_explicit(gen, &seen, (uint64_t)why, memory_order_acq_rel, memory_order_acquire))
 		return (uint64_t)why;
 	return seen;
 }
@@ -81,9 +84,14 @@ void announced_unstage(struct pool *p, struct staged *s)
 
 void announced_publish(struct pool *p, struct staged *s)
 {
+	uint64_t seen = s->item.loc.gen | 1;
+
 	p->slots[s->entry].order = ORDER_WRITING;
 	s->state = ANNOUNCED_WRITING;
 	list_append(&p->writing, &s->in_writing);
+	/* Release: who sees the yes finds the entry. A writer that gave up does not care. */
+	atomic_compare_exchange_strong_explicit(first_gen(p, s->layout->piece[0].place), &seen, seen | GEN_AGREED,
+						memory_order_release, memory_order_relaxed);
 }
 
 /* ---- the two ends ---- */
@@ -128,7 +136,7 @@ enum announced pool_announced_look(struct pool *p, struct staged *s)
 		return s->state;
 	seen = atomic_load_explicit(first_gen(p, s->layout->piece[0].place), memory_order_acquire);
 	/* A client may write anything there: what it spoiled is over, too, and the space is its own. */
-	if (seen != (s->item.loc.gen | 1))
+	if (seen != (s->item.loc.gen | 1 | GEN_AGREED))
 		decide(p, s, seen, true);
 	return s->state;
 }
@@ -185,7 +193,7 @@ bool announced_displace(struct pool *p, uint32_t i, enum gen_end why)
 bool announced_adopt(struct pool *p, uint32_t i)
 {
 	struct dir_entry *e = &p->entries[i];
-	uint64_t seen = entry_gen(p, i) | 1;
+	uint64_t gen = entry_gen(p, i), seen = gen | 1;
 	struct extent_hdr *h;
 
 	if (!(e->flags & OBJ_PENDING))
@@ -194,7 +202,11 @@ bool announced_adopt(struct pool *p, uint32_t i)
 	if (!h || atomic_compare_exchange_strong_explicit(&h->gen, &seen, (uint64_t)GEN_REVOKED, memory_order_acq_rel,
 							  memory_order_acquire))
 		return false;
-	if (seen != entry_gen(p, i))
+	if (seen == (gen | 1 | GEN_AGREED) &&
+	    atomic_compare_exchange_strong_explicit(&h->gen, &seen, (uint64_t)GEN_REVOKED, memory_order_acq_rel,
+						    memory_order_acquire))
+		return false;
+	if (seen != gen)
 		return false;
 	poke(&e->flags, (uint16_t)(e->flags & ~(uint32_t)OBJ_PENDING));
 	return true;

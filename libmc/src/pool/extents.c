@@ -244,10 +244,9 @@ void extents_fill(const struct pool_view *v, const struct extents *x, const stru
 
 /* ---- announced objects ---- */
 
-static int first_gen_swap(const struct pool_view *v, const struct extents *x, uint64_t gen)
+static int first_gen_swap(const struct pool_view *v, const struct extents *x, uint64_t seen,
+			  uint64_t gen)
 {
-	uint64_t seen = x->gen | 1;
-
 	/* Release: as in seal(). */
 	if (atomic_compare_exchange_strong_explicit(&piece_hdr(v, x, 0)->gen, &seen, gen,
 						    memory_order_release, memory_order_acquire))
@@ -262,10 +261,19 @@ int extents_reveal(const struct pool_view *v, const struct extents *x)
 	/* Nobody gets to the others but through the first. */
 	for (unsigned i = 1; i < x->nr; i++)
 		atomic_store_explicit(&piece_hdr(v, x, i)->gen, x->gen, memory_order_release);
-	return first_gen_swap(v, x, x->gen);
+	return first_gen_swap(v, x, x->gen | 1 | GEN_AGREED, x->gen);
 }
 
 int extents_abandon(const struct pool_view *v, const struct extents *x)
 {
-	return first_gen_swap(v, x, GEN_ABANDONED);
+	if (!first_gen_swap(v, x, x->gen | 1, GEN_ABANDONED))
+		return 0;
+	return first_gen_swap(v, x, x->gen | 1 | GEN_AGREED, GEN_ABANDONED);
+}
+
+int extents_agreed(const struct pool_view *v, const struct extents *x)
+{
+	uint64_t gen = atomic_load_explicit(&piece_hdr(v, x, 0)->gen, memory_order_relaxed);
+
+	return gen == (x->gen | 1) ? -EINPROGRESS : gen == (x->gen | 1 | GEN_AGREED) ? 0 : -ECANCELED;
 }

@@ -345,15 +345,21 @@ static int publish_send(struct owner *ow, uint32_t nr)
 void publish_kick(struct owner *ow)
 {
 	struct publisher *p = &ow->publish;
+	struct conn *c = ow->link.conn;
+	bool corked;
 	int ret;
 
 	while (!p->busy && ow->link.state == LINK_UP && !list_empty(&p->queue)) {
+		corked = conn_cork(c);
 		withdraw_flush(ow);
-		if (ow->link.state != LINK_UP)
-			return;
-		p->busy = true; /* published() may come before conn_call() returns */
-		ret = publish_send(ow, take_queue(p));
-		if (!ret)
+		ret = -ECONNRESET;
+		if (ow->link.state == LINK_UP) {
+			p->busy = true; /* published() may come before conn_call() returns */
+			ret = publish_send(ow, take_queue(p));
+		}
+		if (corked)
+			conn_uncork(c);
+		if (!ret || !p->busy)
 			return;
 		p->busy = false;
 		p->nr_sent = 0;

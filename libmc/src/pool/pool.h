@@ -39,10 +39,11 @@
  *
  *	writer:	gen = G+1 (odd) │ fields, payload, key │ gen = G (even, release)
  *	owner:	gen = odd (release) │ ... │ space may be given out again
- *	announced:	G+1 │ in the directory │ compare-and-swap G+1 → G by the writer, or G+1 → one of
- *		enum gen_end by whoever ends it
+ *	announced:	G+1 │ in the directory: G+1+GEN_AGREED │ compare-and-swap of that → G by the writer, or
+ *		of both → one of enum gen_end by whoever ends it
  *	reader:	gen == G (acquire) │ copy payload │ fence │ gen == G: the bytes are the object's
  */
+#define GEN_AGREED ((uint64_t)1 << 62) /* the owner's yes to an announced object */
 enum gen_end { /* generations of no object, odd: why an announced one will not be */
 	GEN_REMOVED = -1,  /* by the owner: removed as if it had been there */
 	GEN_REVOKED = -3,  /* by the owner: the writer took too long, or another one is there */
@@ -237,11 +238,13 @@ void extents_fill(const struct pool_view *v, const struct extents *x, const stru
  * The same in steps, for an object that is announced before its bytes are there: extents_begin(), the announcement,
  * extents_copy(), and after the owner's yes extents_reveal(), which makes it readable.
  * Return of the last: 0; else the space is the writer's again: -ENOENT removed meanwhile, -ESTALE revoked, and the object
- * is to be put in the ordinary way; -EBADMSG somebody else wrote there.
+ * is to be put in the ordinary way; -EBADMSG somebody else wrote there, or nobody said yes.
  */
 void extents_copy(const struct pool_view *v, const struct extents *x, uint16_t flags,
 		  const struct iovec *src, int nr_src);
 int extents_reveal(const struct pool_view *v, const struct extents *x);
+/* The yes can be seen before the reply is read: 0; -EINPROGRESS not yet; -ECANCELED it will not come, the reply says why. */
+int extents_agreed(const struct pool_view *v, const struct extents *x);
 /* Instead, when no answer came. 0: the space is the owner's business from now on; or as above. */
 int extents_abandon(const struct pool_view *v, const struct extents *x);
 

@@ -6,11 +6,36 @@
  */
 #include "store/store.h"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include "base/copy.h"
 #include "base/hash.h"
 
 _Static_assert(sizeof(struct mc_iov) == sizeof(struct iovec) && offsetof(struct mc_iov, len) == offsetof(struct iovec, iov_len),
 	       "mc_iov is iovec by another name");
+
+static void cpu_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* Whoever is waited for could not run. */
+static bool single_cpu(void)
+{
+	static _Atomic long nr;
+	long n = atomic_load_explicit(&nr, memory_order_relaxed);
+
+	if (!n) {
+		n = sysconf(_SC_NPROCESSORS_ONLN);
+		atomic_store_explicit(&nr, n, memory_order_relaxed);
+	}
+	return n == 1;
+}
 
 /* ---- one pool's share of a round ------------------------------------------------------------------------------------ */
 
@@ -29,6 +54,7 @@ struct group {
 	unsigned nr, staged;	/* tasks; of them with space, from the front */
 	struct part one, *part; /* here: &one, or an array */
 	unsigned nr_parts;
+	struct ahead ahead;
 	struct put_wire *wire; /* elsewhere: one for each task */
 };
 
@@ -85,7 +111,7 @@ static void submit(struct group *g, struct part *pt)
 		pt->commit = (struct mux_req){ .type = pt->announced ? MSG_ANNOUNCE : MSG_COMMIT,
 					       .body = pt->body.data,
 					       .body_len = pt->body.len };
-		ret = mux_submit(g->pool->owner, &pt->commit, false);
+		ret = mux_submit(g->pool->owner, &pt->commit, g->ahead.bytes);
 	}
 	pt->committing = !ret;
 	for (unsigned i = 0; i < pt->nr && ret; i++) {
@@ -157,7 +183,10 @@ static void announce_part(struct group *g, struct part *pt)
 
 		extents_begin(v, t->x, &t->key, (uint16_t)t->flags);
 	}
+	grant_ahead(g->pool, &g->task[pt->first], pt->nr, &g->ahead);
 	submit(g, pt);
+	if (g->ahead.bytes)
+		grant_ahead_submit(g->pool, &g->ahead);
 	for (unsigned i = 0; i < pt->nr && pt->committing; i++) {
 		const struct put_task *t = g->task[pt->first + i];
 
@@ -201,6 +230,58 @@ static void start_mapped(struct group *g, bool announce, uint64_t deadline_ns)
 	}
 }
 
+/*
+ * The owner's yes is in the headers before its reply is on the way, and mostly before the copy is done. To sleep for the last few
+ * microseconds would cost more of them: waking takes longer, for both sides.
+ */
+#define AGREED_NS (50 * NSEC_PER_USEC)
+
+static bool wait_agreed(const struct group *g, const struct part *pt)
+{
+	uint64_t until = 0;
+
+	for (unsigned i = 0; i < pt->nr; i++) {
+		const struct extents *x = g->task[pt->first + i]->x;
+		int ret;
+
+		while ((ret = extents_agreed(&g->pool->view, x)) == -EINPROGRESS) {
+			if (!until)
+				until = deadline_after_ns(single_cpu() ? 0 : AGREED_NS);
+			if (deadline_passed(until))
+				return false;
+			sched_yield(); /* they may be waiting for this very processor */
+			for (int n = 0; n < 32 && extents_agreed(&g->pool->view, x) == -EINPROGRESS; n++)
+				cpu_pause();
+		}
+		if (ret)
+			return false;
+	}
+	return true;
+}
+
+/* Return: the status of the request. Without a reply @m stays as it is: all is well. */
+static int part_answer(struct group *g, struct part *pt, uint64_t deadline_ns, struct scratch *scratch, struct msg_statuses *m)
+{
+	struct mux *owner = g->pool->owner;
+	int ret;
+
+	if (pt->announced && wait_agreed(g, pt)) {
+		if (!mux_poll(owner, &pt->commit)) /* reads what is there, so that nothing gathers */
+			mux_cancel(owner, &pt->commit);
+		return 0;
+	}
+	ret = mux_wait(owner, &pt->commit, deadline_ns);
+	if (!ret)
+		ret = msg_statuses_decode(pt->commit.reply.data, pt->commit.reply.len, scratch, m);
+	if (!ret && m->nr != pt->nr)
+		ret = -EBADMSG;
+	if (ret == -EOPNOTSUPP && pt->announced) {
+		atomic_store_explicit(&g->pool->no_announce, true, memory_order_relaxed);
+		ret = -EAGAIN;
+	}
+	return ret;
+}
+
 /* No answer, so nothing becomes readable. */
 static void abandon(struct group *g, struct put_task *t)
 {
@@ -230,22 +311,13 @@ static void reveal(struct group *g, struct put_task *t)
 static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
 {
 	struct scratch scratch = SCRATCH_INIT;
-	struct msg_statuses m;
-	int ret;
+	struct msg_statuses m = { 0 };
+	int ret = part_answer(g, pt, deadline_ns, &scratch, &m);
 
-	ret = mux_wait(g->pool->owner, &pt->commit, deadline_ns);
-	if (!ret)
-		ret = msg_statuses_decode(pt->commit.reply.data, pt->commit.reply.len, &scratch, &m);
-	if (!ret && m.nr != pt->nr)
-		ret = -EBADMSG;
-	if (ret == -EOPNOTSUPP && pt->announced) {
-		atomic_store_explicit(&g->pool->no_announce, true, memory_order_relaxed);
-		ret = -EAGAIN;
-	}
 	for (unsigned i = 0; i < pt->nr; i++) {
 		struct put_task *t = g->task[pt->first + i];
 
-		t->result = ret ? ret : m.status[i];
+		t->result = ret ? ret : m.nr ? m.status[i] : 0;
 		/* Refused, one or all: the space is ours again. */
 		if (t->result && owner_decided(ret))
 			grant_undo(g->pool, t);
@@ -271,6 +343,7 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 	}
 	if (g->part != &g->one)
 		free(g->part);
+	grant_ahead_end(g->pool, &g->ahead, deadline_ns);
 	grant_trim(g->pool, deadline_ns);
 	grant_leave(g->pool, deadline_ns);
 }
