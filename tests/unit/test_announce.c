@@ -92,6 +92,7 @@ TEST(there_with_the_last_store)
 	uint64_t cursor = 0;
 
 	ASSERT_EQ(rig_announce(r, 1, SIZE, OBJ_CRC | OBJ_HARD_PIN), 0);
+	EXPECT_EQ(extents_agreed(pool_view(r->p), &r->x), 0);
 	EXPECT_EQ(rig_has(r, 1), -ENOENT);
 	EXPECT_EQ(pool_find(r->p, &r->k.key, &it), -ENOENT);
 	ASSERT_EQ(pool_walk(r->p, &cursor, 1, &it), 1);
@@ -231,9 +232,12 @@ TEST(not_published_after_all)
 		EXPECT_EQ(pool_stage(r->p, &r->c.holder, &r->it, &s), -EBADMSG);
 		r->it.flags = OBJ_PENDING;
 		ASSERT_EQ(pool_stage(r->p, &r->c.holder, &r->it, &s), 0);
+		EXPECT_EQ(extents_agreed(pool_view(r->p), &r->x), -EINPROGRESS);
+		EXPECT_EQ(extents_reveal(pool_view(r->p), &r->x), -EBADMSG); /* nobody said yes */
 		if (give_up)
 			EXPECT_EQ(extents_abandon(pool_view(r->p), &r->x), 0);
 		pool_unstage(r->p, s, &r->c.holder);
+		EXPECT_EQ(extents_agreed(pool_view(r->p), &r->x), -ECANCELED);
 		if (!give_up) {
 			EXPECT_EQ(extents_reveal(pool_view(r->p), &r->x), -ENOENT);
 			extents_return(r->c.runs, &r->x);

@@ -373,23 +373,41 @@ static struct wish shortage(const struct spool *p, struct put_task **t, unsigned
  * Who ran out within this batch will do so in the next. The owner works on that while this one is copied, and the answer is there
  * when it is needed.
  */
-static void ask_ahead(struct spool *p, struct put_task **t, unsigned nr)
+static struct wish ahead_wish(const struct spool *p, struct put_task **t, unsigned nr)
 {
-	uint64_t need = 0, least = UINT64_MAX, one, held, keep = keep_bytes(p);
-	struct wish w;
+	uint64_t need = 0, least = UINT64_MAX, one, held = held_bytes(p), keep = keep_bytes(p);
+	uint64_t ahead = MIN(STORE_GRANT_BYTES, pool_bytes(p) / 64);
 
 	for (unsigned i = 0; i < nr; i++) {
 		one = extent_bytes(t[i]->bytes, t[i]->key.len);
 		least = MIN(least, one);
 		need += one;
 	}
+	if (need < AHEAD_MIN || need > keep || held >= need || p->ahead || atomic_load(&p->gone))
+		return (struct wish){ 0 };
+	ahead = MIN(ahead, keep - held); /* single objects do not ask each time */
+	return wish_of(MAX(need - held, ahead), least);
+}
+
+void grant_ahead(struct spool *p, struct put_task **t, unsigned nr)
+{
+	struct wish w;
+
 	pthread_mutex_lock(&p->lock);
-	held = held_bytes(p);
-	if (need >= AHEAD_MIN && need <= keep && held < need && !p->ahead && !atomic_load(&p->gone)) {
-		w = wish_of(need - held, least);
+	w = ahead_wish(p, t, nr);
+	if (w.nr)
 		send_asks(p, &w, &p->ahead);
-	}
 	pthread_mutex_unlock(&p->lock);
+}
+
+bool grant_short(struct spool *p, struct put_task **t, unsigned nr)
+{
+	bool is;
+
+	pthread_mutex_lock(&p->lock);
+	is = ahead_wish(p, t, nr).nr;
+	pthread_mutex_unlock(&p->lock);
+	return is;
 }
 
 /* As many as there is space for. *@more: what is missing then, *@ahead: it may be on its way. */
@@ -424,7 +442,7 @@ unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t
 		ahead = NULL;
 		done += carve(p, t + done, nr - done, err, &more, &ahead);
 		if (!*err && asked)
-			ask_ahead(p, t, nr);
+			grant_ahead(p, t, nr);
 		if (ahead) {
 			asked = true;
 			take_asks(p, ahead, deadline_ns); /* what it did not bring is asked for now */

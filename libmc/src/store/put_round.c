@@ -54,7 +54,6 @@ struct group {
 	unsigned nr, staged;	/* tasks; of them with space, from the front */
 	struct part one, *part; /* here: &one, or an array */
 	unsigned nr_parts;
-	struct ahead ahead;
 	struct put_wire *wire; /* elsewhere: one for each task */
 };
 
@@ -101,7 +100,8 @@ static void encode_commit(const struct group *g, struct part *pt)
 	free(items);
 }
 
-static void submit(struct group *g, struct part *pt)
+/* @more: another message follows. */
+static void submit(struct group *g, struct part *pt, bool more)
 {
 	int ret;
 
@@ -111,7 +111,7 @@ static void submit(struct group *g, struct part *pt)
 		pt->commit = (struct mux_req){ .type = pt->announced ? MSG_ANNOUNCE : MSG_COMMIT,
 					       .body = pt->body.data,
 					       .body_len = pt->body.len };
-		ret = mux_submit(g->pool->owner, &pt->commit, g->ahead.bytes);
+		ret = mux_submit(g->pool->owner, &pt->commit, more);
 	}
 	pt->committing = !ret;
 	for (unsigned i = 0; i < pt->nr && ret; i++) {
@@ -177,16 +177,17 @@ static bool worth_announcing(const struct group *g)
 static void announce_part(struct group *g, struct part *pt)
 {
 	const struct pool_view *v = &g->pool->view;
+	bool more;
 
 	for (unsigned i = 0; i < pt->nr; i++) {
 		const struct put_task *t = g->task[pt->first + i];
 
 		extents_begin(v, t->x, &t->key, (uint16_t)t->flags);
 	}
-	grant_ahead(g->pool, &g->task[pt->first], pt->nr, &g->ahead);
-	submit(g, pt);
-	if (g->ahead.bytes)
-		grant_ahead_submit(g->pool, &g->ahead);
+	more = grant_short(g->pool, &g->task[pt->first], pt->nr);
+	submit(g, pt, more);
+	if (more) /* in the same system call, and the owner has time for it while the master decides */
+		grant_ahead(g->pool, &g->task[pt->first], pt->nr);
 	for (unsigned i = 0; i < pt->nr && pt->committing; i++) {
 		const struct put_task *t = g->task[pt->first + i];
 
@@ -202,7 +203,7 @@ static void commit_part(struct group *g, struct part *pt)
 		extents_fill(&g->pool->view, t->x, &t->key, (uint16_t)t->flags, (const struct iovec *)t->it->iov,
 			     (int)t->it->nr_iov);
 	}
-	submit(g, pt);
+	submit(g, pt, false);
 }
 
 /* On this node: carve, copy, and send the commits without waiting for them. */
@@ -343,7 +344,6 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 	}
 	if (g->part != &g->one)
 		free(g->part);
-	grant_ahead_end(g->pool, &g->ahead, deadline_ns);
 	grant_trim(g->pool, deadline_ns);
 	grant_leave(g->pool, deadline_ns);
 }

@@ -363,6 +363,9 @@ void grant_leave(struct spool *p, uint64_t deadline_ns);
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err);
 void grant_spent(struct put_task *t); /* published, or it will show: t->x is forgotten */
 void grant_undo(struct spool *p, struct put_task *t); /* not published: the space serves the next put */
+/* Will a call like this one run out of space the next time? Then it may be asked for ahead, without waiting. */
+bool grant_short(struct spool *p, struct put_task **t, unsigned nr);
+void grant_ahead(struct spool *p, struct put_task **t, unsigned nr);
 void grant_forget(struct spool *p); /* what was asked for and not waited for; with the lock, or nobody else there */
 void grant_lost(struct spool *p, uint64_t for_ns);   /* whose some space is will be known after so long */
 void grant_trim(struct spool *p, uint64_t deadline_ns);	   /* gives back what is more than STORE_KEEP_BYTES */
