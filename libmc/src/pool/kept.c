@@ -32,7 +32,7 @@ static struct kept_name name_of(const char *keep, const char *part)
 
 static struct kept_name name_of_data(const char *keep, unsigned i)
 {
-	char part[8];
+	char part[12];
 
 	snprintf(part, sizeof(part), "%u", i);
 	return name_of(keep, part);
