@@ -11,7 +11,7 @@
 
 #include "../../daemon/master/objects.h"
 #include "base/hash.h"
-#include "integration/master_rig.h"
+#include "integration/master_owners.h"
 
 #define OBJECTS 1000000u
 #define KEY_BYTES 25 /* with the tenant's length byte */

@@ -7,7 +7,7 @@
 
 #include "mctest.h"
 
-#include "integration/master_rig.h"
+#include "integration/master_owners.h"
 
 #pragma GCC diagnostic ignored "-Wsign-compare" /* plain numbers beside counters */
 

@@ -44,29 +44,20 @@ static int put_when_joined(struct tc *c, const char *name, const void *data, siz
 
 TEST(put_here_and_over_tcp)
 {
-	struct node_proc n;
-	struct client m;
-	struct tc c, t;
-	struct rig r;
+	struct one_node w;
+	struct tc t;
 
-	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
-	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
-	ASSERT_EQ(client_open(&m, &r, false), 0);
-	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
-	EXPECT_EQ(put_when_joined(&c, "here", "bytes", 5), 0);
-	EXPECT_TRUE(master_says(&m, "here", 1)); /* no waiting: the put returned after the master's yes */
-	EXPECT_EQ(tc_put(&c, "here", "other", 5, 0), -EEXIST);
-	ASSERT_EQ(tc_connect(&t, n.addr), 0);
+	ASSERT_EQ(one_node_open(&w), 0);
+	EXPECT_EQ(put_when_joined(&w.c, "here", "bytes", 5), 0);
+	EXPECT_TRUE(master_says(&w.m, "here", 1)); /* no waiting: the put returned after the master's yes */
+	EXPECT_EQ(tc_put(&w.c, "here", "other", 5, 0), -EEXIST);
+	ASSERT_EQ(tc_connect(&t, w.n.addr), 0);
 	EXPECT_EQ(tc_hello(&t), 0);
 	EXPECT_EQ(tc_send(&t, "there", "12345678", 8, OBJ_CRC, crc32c(0, "12345678", 8)), 0);
-	EXPECT_EQ(view_check(&c.v, "there", "12345678", 8), 0);
-	EXPECT_TRUE(master_says(&m, "there", 1));
+	EXPECT_EQ(view_check(&w.c.v, "there", "12345678", 8), 0);
+	EXPECT_TRUE(master_says(&w.m, "there", 1));
 	tc_close(&t);
-	EXPECT_EQ(tc_return(&c), 0);
-	tc_close(&c);
-	client_close(&m);
-	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
-	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	one_node_close(&w);
 }
 
 TEST(a_blank_master_is_refilled)
@@ -127,64 +118,44 @@ TEST(node_starts_first)
 
 TEST(eviction_reaches_the_master)
 {
+	struct one_node w;
 	static char data[512 * 1024];
-	struct node_proc n;
-	struct client m;
 	char name[32];
-	struct tc c;
-	struct rig r;
 
-	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
-	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
-	ASSERT_EQ(client_open(&m, &r, false), 0);
-	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
+	ASSERT_EQ(one_node_open(&w), 0);
 	for (int i = 0; i < 40; i++) { /* 20 MiB through 8 */
 		snprintf(name, sizeof(name), "e%d", i);
-		ASSERT_EQ(put_when_joined(&c, name, data, sizeof(data)), 0);
+		ASSERT_EQ(put_when_joined(&w.c, name, data, sizeof(data)), 0);
 	}
-	EXPECT_TRUE(master_says(&m, "e0", 0));
-	EXPECT_TRUE(master_says(&m, "e39", 1));
-	EXPECT_EQ(tc_return(&c), 0);
-	tc_close(&c);
-	client_close(&m);
-	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
-	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	EXPECT_TRUE(master_says(&w.m, "e0", 0));
+	EXPECT_TRUE(master_says(&w.m, "e39", 1));
+	one_node_close(&w);
 }
 
 TEST(removal_respects_what_readers_touched)
 {
+	struct one_node w;
 	uint8_t full[FULL_KEY_MAX];
 	struct key key = named("k", full);
-	struct node_proc n;
-	struct client m;
 	struct found f;
 	int32_t status = 1;
-	struct tc c;
-	struct rig r;
 
-	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
-	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
-	ASSERT_EQ(client_open(&m, &r, false), 0);
-	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
-	EXPECT_EQ(put_when_joined(&c, "k", "bytes", 5), 0);
-	ASSERT_EQ(view_find(&c.v, "k", &f), 0);
-	view_touch(&c.v, &f);
-	EXPECT_EQ(client_remove(&m, &key, 1, false, &status), 0);
+	ASSERT_EQ(one_node_open(&w), 0);
+	EXPECT_EQ(put_when_joined(&w.c, "k", "bytes", 5), 0);
+	ASSERT_EQ(view_find(&w.c.v, "k", &f), 0);
+	view_touch(&w.c.v, &f);
+	EXPECT_EQ(client_remove(&w.m, &key, 1, false, &status), 0);
 	EXPECT_EQ(status, -EBUSY);
-	EXPECT_EQ(view_check(&c.v, "k", "bytes", 5), 0);
-	EXPECT_TRUE(master_says(&m, "k", 1));
-	EXPECT_EQ(client_remove(&m, &key, 1, true, &status), 0);
+	EXPECT_EQ(view_check(&w.c.v, "k", "bytes", 5), 0);
+	EXPECT_TRUE(master_says(&w.m, "k", 1));
+	EXPECT_EQ(client_remove(&w.m, &key, 1, true, &status), 0);
 	EXPECT_EQ(status, 0);
-	EXPECT_EQ(view_find(&c.v, "k", &f), -ENOENT);
-	EXPECT_EQ(put_when_joined(&c, "a", "1", 1), 0);
-	EXPECT_EQ(put_when_joined(&c, "b", "2", 1), 0);
-	EXPECT_EQ(client_remove_match(&m, "", true), 2);
-	EXPECT_EQ(view_find(&c.v, "a", &f), -ENOENT);
-	EXPECT_EQ(tc_return(&c), 0);
-	tc_close(&c);
-	client_close(&m);
-	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
-	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	EXPECT_EQ(view_find(&w.c.v, "k", &f), -ENOENT);
+	EXPECT_EQ(put_when_joined(&w.c, "a", "1", 1), 0);
+	EXPECT_EQ(put_when_joined(&w.c, "b", "2", 1), 0);
+	EXPECT_EQ(client_remove_match(&w.m, "", true), 2);
+	EXPECT_EQ(view_find(&w.c.v, "a", &f), -ENOENT);
+	one_node_close(&w);
 }
 
 /* A client in a process of its own, killed while it writes. */
@@ -321,6 +292,7 @@ TEST(objects_outlive_a_killed_node)
 /* What another node does: the master says where, the engine reads it from the node's memory. */
 TEST(others_read_through_the_engine)
 {
+	struct one_node w;
 	const struct mc_engine_opts eo = { .size = sizeof(eo), .flags = MC_ENGINE_CLIENT, .transports = "tcp" };
 	uint8_t full[FULL_KEY_MAX];
 	struct key key = named("far", full);
@@ -332,20 +304,13 @@ TEST(others_read_through_the_engine)
 	struct extent_hdr h;
 	struct mc_vec vec;
 	struct mc_request req;
-	struct node_proc n;
-	struct client m;
-	struct tc c;
-	struct rig r;
 
-	ASSERT_EQ(rig_master(&r, NULL, NULL, NULL), 0);
-	ASSERT_EQ(node_start(&n, NULL, r.port, NULL), 0);
-	ASSERT_EQ(client_open(&m, &r, false), 0);
-	ASSERT_EQ(tc_open(&c, n.unix_path), 0);
-	EXPECT_EQ(put_when_joined(&c, "far", "bytes", 5), 0);
-	ASSERT_EQ(client_locate(&m, &key, true, &l, NULL), 0);
+	ASSERT_EQ(one_node_open(&w), 0);
+	EXPECT_EQ(put_when_joined(&w.c, "far", "bytes", 5), 0);
+	ASSERT_EQ(client_locate(&w.m, &key, true, &l, NULL), 0);
 	ASSERT_EQ(l.status, 0);
 	EXPECT_EQ(l.nr_replicas, 1);
-	ASSERT_EQ(client_pools(&m, &pools), 1);
+	ASSERT_EQ(client_pools(&w.m, &pools), 1);
 	EXPECT_EQ(pools.pools[0].index, l.replica[0].pool);
 	snprintf(segment, sizeof(segment), "%.*s", pools.pools[0].segment.len, (const char *)pools.pools[0].segment.data);
 	vec = (struct mc_vec){ got, pools.pools[0].region[l.replica[0].loc.region].addr + l.replica[0].loc.off, sizeof(got) };
@@ -360,11 +325,7 @@ TEST(others_read_through_the_engine)
 	EXPECT_MEMEQ(got + sizeof(h), "bytes", 5);
 	mc_segment_close(seg);
 	mc_engine_close(eng);
-	EXPECT_EQ(tc_return(&c), 0);
-	tc_close(&c);
-	client_close(&m);
-	EXPECT_EQ(node_stop(&n, SIGTERM), 0);
-	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
+	one_node_close(&w);
 }
 
 TEST(a_replaced_object_leaves_the_other_node)

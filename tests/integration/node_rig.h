@@ -222,4 +222,36 @@ static inline int node_stop(struct node_proc *n, int sig)
 	return ret;
 }
 
+/* What most tests begin and end with: a master and a node, and a client of each. */
+struct one_node {
+	struct rig r;
+	struct client m;
+	struct node_proc n;
+	struct tc c;
+};
+
+static inline int one_node_open(struct one_node *w)
+{
+	int ret = rig_master(&w->r, NULL, NULL, NULL);
+
+	if (!ret)
+		ret = node_start(&w->n, NULL, w->r.port, NULL);
+	if (!ret)
+		ret = client_open(&w->m, &w->r, false);
+	if (!ret)
+		ret = tc_open(&w->c, w->n.unix_path);
+	if (ret)
+		MCTEST_FAIL("no master with a node: %d", ret);
+	return ret;
+}
+
+static inline void one_node_close(struct one_node *w)
+{
+	EXPECT_EQ(tc_return(&w->c), 0);
+	tc_close(&w->c);
+	client_close(&w->m);
+	EXPECT_EQ(node_stop(&w->n, SIGTERM), 0);
+	EXPECT_EQ(rig_stop(&w->r, SIGTERM), 0);
+}
+
 #endif

@@ -193,6 +193,7 @@ def test_close_while_the_owner_is_stopped():
     with c as s:
         eq(s.put("k", b"x"), 0)
         c.provider.p.send_signal(signal.SIGSTOP)
+        os.waitpid(c.provider.p.pid, os.WUNTRACED)
         try:
             inside, out = threading.Event(), []
 
