@@ -8,8 +8,10 @@ say() { echo "$@"; bad=1; }
 for f in $(git ls-files '*.c' '*.h' '*.sh' '*.py' '*.mk' 2>/dev/null); do
 	head -n 2 "$f" | grep -q 'SPDX-License-Identifier' || say "$f: no SPDX line at the top"
 done
-for f in $(git ls-files '*.c' '*.h' 2>/dev/null); do
-	[ "$(wc -l <"$f")" -le 900 ] || say "$f: over 900 lines; which second story can move out?"
+# A test may be a little longer: one rig, many cases.
+for f in $(git ls-files '*.c' '*.h' '*.py' '*.sh' 2>/dev/null); do
+	case $f in tests/*) max=700 ;; *) max=600 ;; esac
+	[ "$(wc -l <"$f")" -le $max ] || say "$f: over $max lines; which second story can move out?"
 done
 git grep -nI '[[:blank:]]$' -- '*.c' '*.h' '*.sh' '*.py' '*.mk' '*.md' ':!LICENSES' && say 'trailing blanks above'
 # A string that users see (a docstring, a message) may stay in one piece.
