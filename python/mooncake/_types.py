@@ -41,6 +41,70 @@ class ObjectDataType(_Enum):
     GENERAL = 9
 
 
+class ParallelAxis:
+    """Rank of size along one kind of parallelism: 'tp' with split_dim, 'dp', 'ep' with expert_id, 'pp' with stage_id."""
+
+    __slots__ = ("kind", "rank", "size", "split_dim", "expert_id", "stage_id")
+
+    def __init__(self):
+        self.kind = ""
+        self.rank = 0
+        self.size = 1
+        self.split_dim = None
+        self.expert_id = None
+        self.stage_id = None
+
+    def __repr__(self):
+        given = ("split_dim", "expert_id", "stage_id")
+        more = "".join(f", {n}={getattr(self, n)}" for n in given if getattr(self, n) is not None)
+        return f"ParallelAxis(kind={self.kind!r}, rank={self.rank}, size={self.size}{more})"
+
+
+class TensorParallelism:
+    """1 to 4 axes, no two of one kind. Reading axes gives a copy: assign a whole list."""
+
+    __slots__ = ("_axes",)
+
+    def __init__(self):
+        self._axes = []
+
+    @property
+    def axes(self) -> list:
+        return list(self._axes)
+
+    @axes.setter
+    def axes(self, value):
+        self._axes = list(value)
+
+    def __repr__(self):
+        return f"TensorParallelism(axes={self._axes!r})"
+
+
+class ReadTarget:
+    """What to read: mode 'as_stored', 'shard' or 'full', and whose."""
+
+    __slots__ = ("_mode", "parallelism")
+
+    def __init__(self):
+        self._mode = "as_stored"
+        self.parallelism = None
+
+    @property
+    def mode(self) -> str:
+        return self._mode
+
+    @mode.setter
+    def mode(self, value: str):
+        if not isinstance(value, str):
+            raise TypeError(f"ReadTarget.mode must be str, not {type(value).__name__}")
+        if value.lower() not in ("as_stored", "shard", "full"):
+            raise RuntimeError("Unsupported ReadTarget mode")
+        self._mode = value.lower()
+
+    def __repr__(self):
+        return f"ReadTarget(mode={self._mode!r}, parallelism={self.parallelism!r})"
+
+
 class TransferOpcode(enum.IntEnum):
     Read = 0
     Write = 1

@@ -1,10 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store: immutable objects under keys, shared by all clients of a master."""
 from ._core import BufferHandle, MooncakeDistributedStore, ReplicateConfig
-from ._types import ObjectDataType, ReplicaStatus, SoftPinAction
+from ._types import ObjectDataType, ParallelAxis, ReadTarget, ReplicaStatus, SoftPinAction, TensorParallelism
 
 # Callers use these by their bare names too.
 UNKNOWN, KVCACHE, TENSOR, WEIGHT, SAMPLE, ACTIVATION, GRADIENT, OPTIMIZER_STATE, METADATA, GENERAL = ObjectDataType
 UNDEFINED, INITIALIZED, PROCESSING, COMPLETE, REMOVED, FAILED = ReplicaStatus
 
-__all__ = ["BufferHandle", "MooncakeDistributedStore", "ObjectDataType", "ReplicaStatus", "ReplicateConfig", "SoftPinAction"]
+__all__ = ["BufferHandle", "MooncakeDistributedStore", "ObjectDataType", "ParallelAxis", "ReadTarget", "ReplicaStatus", "ReplicateConfig",
+           "SoftPinAction", "TensorParallelism"]
+
+
+def _tensor_metadata_size() -> int:
+    """Bytes of the header in front of a tensor's elements."""
+    from . import _core
+    return _core.tensor_header_bytes
+
+
+def _serialize_tensor(tensor):
+    """(header, address of the elements, their bytes, the tensor that keeps them). ValueError: it cannot be stored."""
+    from . import _core
+    return _core.serialize_tensor(tensor)
+
+
+def _deserialize_tensor(payload: bytes):
+    """The tensor of a stored object's bytes, in memory of its own. ValueError: they are none."""
+    from . import _core
+    return _core.deserialize_tensor(payload)

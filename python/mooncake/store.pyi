@@ -10,6 +10,7 @@ from .engine import InnerTransferEngine, TransferEngine
 
 Key = str | bytes
 Nested = Sequence[Sequence[Sequence[int]]]
+Tensor = Any  # torch.Tensor; numpy.ndarray where there is no torch
 
 class _Enum(enum.Enum):
     """Members compare equal only to members of the same type, hash, and convert with int()."""
@@ -40,6 +41,27 @@ class SoftPinAction(_Enum):
     PRESERVE = 0
     ENABLE = 1
     DISABLE = 2
+
+class ParallelAxis:
+    """Rank of size along one kind of parallelism: 'tp' with split_dim, 'dp', 'ep' with expert_id, 'pp' with stage_id."""
+    def __init__(self) -> None: ...
+    kind: str
+    rank: int
+    size: int
+    split_dim: int | None
+    expert_id: int | None
+    stage_id: int | None
+
+class TensorParallelism:
+    """1 to 4 axes, no two of one kind. Reading axes gives a copy: assign a whole list."""
+    def __init__(self) -> None: ...
+    axes: list[ParallelAxis]
+
+class ReadTarget:
+    """What to read: mode 'as_stored', 'shard' or 'full', and whose."""
+    def __init__(self) -> None: ...
+    mode: str
+    parallelism: TensorParallelism | None
 
 UNKNOWN = ObjectDataType.UNKNOWN
 KVCACHE = ObjectDataType.KVCACHE
@@ -257,3 +279,197 @@ class MooncakeDistributedStore:
 
     def batch_remove(self, keys: Sequence[Key], force: bool = False) -> list[int]:
         """As remove() for each key."""
+
+    def put_tensor(self, key: Key, tensor: Tensor) -> int:
+        """Store a torch tensor, or a numpy array: any shape of up to 8 dimensions, dtypes
+        float32, float64, int8 to uint64, bool, float16, bfloat16, float8_e4m3fn, float8_e5m2. One that is not contiguous, or on a
+        device, is copied. Returns 0 (an existing key is not changed); -600 no such tensor; codes as put().
+        """
+
+    def batch_put_tensor(self, keys: Sequence[Key], tensors_list: Sequence[Tensor]) -> list[int]:
+        """One code per key, as put_tensor(); all -600 when the lists differ in length."""
+
+    def pub_tensor(self, key: Key, tensor: Tensor, config: ReplicateConfig = ...) -> int:
+        """put_tensor() with a ReplicateConfig, whose preferred_segments are as many as
+        replica_num, or none; else -600.
+        """
+
+    def batch_pub_tensor(self, keys: Sequence[Key], tensors_list: Sequence[Tensor], config: ReplicateConfig = ...) -> list[int]:
+        """One code per key, as pub_tensor()."""
+
+    def put_tensor_from(self, key: Key, buffer_ptr: int, size: int) -> int:
+        """Store memory that holds a tensor object: its 304 byte header and its
+        elements, size bytes in all. Returns 0; -600 it does not.
+        """
+
+    def batch_put_tensor_from(self, keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int]) -> list[int]:
+        """One code per key, as put_tensor_from()."""
+
+    def upsert_tensor(self, key: Key, tensor: Tensor) -> int:
+        """As put_tensor(), replacing."""
+
+    def batch_upsert_tensor(self, keys: Sequence[Key], tensors_list: Sequence[Tensor]) -> list[int]:
+        """As batch_put_tensor(), replacing."""
+
+    def upsert_tensor_from(self, key: Key, buffer_ptr: int, size: int) -> int:
+        """As put_tensor_from(), replacing."""
+
+    def batch_upsert_tensor_from(self, keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int]) -> list[int]:
+        """As batch_put_tensor_from(), replacing."""
+
+    def upsert_pub_tensor(self, key: Key, tensor: Tensor, config: ReplicateConfig = ...) -> int:
+        """As pub_tensor(), replacing."""
+
+    def batch_upsert_pub_tensor(self, keys: Sequence[Key], tensors_list: Sequence[Tensor], config: ReplicateConfig = ...) -> list[int]:
+        """As batch_pub_tensor(), replacing."""
+
+    def get_tensor(self, key: Key) -> Tensor | None:
+        """A CPU tensor with memory of its own (of numpy where there is no torch); None when the key is
+        missing or holds no tensor.
+        """
+
+    def batch_get_tensor(self, keys: Sequence[Key]) -> list[Tensor | None]:
+        """One tensor or None per key."""
+
+    def get_tensor_into(self, key: Key, buffer_ptr: int, size: int) -> Tensor | None:
+        """Read a tensor object into memory, header and elements. The tensor
+        returned lies in that memory, which the caller keeps; None when it is missing or does not fit.
+        """
+
+    def batch_get_tensor_into(self, keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int]) -> list[Tensor | None] | list[int]:
+        """One tensor or None per key; -600 for each when the lists differ in
+        length or a pointer is null.
+        """
+
+    def get_tensor_into_cuda(self, key: Key, tensor: Tensor) -> int:
+        """For clients of a node on the same host only: -600."""
+
+    def batch_get_tensor_into_cuda(self, keys: Sequence[Key], tensors_list: Sequence[Tensor]) -> list[int]:
+        """-600 per key, as get_tensor_into_cuda()."""
+
+    def save_tensor_to_safetensor(self, key: Key, file_name: str | None = None) -> int:
+        """Write a stored tensor to a file, named like the key when no name
+        is given. Needs the package safetensors. Returns 0; -1100 no such tensor; -600 the file (a warning says why).
+        """
+
+    def load_tensor_from_safetensor(self, key: Key | None = None, file_name: str | None = None) -> Tensor | None:
+        """The tensor called key in a file, else its first; stored under
+        key, or under file_name when there is none. file_name must be given. None when it cannot be had (a warning says why).
+        """
+
+    def put_tensor_with_tp(self, key: Key, tensor: Tensor, tp_rank: int = 0, tp_size: int = 1, split_dim: int = 0) -> int:
+        """Cut the whole tensor into tp_size equal parts along
+        split_dim and store all of them, part r under '<key>_tp_<r>'; tp_rank is not looked at. tp_size 1: as put_tensor().
+        Returns 0, or the first part's code that is not; -600 the dimension does not divide.
+        """
+
+    def batch_put_tensor_with_tp(self, base_keys: Sequence[Key], tensors_list: Sequence[Tensor], tp_rank: int = 0,
+                                 tp_size: int = 1, split_dim: int = 0) -> list[int]:
+        """One code per key, as put_tensor_with_tp()."""
+
+    def pub_tensor_with_tp(self, key: Key, tensor: Tensor, config: ReplicateConfig = ..., tp_rank: int = 0,
+                           tp_size: int = 1, split_dim: int = 0) -> int:
+        """put_tensor_with_tp() with a ReplicateConfig."""
+
+    def batch_pub_tensor_with_tp(self, base_keys: Sequence[Key], tensors_list: Sequence[Tensor],
+                                 config: ReplicateConfig = ..., tp_rank: int = 0, tp_size: int = 1, split_dim: int = 0) -> list[int]:
+        """One code per key, as
+        pub_tensor_with_tp().
+        """
+
+    def put_tensor_with_tp_from(self, key: Key, buffer_ptr: int, size: int, tp_rank: int = 0, tp_size: int = 1,
+                                split_dim: int = 0) -> int:
+        """The same for memory that holds
+        the whole tensor's header and elements.
+        """
+
+    def batch_put_tensor_with_tp_from(self, base_keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int],
+                                      tp_rank: int = 0, tp_size: int = 1, split_dim: int = 0) -> list[int]:
+        """One code per key,
+        as put_tensor_with_tp_from().
+        """
+
+    def get_tensor_with_tp(self, key: Key, tp_rank: int = 0, tp_size: int = 1, split_dim: int = 0) -> Tensor | None:
+        """The part stored under '<key>_tp_<tp_rank>', or None; never
+        cut out of a whole tensor. split_dim is not looked at. tp_size 1: as get_tensor().
+        """
+
+    def batch_get_tensor_with_tp(self, base_keys: Sequence[Key], tp_rank: int = 0, tp_size: int = 1) -> list[Tensor | None]:
+        """One part or None per key."""
+
+    def get_tensor_with_tp_into(self, key: Key, buffer_ptr: int, size: int, tp_rank: int = 0, tp_size: int = 1,
+                                split_dim: int = 0) -> Tensor | None:
+        """The same into memory, as get_tensor_into()."""
+
+    def batch_get_tensor_with_tp_into(self, base_keys: Sequence[Key], buffer_ptrs: Sequence[int], sizes: Sequence[int],
+                                      tp_rank: int = 0, tp_size: int = 1) -> list[Tensor | None] | list[int]:
+        """One part or None per key, as
+        batch_get_tensor_into().
+        """
+
+    def put_tensor_with_parallelism(self, key: Key, tensor: Tensor, parallelism: TensorParallelism | None = None,
+                                    config: ReplicateConfig = ..., writer_partition: Any = None) -> int:
+        """Store a tensor, or the part of it that belongs to one rank.
+
+        Without parallelism and writer_partition: as pub_tensor(). With a writer_partition (rank, size, split_dim) tensor is the
+        whole, whose part is stored with the writer manifest. With one tp axis tensor is that rank's shard; with tp and other axes
+        it is the whole, whose shard is stored; both with the parallelism manifest. With dp, ep, pp alone it is stored as it is under
+        the axes' key. Returns 0; -600 axes that contradict themselves, a dimension that does not divide; codes as put().
+        """
+
+    def upsert_tensor_with_parallelism(self, key: Key, tensor: Tensor, parallelism: TensorParallelism | None = None,
+                                       config: ReplicateConfig = ..., writer_partition: Any = None) -> int:
+        """As put_tensor_with_parallelism(), replacing."""
+
+    def batch_put_tensor_with_parallelism(self, keys: Sequence[Key], tensors_list: Sequence[Tensor],
+                                          parallelisms: Sequence[TensorParallelism | None] | None = None,
+                                          config: ReplicateConfig = ..., writer_partitions: Sequence[Any] | None = None) -> list[int]:
+        """One code per key; the lists are as long as keys, items of the last two may be None."""
+
+    def batch_upsert_tensor_with_parallelism(self, keys: Sequence[Key], tensors_list: Sequence[Tensor],
+                                             parallelisms: Sequence[TensorParallelism | None] | None = None,
+                                             config: ReplicateConfig = ...,
+                                             writer_partitions: Sequence[Any] | None = None) -> list[int]:
+        """As batch_put_tensor_with_parallelism(), replacing."""
+
+    def put_tensor_with_parallelism_from(self, key: Key, buffer_ptr: int, size: int,
+                                         parallelism: TensorParallelism | None = None, config: ReplicateConfig = ...,
+                                         writer_partition: Any = None) -> int:
+        """The same for memory that holds the header and elements of the whole tensor. With a tp axis all its shards are stored, and no
+        manifest.
+        """
+
+    def upsert_tensor_with_parallelism_from(self, key: Key, buffer_ptr: int, size: int,
+                                            parallelism: TensorParallelism | None = None,
+                                            config: ReplicateConfig = ..., writer_partition: Any = None) -> int:
+        """As put_tensor_with_parallelism_from(), replacing."""
+
+    def batch_put_tensor_with_parallelism_from(self, keys: Sequence[Key], buffer_ptrs: Sequence[int],
+                                               sizes: Sequence[int],
+                                               parallelisms: Sequence[TensorParallelism | None] | None = None,
+                                               config: ReplicateConfig = ...,
+                                               writer_partitions: Sequence[Any] | None = None) -> list[int]:
+        """One code per key, as put_tensor_with_parallelism_from()."""
+
+    def batch_upsert_tensor_with_parallelism_from(self, keys: Sequence[Key], buffer_ptrs: Sequence[int],
+                                                  sizes: Sequence[int],
+                                                  parallelisms: Sequence[TensorParallelism | None] | None = None,
+                                                  config: ReplicateConfig = ...,
+                                                  writer_partitions: Sequence[Any] | None = None) -> list[int]:
+        """As batch_put_tensor_with_parallelism_from(), replacing."""
+
+    def get_tensor_with_parallelism(self, key: Key, target: ReadTarget | None = None) -> Tensor | None:
+        """What a ReadTarget asks for: the object under the key ('as_stored', or None), one rank's shard ('shard'), as stored or cut out
+        of another division of the same dimension, or the whole ('full'), put together from its shards. Only bytes that are needed
+        move. None when something is missing or does not fit.
+        """
+
+    def batch_get_tensor_with_parallelism(self, keys: Sequence[Key], targets: Sequence[ReadTarget | None] | None = None) -> list[Tensor | None]:
+        """One tensor or None per key."""
+
+    def get_tensor_with_parallelism_into(self, key: Key, buffer_ptr: int, size: int, target: ReadTarget | None = None) -> Tensor | None:
+        """The same into registered memory that holds header and elements; the tensor returned lies in it."""
+
+    def batch_get_tensor_with_parallelism_into(self, keys: Sequence[Key], buffer_ptrs: Sequence[int],
+                                               sizes: Sequence[int], targets: Sequence[ReadTarget | None] | None = None) -> list[Tensor | None] | list[int]:
+        """One tensor or None per key, as batch_get_tensor_into()."""

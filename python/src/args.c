@@ -80,10 +80,16 @@ static bool convert(struct core_state *st, const struct param *p, struct arg *a)
 		return arg_text(a->o, p->name, &a->text);
 	case ARG_U64:
 		return arg_u64(a->o, p->name, &a->u64);
+	case ARG_I64:
+		return arg_i64(a->o, p->name, &a->i64);
 	case ARG_BOOL:
 		return arg_bool(a->o, p->name, &a->flag);
 	case ARG_BYTES:
 		return arg_buffer(a->o, p->name, &a->bytes);
+	case ARG_OPTIONS:
+		if (a->o == Py_None)
+			return true;
+		/* fall through */
 	case ARG_LIST:
 		a->list = arg_tuple(a->o, p->name);
 		break;
@@ -204,6 +210,24 @@ bool arg_u64(PyObject *o, const char *name, uint64_t *out)
 		PyErr_Format(PyExc_TypeError,
 			     "incompatible function arguments: %s must be an int from 0 to 2**64-1",
 			     name);
+		return false;
+	}
+	return true;
+}
+
+bool arg_i64(PyObject *o, const char *name, int64_t *out)
+{
+	PyObject *i;
+
+	if (!PyIndex_Check(o))
+		return wrong(name, "an int", o);
+	i = PyNumber_Index(o);
+	if (!i)
+		return false;
+	*out = PyLong_AsLongLong(i);
+	Py_DECREF(i);
+	if (*out == -1 && PyErr_Occurred()) {
+		PyErr_Format(PyExc_TypeError, "incompatible function arguments: %s must be an int of 64 bits", name);
 		return false;
 	}
 	return true;

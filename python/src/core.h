@@ -12,12 +12,14 @@
 #include <mooncake/compat.h>
 #include <mooncake/engine.h>
 #include <mooncake/store.h>
+#include <mooncake/tensor.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct core_state { /* of the module */
 	PyTypeObject *store, *config, *handle, *engine, *inner;
 	PyObject *types;	/* mooncake._types, written in Python; imported on first use */
+	PyObject *tensor;	/* mooncake._tensor, the same */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
 	bool exit_hook;
 };
@@ -50,9 +52,11 @@ enum arg_kind {
 	ARG_TEXT,   /* the same, with no NUL inside */
 	ARG_NAME,   /* the same, or None: a NULL text */
 	ARG_U64,    /* a non-negative int, or __index__ */
+	ARG_I64,    /* an int, or __index__ */
 	ARG_BOOL,   /* bool, or something with a truth of its own */
 	ARG_BYTES,  /* a readable, C-contiguous export */
 	ARG_LIST,   /* a sequence, not str or bytes */
+	ARG_OPTIONS, /* the same, or None */
 	ARG_KEYS,   /* the same, each item a key */
 	ARG_U64S,   /* the same, each item an int */
 	ARG_CONFIG, /* a ReplicateConfig; left out: all defaults */
@@ -93,6 +97,7 @@ struct arg {
 		struct mc_key key;
 		const char *text;
 		uint64_t u64;
+		int64_t i64;
 		bool flag;
 		Py_buffer bytes;
 		struct mc_key *keys;
@@ -112,6 +117,7 @@ void args_drop(const struct sig *s, struct arg *a);
 bool arg_key(PyObject *o, const char *name, struct mc_key *out);
 bool arg_text(PyObject *o, const char *name, const char **out);
 bool arg_u64(PyObject *o, const char *name, uint64_t *out);
+bool arg_i64(PyObject *o, const char *name, int64_t *out);
 bool arg_bool(PyObject *o, const char *name, bool *out);
 bool arg_buffer(PyObject *o, const char *name,
 		Py_buffer *out); /* release with PyBuffer_Release() */
@@ -147,6 +153,10 @@ PyObject *attr(PyObject *o, const char *name);
 PyObject *core_type(struct core_state *st,
 		    const char *name); /* of mooncake._types; a new reference */
 
+/* Functions of the module (tensor_format.c). */
+PyObject *serialize_tensor(PyObject *module, PyObject *tensor);
+PyObject *deserialize_tensor(PyObject *module, PyObject *payload);
+
 /* ReplicateConfig (config.c). @o NULL: all defaults. False with a TypeError. */
 bool config_get(struct core_state *st, PyObject *o, struct put_config *out);
 void config_put(struct put_config *c);
@@ -154,8 +164,8 @@ void config_put(struct put_config *c);
 bool config_valid(const struct put_config *c, Py_ssize_t nr_keys);
 
 /*
- * BufferHandle (handle.c): takes over @mem, made by malloc, on success. @room is given back
- * @len bytes when it dies.
+ * BufferHandle (handle.c): takes over @mem, made by malloc, on success. @room, unless NULL, is
+ * given back @len bytes when it dies.
  */
 struct room;
 PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *room);

@@ -72,7 +72,8 @@ PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *
 	h->mem = mem;
 	h->len = len;
 	h->room = room;
-	room_ref(room);
+	if (room)
+		room_ref(room);
 	return (PyObject *)h;
 }
 

@@ -78,6 +78,8 @@ static int core_exec(PyObject *module)
 	    add_type(module, &engine_spec, "TransferEngine", &st->engine) ||
 	    add_type(module, &inner_spec, "InnerTransferEngine", &st->inner))
 		return -1;
+	if (PyModule_AddIntConstant(module, "tensor_header_bytes", MC_TENSOR_HEADER_BYTES))
+		return -1;
 	return PyModule_AddStringConstant(module, "__version__", mc_version());
 }
 
@@ -91,6 +93,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(st->engine);
 	Py_VISIT(st->inner);
 	Py_VISIT(st->types);
+	Py_VISIT(st->tensor);
 	return 0;
 }
 
@@ -104,6 +107,7 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(st->engine);
 	Py_CLEAR(st->inner);
 	Py_CLEAR(st->types);
+	Py_CLEAR(st->tensor);
 	return 0;
 }
 
@@ -117,11 +121,18 @@ static PyModuleDef_Slot core_slots[] = {
 	{ 0, NULL },
 };
 
+static PyMethodDef core_functions[] = {
+	{ "serialize_tensor", serialize_tensor, METH_O, NULL },
+	{ "deserialize_tensor", deserialize_tensor, METH_O, NULL },
+	{ NULL, NULL, 0, NULL },
+};
+
 static struct PyModuleDef core_def = {
 	PyModuleDef_HEAD_INIT,
 	.m_name = "mooncake._core",
 	.m_doc = "The C side of mooncake.store and mooncake.engine.",
 	.m_size = sizeof(struct core_state),
+	.m_methods = core_functions,
 	.m_slots = core_slots,
 	.m_traverse = core_traverse,
 	.m_clear = core_clear,

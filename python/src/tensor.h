@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tensors in Python: objects of torch or numpy on one side, the library's calls on the other.
+ *
+ *	tensor_args.c		tensors, axes and targets as C values; memory as tensors
+ *	tensor_calls.c		the two calls behind all methods
+ *	tensor_format.c		tensors as bytes, without a store
+ *	store_tensor.c		methods for whole tensors, and files
+ *	store_tensor_tp.c	methods that cut along one dimension
+ *	store_parallel.c	methods with axes of parallelism and writers
+ */
+#ifndef MC_PY_TENSOR_H
+#define MC_PY_TENSOR_H
+
+#include <mooncake/tensor.h>
+
+#include "store.h"
+
+/* ---- tensor_args.c -------------------------------------------------------------------------- */
+
+/* mooncake._tensor, imported by the first call: a new reference, or NULL with an exception. */
+PyObject *tensor_module(struct core_state *st);
+
+/*
+ * A tensor's type, shape and elements into @it. *keep: a new reference to what owns the memory.
+ * False: it is none that can be stored; no exception is left.
+ */
+bool tensor_take(struct core_state *st, PyObject *o, struct mc_tensor_put *it, PyObject **keep);
+
+/* Objects with the right attributes. False: not so; no exception is left. */
+bool parallel_take(PyObject *o, struct mc_parallel *out);
+bool writer_take(PyObject *o, struct mc_partition *out);
+
+/* A ReadTarget or None. *has: it names a parallelism. */
+bool target_take(PyObject *o, int *mode, struct mc_parallel *out, bool *has);
+
+/* A tensor over the bytes of @memory from @off on, which it keeps alive. NULL with an exception. */
+PyObject *tensor_view(struct core_state *st, PyObject *memory, uint64_t off,
+		      const struct mc_tensor *t);
+
+/* ---- tensor_calls.c ------------------------------------------------------------------------- */
+
+/* A method's arguments by number; 0: it has no such argument. The key, or keys, come first. */
+struct tensor_put_shape {
+	struct sig sig;
+	bool many;
+	int tensor;    /* or tensors */
+	int ptr, size; /* of header and elements in memory, instead */
+	int config;
+	bool match_segments; /* as many preferred_segments as replicas, or none */
+	int tp_size, split_dim;
+	int parallel, writer; /* or one each per key */
+	uint32_t flags;	      /* of every put */
+};
+PyObject *tensor_put(PyObject *self, const struct tensor_put_shape *shape, ARGS);
+
+struct tensor_get_shape {
+	struct sig sig;
+	bool many;
+	int ptr, size; /* where to; none: into memory of its own */
+	int tp_rank, tp_size;
+	int target; /* or targets */
+};
+PyObject *tensor_get(PyObject *self, const struct tensor_get_shape *shape, ARGS);
+
+#define TENSOR_PUT(name, ...)                                             \
+	METHOD(name)                                                      \
+	{                                                                 \
+		static const struct tensor_put_shape shape = __VA_ARGS__; \
+                                                                          \
+		return tensor_put(self, &shape, PASSED);                  \
+	}
+#define TENSOR_GET(name, ...)                                             \
+	METHOD(name)                                                      \
+	{                                                                 \
+		static const struct tensor_get_shape shape = __VA_ARGS__; \
+                                                                          \
+		return tensor_get(self, &shape, PASSED);                  \
+	}
+
+#endif
