@@ -19,7 +19,7 @@ try() {	# try NAME COMMAND...: one program; TAP passes through, a failing exit s
 	name=$1
 	shift
 	echo "# $name"
-	case $name in test_lib | test_restart) limit=300 ;; *) limit=60 ;; esac	# processes and emulation
+	case $name in test_lib | test_restart) limit=400 ;; *) limit=60 ;; esac	# processes and emulation
 	timeout "${LIMIT:-$limit}" "$@"
 	rc=$?
 	case $rc in

@@ -11,7 +11,7 @@
 #define ENTRIES_MAX ((uint64_t)1 << 31)
 #define PAGE	    4096 /* buckets and entries start on pages of their own */
 #define HUGE_PAGE   (2 * MiB)
-#define SPREAD_LEAST (64 * MiB) /* a memory node's part; smaller pools are not worth dividing */
+#define SPREAD_LEAST (32 * MiB) /* a memory node's part; smaller pools are not worth dividing */
 
 static uint64_t pow2_up(uint64_t v)
 {

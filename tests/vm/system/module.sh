@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2317
 # The module comes and goes, and the node lives with either: its sandbox lets it have /dev/mooncake and no other device.
 
+pool_removed() { systemctl stop mooncake-node && not modprobe -r mooncake && mooncakectl region rm 'mc-node-50052-*'; }
 stored() { check 300 50 65536; }
 sandbox_has() { drop_in node 'ExecStartPre=/bin/sh -c "exec 3<>/dev/mooncake"' && systemctl restart mooncake-node && drop_out node; }
 sandbox_lacks() {	# everybody may use this one
@@ -17,6 +18,7 @@ loaded() { modprobe mooncake && within 60 opens alice && refused eve && systemct
 
 t 'the node'\''s sandbox has /dev/mooncake' sandbox_has
 t 'and no other device' sandbox_lacks
+t 'the pool leaves the module' pool_removed
 t 'the module is unloaded' unloaded
 t 'the node starts without it' systemctl start mooncake-node
 t 'alice stores' as alice $objects put 300 50 65536

@@ -32,7 +32,7 @@ t 'every object is there' all
 t 'master: frozen, restarted by the watchdog' hang master
 t 'every object is there' all
 t 'node: stop, start' stop_start
-if [ "$sd" -ge 254 ]; then
+if [ "$sd" -ge 254 ] || [ -c /dev/mooncake ]; then
 	t 'every object is there' all
 else
 	echo "# systemd $sd keeps no descriptors of a stopped service"
