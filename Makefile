@@ -90,7 +90,7 @@ install: all
 	install -m 644 libmc/include/mooncake/*.h $(DESTDIR)$(PREFIX)/include/mooncake
 	for m in docs/man/*.[0-9]; do [ -f "$$m" ] || continue; \
 		install -D -m 644 "$$m" $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
-	for u in systemd/*.service systemd/*.socket; do [ -f "$$u" ] || continue; \
+	for u in systemd/*.service systemd/*.socket systemd/*.target; do [ -f "$$u" ] || continue; \
 		install -D -m 644 "$$u" $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done
 	install -D -m 644 systemd/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake-daemons.conf
 

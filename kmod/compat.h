@@ -4,7 +4,10 @@
 #define MC_COMPAT_H
 
 #include <linux/eventfd.h>
+#include <linux/export.h>
 #include <linux/mm.h>
+#include <linux/module.h>
+#include <net/genetlink.h>
 
 /* Since 6.3 vm_flags is read-only and changes go through helpers that assert the lock. */
 #ifndef MC_HAVE_VM_FLAGS_SET
@@ -28,8 +31,19 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 
 #ifdef MC_HAVE_NS_IS_NAME
 #define MC_IMPORT_NS_DMA_BUF MODULE_IMPORT_NS(DMA_BUF)
+#define MC_IMPORT_NS_MOONCAKE MODULE_IMPORT_NS(MOONCAKE)
+#define MC_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, MOONCAKE)
 #else
 #define MC_IMPORT_NS_DMA_BUF MODULE_IMPORT_NS("DMA_BUF")
+#define MC_IMPORT_NS_MOONCAKE MODULE_IMPORT_NS("MOONCAKE")
+#define MC_EXPORT(symbol) EXPORT_SYMBOL_NS_GPL(symbol, "MOONCAKE")
+#endif
+
+/* A group for those with CAP_SYS_ADMIN; before 6.7 (and what was backported) only CAP_NET_ADMIN could be asked for. */
+#ifdef GENL_MCAST_CAP_SYS_ADMIN
+#define MC_MCAST_ADMIN	GENL_MCAST_CAP_SYS_ADMIN
+#else
+#define MC_MCAST_ADMIN	GENL_UNS_ADMIN_PERM
 #endif
 
 static inline void mc_eventfd_signal(struct eventfd_ctx *ctx)

@@ -12,11 +12,13 @@
 
 #include "compat.h"
 #include "cq.h"
+#include "netlink.h"
 
 #define MC_CQ_MAX_SPIN_US 1000u
 
 /* Every queue that lives, by id. A queue leaves before it is freed, so under xa_lock what is found is there. */
 static DEFINE_XARRAY(mc_cqs);
+static atomic_t mc_nr_cqs = ATOMIC_INIT(0);
 
 static void mc_cq_free(struct kref *ref)
 {
@@ -29,6 +31,7 @@ static void mc_cq_free(struct kref *ref)
 	mc_user_uncharge(cq->user, cq->ring_size);
 	mc_name_fini(&cq->name);
 	kfree(cq);
+	atomic_dec(&mc_nr_cqs);
 }
 
 void mc_cq_put(struct mc_cq *cq)
@@ -51,13 +54,22 @@ struct mc_cq *mc_cq_next(u64 id)
 	return cq ? cq : ERR_PTR(-ENOENT);
 }
 
+unsigned int mc_cq_count(void)
+{
+	return atomic_read(&mc_nr_cqs);
+}
+
 static int mc_cq_release(struct inode *inode, struct file *file)
 {
 	struct mc_cq *cq = file->private_data;
+	char text[MC_NAME_MAX + 1];
 
 	mutex_lock(&mc_names_lock);
+	strscpy(text, cq->name.text, sizeof(text));
 	mc_name_remove(&cq->name);
 	mutex_unlock(&mc_names_lock);
+	if (text[0])
+		mc_nl_queue_event(cq->name.id, mc_name_uid(&cq->name), text, MC_EV_QUEUE_UNPUBLISHED);
 	spin_lock(&cq->lock);
 	mc_cq_flag(cq, MC_CQ_K_DEAD, 0);
 	spin_unlock(&cq->lock);
@@ -220,6 +232,7 @@ static struct mc_cq *mc_cq_new(const struct cred *opener, const struct mc_ioc_cq
 	ret = xa_err(xa_store(&mc_cqs, cq->name.id, cq, GFP_KERNEL_ACCOUNT));
 	if (ret)
 		goto err_fini;
+	atomic_inc(&mc_nr_cqs);
 	return cq;
 
 err_fini:

@@ -20,7 +20,7 @@ static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
 		mc_backing_zap(r->mem, r->mem_offset + offset, length);
 }
 
-static u64 mc_revoke(struct mc_region *r)
+u64 mc_revoke(struct mc_region *r)
 {
 	u64 pinned = 0;
 
@@ -42,6 +42,7 @@ static u64 mc_revoke(struct mc_region *r)
 	mutex_unlock(&r->gate_lock);
 	pinned += atomic64_read(&r->exported);
 	trace_mc_region_revoke(r->id, pinned);
+	mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_REVOKED);
 	return pinned;
 }
 
@@ -71,7 +72,6 @@ int mc_region_revoke(struct mc_call *call)
 		return seen ? -EPERM : -ENOENT;
 	}
 	a->out_pinned = mc_revoke(r);
-	mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_REVOKED);
 	mc_region_put(r);
 	return 0;
 }

@@ -53,17 +53,11 @@ static void mc_info_named(struct mc_region *r, struct mc_ioc_region_info *a, cha
 	mutex_unlock(&mc_names_lock);
 }
 
-static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
+void mc_info_read(struct mc_region *r, struct mc_ioc_region_info *a, char *name, bool memory)
 {
 	struct mc_mem_stat st = {};
-	char name[MC_NAME_MAX + 1];
-	u32 len;
 
 	mc_info_named(r, a, name);
-	len = strlen(name);
-	if (a->name && copy_to_user(u64_to_user_ptr(a->name), name, min(len, a->name_len)))
-		return -EFAULT;
-	a->name_len = len;
 	a->state = mc_region_state(r);
 	a->id = r->id;
 	a->length = r->length;
@@ -74,7 +68,9 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 	a->nr_vmas = atomic_read(&r->nr_vmas);
 	a->nr_attach = atomic_read(&r->nr_exports);
 	a->owner_pid = mc_name_pid(&r->name);
-	if (r->mem) {
+	if (!memory) {
+		/* as it is */
+	} else if (r->mem) {
 		mc_backing_stat(r->mem, r->mem_offset, r->length, &st);
 	} else {
 		mutex_lock(&r->gate_lock);
@@ -88,6 +84,18 @@ static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
 	a->epoch = r->epoch;
 	a->gen = r->gen;
 	mutex_unlock(&r->lock);
+}
+
+static int mc_info_fill(struct mc_region *r, struct mc_ioc_region_info *a)
+{
+	char name[MC_NAME_MAX + 1];
+	u32 len;
+
+	mc_info_read(r, a, name, true);
+	len = strlen(name);
+	if (a->name && copy_to_user(u64_to_user_ptr(a->name), name, min(len, a->name_len)))
+		return -EFAULT;
+	a->name_len = len;
 	return 0;
 }
 
@@ -165,17 +173,35 @@ static ssize_t bytes_allocated_show(struct device *dev, struct device_attribute 
 }
 static DEVICE_ATTR_RO(bytes_allocated);
 
+static ssize_t bytes_pinned_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", mc_pinned_bytes());
+}
+static DEVICE_ATTR_RO(bytes_pinned);
+
 static ssize_t quota_default_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%llu\n", mc_user_limit());
 }
-static DEVICE_ATTR_RO(quota_default);
+
+static ssize_t quota_default_store(struct device *dev, struct device_attribute *attr, const char *buf, size_t len)
+{
+	u64 bytes;
+	int ret = kstrtou64(buf, 0, &bytes);
+
+	if (ret)
+		return ret;
+	mc_user_set_limit(bytes);
+	return len;
+}
+static DEVICE_ATTR_RW(quota_default);
 
 static struct attribute *mc_dev_attrs[] = {
 	&dev_attr_abi_version.attr,
 	&dev_attr_features.attr,
 	&dev_attr_regions.attr,
 	&dev_attr_bytes_allocated.attr,
+	&dev_attr_bytes_pinned.attr,
 	&dev_attr_quota_default.attr,
 	NULL
 };

@@ -24,6 +24,9 @@
 #define MC_HUGE_SHIFT	21
 #define MC_HUGE_SIZE	(1UL << MC_HUGE_SHIFT)
 
+/* main.c: tell udev; @env as kobject_uevent_env() has it. */
+void mc_dev_uevent(char **env);
+
 /* call.c: one table of calls; arguments are copied in, zero-extended and copied out here and nowhere else. */
 
 #define MC_ON_CTX	0x1u
@@ -31,6 +34,7 @@
 #define MC_ON_CQ	0x4u
 #define MC_ON_POST	0x8u
 
+struct mc_region;
 struct mc_pin;
 struct mc_cq;
 
@@ -60,6 +64,9 @@ struct mc_user *mc_user_charge(kuid_t uid, u64 bytes, bool unlimited);
 void mc_user_uncharge(struct mc_user *user, u64 bytes);
 u64 mc_user_bytes(kuid_t uid);
 u64 mc_user_limit(void);
+void mc_user_set_limit(u64 bytes);
+/* The user with the smallest uid from *@uid on; false: none. */
+bool mc_user_next(unsigned long *uid, u64 *bytes, u32 *charges);
 u64 mc_total_bytes(void);
 bool mc_may_exceed_quota(void);
 
@@ -111,6 +118,7 @@ struct mc_name {
 	umode_t mode;
 };
 
+u64 mc_new_id(void);
 /* Owned by the opener of /dev/mooncake, whoever calls. */
 void mc_name_init(struct mc_name *n, const struct cred *opener, bool queue);
 void mc_name_fini(struct mc_name *n);
@@ -125,6 +133,9 @@ kuid_t mc_name_uid(struct mc_name *n);
 bool mc_may_own(const struct cred *cred, kuid_t uid);
 /* Thread group that created it, as the calling task sees it; 0 when it is gone or not visible. */
 u32 mc_name_pid(const struct mc_name *n);
+
+/* Take a region's name away for an administrator, from a writer too; -ENOENT. */
+int mc_region_rm(struct mc_region *r);
 
 int mc_publish(struct mc_call *call);
 int mc_unpublish(struct mc_call *call);
@@ -204,6 +215,8 @@ void mc_regions_check_empty(void);
 /* info.c */
 int mc_query(struct mc_call *call);
 int mc_region_info(struct mc_call *call);
+/* Everything but what the caller may not know; @memory: also what takes time. @name: MC_NAME_MAX + 1 bytes. */
+void mc_info_read(struct mc_region *r, struct mc_ioc_region_info *a, char *name, bool memory);
 void mc_region_fdinfo(struct seq_file *m, struct file *file);
 extern const struct attribute_group *mc_dev_groups[];
 extern u64 mc_instance[2];
@@ -220,6 +233,7 @@ int mc_region_export(struct mc_call *call);
 /* pin.c: REGION_PIN, memory of the process that asks. */
 
 int mc_region_pin(struct mc_call *call);
+u64 mc_pinned_bytes(void);
 /* Valid under RCU while the region's gate is not REVOKED. */
 struct page *mc_pin_page(struct mc_pin *pin, pgoff_t index);
 void mc_pin_free(struct mc_pin *pin);
@@ -256,6 +270,7 @@ void mc_cq_poster_del(struct mc_cq *cq, bool told);
 /* The queue behind @fd with a reference, -EBADF, -EINVAL; one that counts what it loses, for who cannot wait. */
 struct mc_cq *mc_cq_from_fd(s32 fd);
 struct mc_cq *mc_cq_next(u64 id);
+unsigned int mc_cq_count(void);
 void mc_cq_put(struct mc_cq *cq);
 /* The name of the queue that @file is, or NULL. */
 struct mc_name *mc_cq_name(struct file *file);
@@ -266,11 +281,24 @@ void mc_cq_named(struct mc_name *n, bool named);
 
 struct mc_ctx;
 
+struct mc_ctx_info {
+	u64 id;
+	kuid_t uid;
+	pid_t pid;			/* as the calling task sees it; 0: gone or not visible */
+	u64 mask;			/* 0: not subscribed */
+};
+
 struct mc_ctx *mc_ctx_new(struct file *file);
+/* The one with the smallest id above @id; false: none. */
+bool mc_ctx_next(u64 id, struct mc_ctx_info *out);
+unsigned int mc_ctx_count(void);
 void mc_ctx_free(struct mc_ctx *ctx);
 int mc_events(struct mc_call *call);
 /* Sleeps; hold neither mc_names_lock nor a region's lock. @event: MC_EVENT_*, @type: MC_CQE_*, @what: MC_EV_*. */
 void mc_event(struct mc_region *r, u64 event, u16 type, s32 what);
+/* For who has just taken the region's @name away. */
+void mc_event_named(struct mc_region *r, const char *name, u64 event, u16 type, s32 what);
+void mc_event_rdma(u32 index, u32 port, s32 what);
 
 /* post.c: files to post through. */
 
@@ -285,6 +313,8 @@ int mc_cq_open_post(struct mc_call *call);
 #define MC_GATE_PUNCH	0x2u
 
 int mc_region_revoke(struct mc_call *call);
+/* Bytes that hardware still holds. */
+u64 mc_revoke(struct mc_region *r);
 int mc_region_mark(struct mc_call *call);
 
 #endif /* MC_KMOD_H */

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Loading and unloading, and the device itself. */
 
+#include <linux/kobject.h>
 #include <linux/miscdevice.h>
 #include <linux/random.h>
 
 #include "kmod.h"
+#include "netlink.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"
@@ -47,6 +49,11 @@ static struct miscdevice mc_dev = {
 	.mode = 0600,			/* udev gives it to the group */
 };
 
+void mc_dev_uevent(char **env)
+{
+	kobject_uevent_env(&mc_dev.this_device->kobj, KOBJ_CHANGE, env);
+}
+
 static int __init mc_init(void)
 {
 	int ret;
@@ -55,11 +62,17 @@ static int __init mc_init(void)
 	ret = mc_backing_init();
 	if (ret)
 		return ret;
-	ret = misc_register(&mc_dev);
+	/* Before anything can happen that it would tell. */
+	ret = mc_nl_init();
 	if (ret)
 		goto err_backing;
+	ret = misc_register(&mc_dev);
+	if (ret)
+		goto err_nl;
 	return 0;
 
+err_nl:
+	mc_nl_exit();
 err_backing:
 	mc_backing_exit();
 	return ret;
@@ -68,6 +81,7 @@ err_backing:
 static void __exit mc_exit(void)
 {
 	misc_deregister(&mc_dev);
+	mc_nl_exit();
 	mc_regions_check_empty();
 	mc_backing_exit();
 }

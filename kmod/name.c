@@ -11,6 +11,7 @@
 #include <linux/uaccess.h>
 
 #include "kmod.h"
+#include "netlink.h"
 
 DEFINE_MUTEX(mc_names_lock);
 static DEFINE_HASHTABLE(mc_names, 10);	/* guarded by mc_names_lock */
@@ -20,11 +21,16 @@ static u32 mc_name_hash(const struct user_namespace *ns, const char *name)
 	return jhash(name, strlen(name), (u32)(unsigned long)ns);
 }
 
-void mc_name_init(struct mc_name *n, const struct cred *opener, bool queue)
+u64 mc_new_id(void)
 {
 	static atomic64_t last_id = ATOMIC64_INIT(0);
 
-	n->id = atomic64_inc_return(&last_id);
+	return atomic64_inc_return(&last_id);
+}
+
+void mc_name_init(struct mc_name *n, const struct cred *opener, bool queue)
+{
+	n->id = mc_new_id();
 	n->queue = queue;
 	n->ns = get_user_ns(opener->user_ns);
 	n->creator = get_pid(task_tgid(current));
@@ -191,6 +197,7 @@ int mc_publish(struct mc_call *call)
 	struct mc_ioc_region_publish *a = call->arg;
 	struct mc_region *r = NULL;
 	char text[MC_NAME_MAX + 1];
+	struct mc_name *n;
 	int ret;
 
 	if (a->flags || a->fd != -1 || a->mode & ~modes || a->rsv)
@@ -202,13 +209,18 @@ int mc_publish(struct mc_call *call)
 		return -EACCES;
 	if (call->on == MC_ON_REGION)
 		r = ((struct mc_handle *)call->file->private_data)->region;
+	n = r ? &r->name : mc_cq_name(call->file);
 
 	mutex_lock(&mc_names_lock);
-	ret = mc_name_give(r ? &r->name : mc_cq_name(call->file), r, a, text);
+	ret = mc_name_give(n, r, a, text);
 	mutex_unlock(&mc_names_lock);
-	if (!ret && r)
+	if (ret)
+		return ret;
+	if (r)
 		mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_PUBLISHED);
-	return ret;
+	else
+		mc_nl_queue_event(n->id, mc_name_uid(n), text, MC_EV_QUEUE_PUBLISHED);
+	return 0;
 }
 
 /* The file that the call was issued on or names by @fd, with a reference; it is a region or a queue. */
@@ -237,8 +249,8 @@ static struct mc_region *mc_name_region(struct mc_name *n)
 	return n->queue ? NULL : container_of(n, struct mc_region, name);
 }
 
-/* For a region, the name's reference and its hold on the module pass to the caller. */
-static int mc_name_take(struct mc_name *n, bool force)
+/* For a region, the name's reference and its hold on the module pass to the caller. @text: the name it had. */
+static int mc_name_take(struct mc_name *n, bool force, char *text)
 {
 	struct mc_region *r;
 	bool busy;
@@ -256,9 +268,32 @@ static int mc_name_take(struct mc_name *n, bool force)
 		if (busy)
 			return -EBUSY;
 	}
+	strscpy(text, n->text, MC_NAME_MAX + 1);
 	mc_name_remove(n);
 	if (n->queue)
 		mc_cq_named(n, false);
+	return 0;
+}
+
+/* @r has lost the name @text, whose hold on it and the module ends here. */
+static void mc_unpublished(struct mc_region *r, const char *text)
+{
+	mc_event_named(r, text, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_UNPUBLISHED);
+	mc_region_put(r);
+	module_put(THIS_MODULE);
+}
+
+int mc_region_rm(struct mc_region *r)
+{
+	char text[MC_NAME_MAX + 1];
+
+	mutex_lock(&mc_names_lock);
+	strscpy(text, r->name.text, sizeof(text));
+	mc_name_remove(&r->name);
+	mutex_unlock(&mc_names_lock);
+	if (!text[0])
+		return -ENOENT;
+	mc_unpublished(r, text);
 	return 0;
 }
 
@@ -269,6 +304,8 @@ int mc_unpublish(struct mc_call *call)
 	struct mc_name *n = NULL;
 	struct file *file = NULL;
 	char text[MC_NAME_MAX + 1];
+	kuid_t uid;
+	u64 id;
 	int ret;
 
 	if (a->flags & ~MC_UNPUBLISH_FORCE || a->mode || a->uid || a->gid || a->rsv)
@@ -288,16 +325,18 @@ int mc_unpublish(struct mc_call *call)
 	mutex_lock(&mc_names_lock);
 	if (!n)
 		n = mc_name_find(call->file->f_cred->user_ns, text);
-	ret = mc_name_take(n, a->flags & MC_UNPUBLISH_FORCE);
+	ret = mc_name_take(n, a->flags & MC_UNPUBLISH_FORCE, text);
 	/* Outside of the lock a queue found by its name may be gone. */
-	if (!ret)
+	if (!ret) {
 		r = mc_name_region(n);
-	mutex_unlock(&mc_names_lock);
-	if (r) {
-		mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_UNPUBLISHED);
-		mc_region_put(r);
-		module_put(THIS_MODULE);
+		id = n->id;
+		uid = n->uid;
 	}
+	mutex_unlock(&mc_names_lock);
+	if (r)
+		mc_unpublished(r, text);
+	else if (!ret)
+		mc_nl_queue_event(id, uid, text, MC_EV_QUEUE_UNPUBLISHED);
 	if (file)
 		fput(file);
 	return ret;

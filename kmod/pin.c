@@ -12,6 +12,13 @@
 
 #define MC_PIN_CHUNK 512ul		/* pages pinned between two looks at signals and the scheduler */
 
+static atomic64_t mc_nr_pinned = ATOMIC64_INIT(0);	/* pages, of all */
+
+u64 mc_pinned_bytes(void)
+{
+	return (u64)atomic64_read(&mc_nr_pinned) << PAGE_SHIFT;
+}
+
 struct mc_pin {
 	struct page **pages;
 	unsigned long nr;		/* pinned so far */
@@ -47,6 +54,7 @@ void mc_pin_free(struct mc_pin *pin)
 		unpin_user_pages_dirty_lock(pin->pages + i, n, pin->dirty);
 		cond_resched();
 	}
+	atomic64_sub(pin->nr, &mc_nr_pinned);
 	atomic64_sub(pin->nr, &pin->mm->pinned_vm);
 	atomic_long_sub(pin->charged, &pin->user->locked_vm);
 	mmdrop(pin->mm);
@@ -73,6 +81,7 @@ static int mc_pin_pages(struct mc_pin *pin, unsigned long addr, unsigned long nr
 		if (ret <= 0)
 			return ret ? ret : -EFAULT;
 		pin->nr += ret;
+		atomic64_add(ret, &mc_nr_pinned);
 		atomic64_add(ret, &pin->mm->pinned_vm);
 		cond_resched();
 	}

@@ -27,6 +27,7 @@ u32 mc_cq_used(struct mc_cq *cq)
 		/* Pairs with the consumer's release of head: its reads of the entries are done. */
 		head = smp_load_acquire(&cq->ring->head);
 		tail = mc_cq_tail(cq);
+		/* The second look at head comes after that at tail. */
 		smp_rmb();
 	} while (READ_ONCE(cq->ring->head) != head && ++i < 8);
 	return tail - head;
@@ -80,6 +81,7 @@ static int mc_cq_append(struct mc_cq *cq, const struct mc_cqe *cqe, u64 now)
 
 bool mc_cq_sleeps(struct mc_cq *cq)
 {
+	/* No barrier: nobody is woken by this, and a stale answer does no harm. */
 	return waitqueue_active(&cq->wait) || cq->eventfd;
 }
 

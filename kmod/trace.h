@@ -56,6 +56,15 @@ TRACE_EVENT(mc_copy,
 	TP_printk("nr %u bytes %llu index %d error %d", __entry->nr, __entry->bytes, __entry->index, __entry->error)
 );
 
+TRACE_EVENT(mc_rdma_event,
+	TP_PROTO(u32 index, const char *name, u32 port, int what),
+	TP_ARGS(index, name, port, what),
+	TP_STRUCT__entry(__field(u32, index) __array(char, name, 64) __field(u32, port) __field(int, what)),
+	TP_fast_assign(__entry->index = index; strscpy(__entry->name, name, 64); __entry->port = port;
+		       __entry->what = what;),
+	TP_printk("index %u name %s port %u event %d", __entry->index, __entry->name, __entry->port, __entry->what)
+);
+
 TRACE_EVENT(mc_cq_lost,
 	TP_PROTO(const void *cq, u64 dropped),
 	TP_ARGS(cq, dropped),

@@ -7,6 +7,7 @@
 #include <linux/xarray.h>
 
 #include "kmod.h"
+#include "netlink.h"
 
 struct mc_user {
 	kuid_t uid;
@@ -22,6 +23,11 @@ static DEFINE_MUTEX(mc_users_lock);
 /* guarded by mc_users_lock */
 static DEFINE_XARRAY(mc_users);		/* by uid in the initial user namespace */
 static u64 mc_bytes;
+
+void mc_user_set_limit(u64 bytes)
+{
+	WRITE_ONCE(max_region_bytes, bytes);
+}
 
 u64 mc_user_limit(void)
 {
@@ -44,8 +50,9 @@ struct mc_user *mc_user_charge(kuid_t uid, u64 bytes, bool unlimited)
 	mutex_lock(&mc_users_lock);
 	user = xa_load(&mc_users, __kuid_val(uid));
 	if (check_add_overflow(user ? user->bytes : 0, bytes, &sum) || (!unlimited && sum > mc_user_limit())) {
-		ret = -EDQUOT;
-		goto err_unlock;
+		mutex_unlock(&mc_users_lock);
+		mc_nl_quota_event(uid, bytes);
+		return ERR_PTR(-EDQUOT);
 	}
 	if (!user) {
 		user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
@@ -93,6 +100,20 @@ u64 mc_user_bytes(kuid_t uid)
 	bytes = user ? user->bytes : 0;
 	mutex_unlock(&mc_users_lock);
 	return bytes;
+}
+
+bool mc_user_next(unsigned long *uid, u64 *bytes, u32 *charges)
+{
+	struct mc_user *user;
+
+	mutex_lock(&mc_users_lock);
+	user = xa_find(&mc_users, uid, U32_MAX, XA_PRESENT);
+	if (user) {
+		*bytes = user->bytes;
+		*charges = user->charges;
+	}
+	mutex_unlock(&mc_users_lock);
+	return user;
 }
 
 u64 mc_total_bytes(void)

@@ -12,6 +12,10 @@ need() { # need TEST PACKAGE WHY
 	missing="$missing $2"
 	printf 'missing: %-24s %s\n' "$2" "$3"
 }
+want() { # want TEST PACKAGE WHY: an optional part; installed when it may be, else the build does without
+	[ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && need "$@" && return
+	eval "$1" >/dev/null 2>&1 || printf 'optional: %-23s %s\n' "$2" "$3"
+}
 have() { command -v "$1"; }
 
 need 'have cc' gcc 'compiles everything'
@@ -21,6 +25,7 @@ need 'pkg-config --exists libcurl' libcurl4-openssl-dev 'HTTP client: metadata s
 need 'pkg-config --exists hiredis' libhiredis-dev 'Redis client: metadata service'
 need 'pkg-config --exists libmicrohttpd' libmicrohttpd-dev 'HTTP servers of the daemons'
 need 'pkg-config --exists libsystemd' libsystemd-dev 'readiness, socket activation, kept descriptors'
+want 'pkg-config --exists libnl-genl-3.0' libnl-genl-3-dev 'netlink: mooncakectl events'
 need 'have python3' python3 'Python package, demo and tests'
 need 'python3 -c "import sysconfig,os; assert os.path.exists(sysconfig.get_paths()[\"include\"] + \"/Python.h\")"' python3-dev \
 	'headers for the Python extension'

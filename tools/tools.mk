@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # mooncakectl, built on the private archive like the daemons.
 
-CTL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/ctl/*.c)))
+# events needs libnl; without it the command says so.
+WITH_NL ?= $(shell pkg-config --exists libnl-genl-3.0 && echo yes || echo no)
+NL_CFLAGS := $(if $(filter yes,$(WITH_NL)),$(shell pkg-config --cflags libnl-genl-3.0))
+NL_LIBS := $(if $(filter yes,$(WITH_NL)),$(shell pkg-config --libs libnl-genl-3.0))
+CTL_LEFT_OUT := tools/ctl/events_$(if $(filter yes,$(WITH_NL)),none,nl).c
+CTL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(CTL_LEFT_OUT),$(sort $(wildcard tools/ctl/*.c))))
 CTL_BIN := $(BUILD)/bin/mooncakectl
 
 all: $(CTL_BIN)
 
-$(BUILD)/obj/tools/ctl/%.o: CPPFLAGS_ALL += -Itools/ctl
+$(BUILD)/obj/tools/ctl/%.o: CPPFLAGS_ALL += -Itools/ctl $(NL_CFLAGS)
 
 $(CTL_BIN): $(CTL_OBJ) $(LIBMC_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(CTL_OBJ) $(LIBMC_A) $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(CTL_OBJ) $(LIBMC_A) $(PKG_LIBS) $(NL_LIBS) -lm
 
 # The tool against a real master and a real node. Scripts learn from the environment which build is meant.
 export BUILD

@@ -4,6 +4,7 @@
  * C89 and C++ both take an array type of negative size as an error.
  */
 #include <linux/mooncake.h>
+#include <linux/mooncake_netlink.h>
 #include <stddef.h>
 
 #define SIZE(type, n) typedef char size_of_##type[sizeof(struct type) == (n) ? 1 : -1]

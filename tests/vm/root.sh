@@ -14,7 +14,7 @@ mirror=${MC_VM_MIRROR:-http://deb.debian.org}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mooncake
 arch=$(dpkg --print-architecture)
 base='base-files base-passwd bash coreutils dash findutils grep gzip libc-bin mawk mount procps sed tar util-linux'
-ours='systemd udev kmod iproute2 libjson-c5'	# and what mooncake's programs are linked with
+ours='systemd udev kmod iproute2 libjson-c5 libnl-genl-3-200'	# and what mooncake's programs are linked with
 case $suite in
 bookworm) ours="$ours libcurl4 libmicrohttpd12" ;;
 trixie) ours="$ours libcurl4t64 libmicrohttpd12t64" ;;

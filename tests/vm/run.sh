@@ -38,7 +38,8 @@ build() {	# module and tests for kernel $1 in $2, into $3
 	cp "$3"/kmod/*.ko "$3/payload" || return
 	make -s -C tests/kselftest OUTPUT="$(realpath "$out")/kselftest" || return
 	cp "$out"/kselftest/test_* tests/vm/test_* "$3/payload" || return
-	echo "BUILD=$(realpath "${BUILD:-build}")" >"$3/payload/env"	# the guest sees it where it is
+	# The guest sees the build, and the modules that belong to its kernel, where they are.
+	printf 'BUILD=%s\nMODULES=%s\n' "$(realpath "${BUILD:-build}")" "$(realpath "$2")/lib/modules/$1" >"$3/payload/env"
 	for t in "$3"/payload/test_*; do	# shellcheck disable=SC2254
 		case $(basename "$t") in $tests) ;; *) rm "$t" ;; esac
 	done
@@ -73,7 +74,7 @@ boot() {	# kernel $1 in $2, logs into $3
 		-object memory-backend-ram,id=m0,size=$((mem / 2))M -object memory-backend-ram,id=m1,size=$((mem / 2))M \
 		-numa node,nodeid=0,cpus=0,memdev=m0 -numa node,nodeid=1,cpus=1,memdev=m1 \
 		-kernel "$2/boot/vmlinuz-$1" -initrd "$3/initramfs.cpio" \
-		-append "console=ttyS0 rdinit=/init panic=-1 loglevel=7 ${MC_VM_APPEND:-}" \
+		-append "console=ttyS0 rdinit=/init panic=-1 loglevel=7 no_timer_check ${MC_VM_APPEND:-}" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-display none -no-reboot -nic none -monitor none \
 		-serial "file:$3/kernel.log" -serial "file:$3/tap.log" </dev/null 2>"$3/qemu.log"

@@ -109,6 +109,7 @@ int cmd_put(struct ctl *c);
 int cmd_rm(struct ctl *c);
 int cmd_list(struct ctl *c);
 int cmd_config(struct ctl *c);
+int cmd_events(struct ctl *c);
 int cmd_doctor(struct ctl *c);
 int cmd_region(struct ctl *c);
 

@@ -20,6 +20,7 @@ static const struct command commands[] = {
 	{ "rm", "KEY... | --match REGEX | --all", "remove objects", cmd_rm, 0, -1, " match all force hex " },
 	{ "region", "list | show|rm|revoke NAME...", "memory that /dev/mooncake keeps", cmd_region, 1, -1, " force " },
 	{ "config", "", "settings, where they come from, and limits", cmd_config, 0, 0, "" },
+	{ "events", "", "what happens to regions and RDMA devices, as it happens", cmd_events, 0, 0, " max " },
 	{ "doctor", "", "look for what is wrong, and how to repair it", cmd_doctor, 0, 0, "" },
 };
 
@@ -48,7 +49,7 @@ static const struct conf_item items[] = {
 	{ OPT(match), .type = CONF_STRING, .deflt = "", .help = "rm: every key in which this expression is found" },
 	{ OPT(all), .type = CONF_BOOL, .deflt = "false", .help = "rm: every key of the tenant" },
 	{ OPT(force), .type = CONF_BOOL, .deflt = "false", .help = "rm: leases do not protect; region rm: though a process serves it" },
-	{ OPT(max), .type = CONF_INT, .min = 1, .max = 1e15, .deflt = "1000000000", .help = "list: at most so many" },
+	{ OPT(max), .type = CONF_INT, .min = 1, .max = 1e15, .deflt = "1000000000", .help = "list, events: at most so many" },
 	{ OPT(hex), .type = CONF_BOOL, .deflt = "false", .help = "keys are given in hexadecimal" },
 };
 #define NR_COMMON 9 /* the first ones, which every command takes */

@@ -486,6 +486,8 @@ struct mc_ioc_cq_post {
 #define MC_EV_RDMA_PORT_CHANGE	21	/* addresses or keys of the port */
 #define MC_EV_RDMA_FATAL	22	/* the device says that it works no more */
 #define MC_EV_QUOTA		32	/* netlink only: a user was refused memory */
+#define MC_EV_QUEUE_PUBLISHED	33	/* netlink only: a queue has got a name */
+#define MC_EV_QUEUE_UNPUBLISHED	34	/* netlink only: or lost it */
 
 /*
  * C: report these events into a queue that counts its losses, until /dev/mooncake is closed or EVENTS is called again;

@@ -25,3 +25,18 @@ t 'alice stores' as alice $objects put 300 50 65536
 t 'the module is loaded: udev again gives it to the group and nobody else' loaded
 t 'node: restart' systemctl restart mooncake-node
 t 'every object is there' within 60 stored
+
+# An RDMA device that exists in software only: udev loads the module that watches such devices, and that starts a target.
+rdma_appears() {
+	modprobe dummy && { [ -e /sys/class/net/dummy0 ] || ip link add dummy0 type dummy; } && ip link set dummy0 up &&
+		modprobe rdma_rxe && rdma link add mc0 type rxe netdev dummy0 && within 60 [ -e /sys/module/mooncake_rdma ] &&
+		within 60 systemctl -q is-active mooncake-rdma@mc0.target
+}
+rdma_goes() { rdma link del mc0 && within 60 not systemctl -q is-active mooncake-rdma@mc0.target; }
+rdma_again() {
+	rdma link add mc0 type rxe netdev dummy0 && within 60 systemctl -q is-active mooncake-rdma@mc0.target && rdma_goes &&
+		modprobe -r mooncake_rdma rdma_rxe
+}
+t 'an RDMA device appears: its target is reached' rdma_appears
+t 'it goes: its target is left' rdma_goes
+t 'and again' rdma_again
