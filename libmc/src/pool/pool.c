@@ -131,9 +131,14 @@ static int create_directory(const struct pool_opts *o, struct pool_view *v)
 		return -EINVAL;
 	snprintf(name, sizeof(name), "mc-%.40s-dir", o->name ? o->name : "pool");
 	ret = region_create(name, bytes, 0, -1, &v->dir_region);
-	if (!ret)
-		pool_make_header(o, v);
-	return ret;
+	if (ret)
+		return ret;
+	pool_make_header(o, v);
+	/* Entries are used one after the other, buckets all over from the start. */
+	if (o->region_flags & REGION_POPULATE)
+		region_prefault(&v->dir_region, 0,
+				((const struct dir_header *)v->dir_region.base)->entries_off);
+	return 0;
 }
 
 /* The allocators, all free but the place that means "none". */

@@ -149,6 +149,7 @@ int view_open(int dir_fd, int ring_fd, const int *region_fds, const struct msg_a
 	      bool writable, struct pool_view *out);
 void view_close(struct pool_view *v);
 bool view_dead(const struct pool_view *v); /* the owner said farewell */
+void view_prefault(const struct pool_view *v); /* the buckets, before the first look-ups; no error */
 
 struct found {
 	struct loc loc;

@@ -208,6 +208,11 @@ static bool chain_find(const struct pool_view *v, const struct dir_bucket *b,
 	return false;
 }
 
+void view_prefault(const struct pool_view *v)
+{
+	region_prefault(&v->dir_region, 0, v->entries_off);
+}
+
 void view_hash(const struct pool_view *v, const struct key *key, uint64_t hash[2])
 {
 	siphash128(&v->hash_key, key->data, key->len, hash);

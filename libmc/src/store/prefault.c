@@ -16,6 +16,8 @@ static void step(struct loop_timer *t)
 
 	if (atomic_load(&p->gone) || done >= AHEAD_BYTES)
 		return;
+	if (!done)
+		view_prefault(&p->view);
 	for (unsigned i = 0; i < p->nr_regions; i++) {
 		const struct region *r = &p->view.region[i];
 
