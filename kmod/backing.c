@@ -12,18 +12,18 @@
 #include <linux/mount.h>
 #include <linux/nodemask.h>
 #include <linux/pagemap.h>
-#include <linux/pagevec.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/fcntl.h>
 
+#include "compat.h"
 #include "kmod.h"
 
 static DEFINE_MUTEX(mc_mounts_lock);
 /* guarded by mc_mounts_lock: [huge][node + 1], made when first needed */
 static struct vfsmount **mc_mounts;
-static int (*mc_shmem_mmap)(struct file *file, struct vm_area_struct *vma);
+static const struct file_operations *mc_shmem_fops;	/* what memory files had before mc_mem_fops */
 
 /*
  * Nobody can do anything with the memory file itself. Mappings refer to it rather than to a region's file, so whatever
@@ -91,7 +91,7 @@ struct file *mc_backing_create(u64 length, int node, bool huge)
 	mnt = mc_mount(node, huge);
 	if (IS_ERR(mnt))
 		return ERR_CAST(mnt);
-	mem = shmem_file_setup_with_mnt(mnt, "mooncake", length, 0);
+	mem = shmem_file_setup_with_mnt(mnt, "mooncake", length, MC_NO_VMA_FLAGS);
 	if (IS_ERR(mem))
 		return mem;
 
@@ -101,7 +101,7 @@ struct file *mc_backing_create(u64 length, int node, bool huge)
 	inode = file_inode(mem);
 	SHMEM_I(inode)->seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW;
 
-	WRITE_ONCE(mc_shmem_mmap, mem->f_op->mmap);
+	WRITE_ONCE(mc_shmem_fops, mem->f_op);
 	__module_get(THIS_MODULE);
 	mem->f_op = &mc_mem_fops;
 	inode->i_fop = &mc_mem_fops;
@@ -127,7 +127,7 @@ struct file *mc_backing_adopt(struct file *file, u64 end, bool writable)
 	mem = dentry_open(&file->f_path, (writable ? O_RDWR : O_RDONLY) | O_LARGEFILE, current_cred());
 	if (IS_ERR(mem))
 		return mem;
-	WRITE_ONCE(mc_shmem_mmap, mem->f_op->mmap);
+	WRITE_ONCE(mc_shmem_fops, mem->f_op);
 	__module_get(THIS_MODULE);
 	mem->f_op = &mc_mem_fops;
 	return mem;
@@ -143,7 +143,7 @@ void mc_backing_writer_end(struct file *mem)
 	mapping_unmap_writable(mem->f_mapping);
 }
 
-int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge)
+int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge, const bool *stop)
 {
 	struct address_space *mapping = mem->f_mapping;
 	pgoff_t index = offset >> PAGE_SHIFT, end = (offset + length) >> PAGE_SHIFT;
@@ -154,7 +154,7 @@ int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_h
 	bool huge;
 
 	while (index < end) {
-		if (fatal_signal_pending(current))
+		if (fatal_signal_pending(current) || READ_ONCE(*stop))
 			return -EINTR;
 		page = shmem_read_mapping_page_gfp(mapping, index, gfp);
 		if (IS_ERR(page))
@@ -180,7 +180,13 @@ struct page *mc_backing_page(struct file *mem, pgoff_t index)
 
 int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma)
 {
-	return READ_ONCE(mc_shmem_mmap)(mem, vma);
+	/* Newer kernels look at seals before they ask the file, and the file they then look at is not this one. */
+	if (READ_ONCE(SHMEM_I(file_inode(mem))->seals) & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) {
+		if (vma->vm_flags & VM_WRITE)
+			return -EPERM;
+		vm_flags_clear(vma, VM_MAYWRITE);
+	}
+	return mc_mmap_as(READ_ONCE(mc_shmem_fops), mem, vma);
 }
 
 /* Call @fn on every page that is there in [offset, offset + length), holding a reference but no lock. */

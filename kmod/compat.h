@@ -8,6 +8,11 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <net/genetlink.h>
+#ifdef MC_HAVE_FOLIO_BATCH_H	/* since 7.x */
+#include <linux/folio_batch.h>
+#else
+#include <linux/pagevec.h>
+#endif
 
 /* Since 6.3 vm_flags is read-only and changes go through helpers that assert the lock. */
 #ifndef MC_HAVE_VM_FLAGS_SET
@@ -20,6 +25,13 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 {
 	vma->vm_flags &= ~flags;
 }
+#endif
+
+/* Since 7.x a set of flags is a structure. */
+#ifdef MC_HAVE_SHMEM_VMA_FLAGS
+#define MC_NO_VMA_FLAGS	EMPTY_VMA_FLAGS
+#else
+#define MC_NO_VMA_FLAGS	0
 #endif
 
 /* How to pin for reading such that a later write by the owner is seen: before 6.2 only as a forced write. */
@@ -45,6 +57,22 @@ static inline void vm_flags_clear(struct vm_area_struct *vma, unsigned long flag
 #else
 #define MC_MCAST_ADMIN	GENL_UNS_ADMIN_PERM
 #endif
+
+/* What @fops would do to map @file, which has other operations by now. Since 6.17 files describe a mapping instead. */
+static inline int mc_mmap_as(const struct file_operations *fops, struct file *file, struct vm_area_struct *vma)
+{
+#ifdef MC_HAVE_MMAP_PREPARE
+	struct vm_area_desc desc;
+	int ret;
+
+	if (fops->mmap_prepare) {
+		compat_set_desc_from_vma(&desc, file, vma);
+		ret = fops->mmap_prepare(&desc);
+		return ret ? ret : __compat_vma_mmap(&desc, vma);
+	}
+#endif
+	return fops->mmap(file, vma);
+}
 
 static inline void mc_eventfd_signal(struct eventfd_ctx *ctx)
 {

@@ -190,7 +190,7 @@ static int mc_cq_ring_new(struct mc_cq *cq)
 	const size_t tail_off = cq->spsc ? PAGE_SIZE : offsetof(struct mc_cq_ring, tail);
 	const size_t cqe_off = mc_cq_cqe_off(cq);
 
-	cq->ring = vmalloc_user(cq->ring_size);
+	cq->ring = mc_ring_alloc(cq->ring_size);
 	if (!cq->ring)
 		return -ENOMEM;
 	cq->ring_tail = (void *)cq->ring + tail_off;

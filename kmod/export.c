@@ -141,7 +141,8 @@ static void mc_export_free(struct mc_export *e)
 	if (!e->rdonly)
 		mc_writer_end(r);
 	atomic64_sub(e->length, &r->exported);
-	atomic_dec(&r->nr_exports);
+	if (atomic_dec_and_test(&r->nr_exports))
+		mc_export_gone(r);
 	mc_handle_put(e->h);
 	mutex_destroy(&e->lock);
 	kvfree(e->pages);
@@ -240,7 +241,7 @@ static struct mc_export *mc_export_new(struct mc_region *r, u64 offset, u64 leng
 		ret = PTR_ERR(e->h);
 		goto err_free;
 	}
-	e->pages = kvcalloc(length >> PAGE_SHIFT, sizeof(*e->pages), GFP_KERNEL_ACCOUNT);
+	e->pages = kvcalloc(length >> PAGE_SHIFT, sizeof(*e->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!e->pages)
 		goto err_put;
 	ret = mc_export_admit(r, length, rdonly);

@@ -20,6 +20,21 @@ static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
 		mc_backing_zap(r->mem, r->mem_offset + offset, length);
 }
 
+/* Nobody can pin any more; what is not pinned now nobody needs. */
+static void mc_revoked_free(struct mc_region *r)
+{
+	lockdep_assert_held(&r->gate_lock);
+	if (r->gate & MC_GATE_REVOKED && r->mem && !r->adopted && !atomic_read(&r->nr_exports))
+		mc_backing_punch(r->mem, 0, r->length, true);
+}
+
+void mc_export_gone(struct mc_region *r)
+{
+	mutex_lock(&r->gate_lock);
+	mc_revoked_free(r);
+	mutex_unlock(&r->gate_lock);
+}
+
 u64 mc_revoke(struct mc_region *r)
 {
 	u64 pinned = 0;
@@ -31,9 +46,7 @@ u64 mc_revoke(struct mc_region *r)
 	mutex_lock(&r->gate_lock);
 	mc_gate_close(r, MC_GATE_REVOKED, 0, r->length);
 	if (r->mem) {
-		/* Nobody can pin any more; what is not pinned now nobody needs. */
-		if (!r->adopted && !atomic_read(&r->nr_exports))
-			mc_backing_punch(r->mem, 0, r->length, true);
+		mc_revoked_free(r);
 		pinned = mc_backing_pinned(r->mem, r->mem_offset, r->length);
 	} else if (r->pin) {
 		mc_pin_free(r->pin);

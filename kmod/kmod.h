@@ -82,7 +82,8 @@ int mc_backing_init(void);
 void mc_backing_exit(void);
 /* @node: NUMA_NO_NODE or one with memory. @huge: 2 MiB pages wherever they fit. Undone by fput(). */
 struct file *mc_backing_create(u64 length, int node, bool huge);
-int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge);
+/* -EINTR when the caller is killed or *@stop; -ENOSPC @must_be_huge and a page is not; -ENOMEM. */
+int mc_backing_populate(struct file *mem, u64 offset, u64 length, bool must_be_huge, const bool *stop);
 /* The page at @index, there afterwards if it was not, with a reference. */
 struct page *mc_backing_page(struct file *mem, pgoff_t index);
 int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma);
@@ -140,6 +141,10 @@ int mc_region_rm(struct mc_region *r);
 int mc_publish(struct mc_call *call);
 int mc_unpublish(struct mc_call *call);
 int mc_region_open(struct mc_call *call);
+
+/* populate.c: all pages of a new region, by several threads when there are many. */
+
+int mc_populate(struct file *mem, u64 length, int node, bool must_be_huge);
 
 /* region.c: regions and the files that stand for them. */
 
@@ -267,6 +272,9 @@ int mc_cq_poster_add(struct mc_cq *cq);
 void mc_cq_poster_here(struct mc_cq *cq);
 void mc_cq_poster_del(struct mc_cq *cq, bool told);
 
+/* ringmem.c: zeroed memory to map into a process with remap_vmalloc_range(), a multiple of pages. Freed by vfree(). */
+void *mc_ring_alloc(size_t size);
+
 /* The queue behind @fd with a reference, -EBADF, -EINVAL; one that counts what it loses, for who cannot wait. */
 struct mc_cq *mc_cq_from_fd(s32 fd);
 struct mc_cq *mc_cq_next(u64 id);
@@ -315,6 +323,8 @@ int mc_cq_open_post(struct mc_call *call);
 int mc_region_revoke(struct mc_call *call);
 /* Bytes that hardware still holds. */
 u64 mc_revoke(struct mc_region *r);
+/* After nr_exports went down: a revoked region gives up what the export had kept. */
+void mc_export_gone(struct mc_region *r);
 int mc_region_mark(struct mc_call *call);
 
 #endif /* MC_KMOD_H */

@@ -101,6 +101,10 @@ static void mc_vm_ops_learn(const struct vm_operations_struct *shmem)
 #ifdef CONFIG_NUMA
 		mc_vm_ops.set_policy = NULL;
 #endif
+#if defined(MC_HAVE_VM_UFFD_OPS) && defined(CONFIG_USERFAULTFD)
+		/* It would put pages in past the gate. */
+		mc_vm_ops.uffd_ops = NULL;
+#endif
 		mc_shmem_vm_ops = shmem;
 	}
 	mutex_unlock(&mc_vm_ops_lock);
@@ -128,6 +132,7 @@ int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 leng
 {
 	struct mc_region *r = h->region;
 	u64 pages = length >> PAGE_SHIFT;
+	bool counted;
 	int ret;
 
 	/* VM_SHARED is gone from shared mappings of read-only files; VM_MAYSHARE stays. */
@@ -143,12 +148,13 @@ int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 leng
 	ret = mc_map_admit(r, vma);
 	if (ret)
 		return ret;
+	counted = mc_vma_counts_as_writer(vma);
 	ret = mc_backing_mmap(r->mem, vma);
-	if (ret) {
-		if (mc_vma_counts_as_writer(vma))
-			mc_writer_end(r);
+	/* A memfd sealed since may be mapped for reading, and then for good. */
+	if (counted && (ret || !mc_vma_counts_as_writer(vma)))
+		mc_writer_end(r);
+	if (ret)
 		return ret;
-	}
 	mc_vm_ops_learn(vma->vm_ops);
 	vma->vm_pgoff += (r->mem_offset + offset) >> PAGE_SHIFT;
 	vma_set_file(vma, r->mem);

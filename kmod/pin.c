@@ -97,21 +97,18 @@ static struct mc_pin *mc_pin_new(unsigned long addr, unsigned long nr, bool rdon
 	pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
 	if (!pin)
 		return ERR_PTR(-ENOMEM);
-	pin->pages = kvcalloc(nr, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT);
-	if (!pin->pages) {
-		kfree(pin);
-		return ERR_PTR(-ENOMEM);
-	}
 	pin->dirty = !rdonly;
 	pin->user = get_uid(current_user());
 	pin->mm = current->mm;
 	mmgrab(pin->mm);
 
-	/* The whole charge first: the limit is there to keep the pages from being pinned, not to be told of it. */
+	/* The whole charge first: the limit keeps pages from being pinned and memory from being spent on counting them. */
 	ret = mc_pin_charge(pin->user, nr);
 	if (!ret) {
 		pin->charged = nr;
-		ret = mc_pin_pages(pin, addr, nr, gup_flags);
+		/* No warning: how much is the caller's choice. */
+		pin->pages = kvcalloc(nr, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		ret = pin->pages ? mc_pin_pages(pin, addr, nr, gup_flags) : -ENOMEM;
 	}
 	if (ret) {
 		mc_pin_free(pin);

@@ -365,7 +365,7 @@ int mc_region_create(struct mc_call *call)
 		goto out_put;
 	}
 	if (a->flags & MC_REGION_POPULATE) {
-		ret = mc_backing_populate(r->mem, 0, a->length, a->flags & MC_REGION_NOHUGE_FALLBACK);
+		ret = mc_populate(r->mem, a->length, a->node, a->flags & MC_REGION_NOHUGE_FALLBACK);
 		if (ret)
 			goto out_put;
 	}

@@ -202,3 +202,20 @@ TEST(killed_exporting)
 	EXPECT_EQ(in_child(0, die_exporting, NULL), 128 + SIGKILL);
 	EXPECT_EQ(sysfs_number("regions"), 0);
 }
+
+/* What only the dma-buf kept goes with it, though the region itself stays. */
+TEST(revoked_then_let_go)
+{
+	int r = region(ctx_open(), LEN, MC_REGION_POPULATE), a, b;
+
+	a = export(r, 0, MIB, 0, O_RDWR);
+	b = export(r, 2 * MIB, MIB, MC_EXPORT_RDONLY, O_RDONLY);
+	ASSERT_EQ(revoke_region(r), 0);
+	EXPECT_GE(info(r).resident, 2 * MIB);
+	EXPECT_EQ(info(r).pinned, 2 * MIB);
+	close(a);
+	EXPECT_EQ(info(r).pinned, MIB);
+	close(b);
+	EXPECT_EQ(info(r).pinned, 0);
+	EXPECT_EQ(info(r).resident, 0);
+}

@@ -138,6 +138,40 @@ TEST(owner_seals)
 	EXPECT_EQ(SYS(mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)), -EPERM);
 }
 
+/* A seal that came after the import: what it allows, and nothing stays counted for what it does not. */
+TEST(owner_seals_the_future)
+{
+	int ctx = ctx_open(), fd = memfd(0, F_SEAL_SHRINK), r = import_(ctx, import_arg(fd));
+	char *p;
+
+	ASSERT_EQ(SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE)), 0);
+	EXPECT_EQ(SYS(mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, r, 0)), -EPERM);
+	p = map(r, LEN, PROT_READ);
+	EXPECT_EQ(SYS(mprotect(p, LEN, PROT_READ | PROT_WRITE)), -EACCES);
+	munmap(p, LEN);
+	EXPECT_EQ(SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE)), 0);
+	close(r);
+	EXPECT_EQ(sysfs_number("regions"), 0);
+}
+
+/* Larger than memory could ever be: nothing is there yet, and nothing has to be until somebody wants all of it. */
+TEST(import_sparse)
+{
+	const uint64_t length = 1ull << 41;
+	int ctx = ctx_open(), fd = memfd_create("sparse", MFD_ALLOW_SEALING), r;
+	struct mc_ioc_region_import a = import_arg(fd);
+	struct mc_ioc_region_export e = { .size = sizeof(e), .fd = -1, .fd_flags = O_RDWR, .length = length };
+
+	ASSERT_EQ(SYS(ftruncate(fd, length)), 0);
+	ASSERT_EQ(SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)), 0);
+	a.length = length;
+	r = import_(ctx, a);
+	EXPECT_EQ(info(r).resident, 0);
+	EXPECT_EQ(SYS(ioctl(r, MC_IOC_REGION_EXPORT, &e)), -ENOMEM);
+	EXPECT_EQ(info(r).nr_attach, 0);
+	close(r);
+}
+
 /* REVOKE closes our doors; the owner's mapping goes on, with the bytes it had. */
 TEST(import_revoke)
 {

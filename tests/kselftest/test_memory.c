@@ -89,18 +89,142 @@ TEST(cgroup_limit)
 	cgroup_remove();
 }
 
+#define THREADS "/sys/module/mooncake/parameters/populate_threads"
+
+static void populate_charged_threads(void *arg)
+{
+	int ctx = ctx_open();
+
+	(void)arg;
+	ASSERT_EQ(put(CG "/t/cgroup.procs", "0"), 1);
+	region(ctx, 192 * MIB, MC_REGION_POPULATE);
+	EXPECT_GE(get(CG "/t/memory.current"), 192 * MIB);
+}
+
+/* Threads of the kernel fill it, who asked for it pays. */
+TEST(cgroup_charged_for_threads)
+{
+	cgroup_make("max");
+	ASSERT_EQ(put(THREADS, "3"), 1);
+	EXPECT_EQ(in_child(0, populate_charged_threads, NULL), 0);
+	put(THREADS, "0");
+	EXPECT_LE(get(CG "/t/memory.current"), 4 * MIB);
+	cgroup_remove();
+}
+
+static void populate_too_much_threads(void *arg)
+{
+	struct mc_ioc_region_create a = CREATE(.length = 192 * MIB, .flags = MC_REGION_POPULATE, .node = 0);
+	int ctx = ctx_open();
+
+	(void)arg;
+	ASSERT_EQ(put(CG "/t/cgroup.procs", "0"), 1);
+	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), -ENOMEM);
+	EXPECT_EQ(sysfs_number("regions"), 0);
+}
+
+TEST(cgroup_limit_for_threads)
+{
+	cgroup_make("100M");
+	ASSERT_EQ(put(THREADS, "3"), 1);
+	EXPECT_EQ(in_child(0, populate_too_much_threads, NULL), 0);
+	put(THREADS, "0");
+	EXPECT_LE(get(CG "/t/memory.current"), 4 * MIB);
+	cgroup_remove();
+}
+
+/* Whole, in order and on the node asked for, however many threads there were. */
+TEST(populate_threads)
+{
+	struct mc_ioc_region_create a = CREATE(.length = 200 * MIB, .flags = MC_REGION_POPULATE);
+	static const char *const n[] = { "1", "2", "16", "99" };
+	int ctx = ctx_open();
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(n); i++) {
+		ASSERT_EQ(put(THREADS, n[i]), 1);
+		a.node = i & 1 ? 0 : -1;
+		ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
+		EXPECT_EQ(info(a.out_fd).resident, a.length);
+		if (has_huge(ctx))
+			EXPECT_EQ(info(a.out_fd).huge, a.length);
+		close(a.out_fd);
+	}
+	put(THREADS, "0");
+	EXPECT_EQ(sysfs_number("regions"), 0);
+}
+
+/* Killed while threads work: the call ends at once and nothing is left. */
+TEST(populate_killed)
+{
+	struct mc_ioc_region_create a = CREATE(.length = 384 * MIB, .backing = MC_BACKING_SHMEM, .node = 0,
+					       .flags = MC_REGION_POPULATE);
+	int ctx = ctx_open(), i, status;
+	pid_t pid;
+
+	ASSERT_EQ(put(THREADS, "4"), 1);
+	for (i = 0; i < 4; i++) {
+		pid = fork();
+		if (!pid)
+			_exit(ioctl(ctx, MC_IOC_REGION_CREATE, &a) != 0);
+		while (sysfs_number("regions") == 0 && waitpid(pid, &status, WNOHANG) == 0)
+			usleep(1000);
+		usleep(i * 20000);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		EXPECT_EQ(sysfs_number("regions"), 0);
+	}
+	put(THREADS, "0");
+}
+
 static long long mem_available_kb(void)
 {
 	char line[128];
 	long long kb = -1;
-	FILE *f = fopen("/proc/meminfo", "r");
+	FILE *f;
 
+	/* What processors keep for themselves goes back first. */
+	put("/proc/sys/vm/compact_memory", "1");
+	f = fopen("/proc/meminfo", "r");
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "MemAvailable: %lld", &kb) == 1)
 			break;
 	if (f)
 		fclose(f);
 	return kb;
+}
+
+static long long node_free_kb(int node)
+{
+	char path[64], line[128];
+	long long kb = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Node %*d MemFree: %lld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* More than the node has, while another has plenty: refused, nobody is killed for it, everything comes back. */
+TEST(node_full)
+{
+	struct mc_ioc_region_create a = CREATE(.flags = MC_REGION_POPULATE, .node = 1);
+	long long before = node_free_kb(1);
+	int ctx = ctx_open(), i;
+
+	if (before < 0)
+		skip("one node");
+	a.length = (before * 1024 + 256 * MIB) & ~(2 * MIB - 1);
+	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), -ENOMEM);
+	EXPECT_EQ(sysfs_number("regions"), 0);
+	for (i = 0; i < 200 && node_free_kb(1) < before - 16 * 1024; i++)
+		usleep(10000);
+	EXPECT_GE(node_free_kb(1), before - 16 * 1024);
 }
 
 /* Three processes share what the machine can give, in small pages, and are killed together. */

@@ -104,6 +104,15 @@ TEST(memlock)
 	EXPECT_EQ(in_child(1001, memlock_child, NULL), 0);
 }
 
+/* More than could be counted: an error, not a complaint in the kernel's log. */
+TEST(pin_absurd)
+{
+	struct mc_ioc_region_pin a = pin_arg((void *)4096, LEN);
+
+	a.length = 1ull << 46;
+	EXPECT_EQ(SYS(ioctl(ctx_open(), MC_IOC_REGION_PIN, &a)), -ENOMEM);
+}
+
 /* Gone pages: the pin, not the mapping, keeps them. REVOKE lets go of them at once. */
 TEST(pin_outlives_mapping)
 {

@@ -309,7 +309,7 @@ static void *open_and_close(void *arg)
 		if (fd >= 0) {
 			post_data(fd, 1);
 			close(fd);
-		} else if (fd != -ENOENT) {
+		} else if (fd != -ENOENT && fd != -EPIPE) {	/* found just before it went */
 			FAIL("open: %ld", fd);
 		}
 	}
@@ -431,6 +431,7 @@ TEST(spsc_valid)
 
 TEST(spsc_wrong)
 {
+	long ret;
 	struct cq q = spsc_queue(MC_CQ_POST_FD, 8);
 	const size_t page = getpagesize(), rest = q.size - page;
 	struct mc_ioc_cq_create good = create_arg(MC_CQ_SPSC | MC_CQ_POST_FD, 8, MC_CQ_RESERVE);
@@ -453,7 +454,9 @@ TEST(spsc_wrong)
 	EXPECT_EQ(SYS(mmap(NULL, q.size, PROT_READ, MAP_SHARED, q.post, 0)), -EINVAL);
 	EXPECT_EQ(SYS(mmap(NULL, page, PROT_READ, MAP_SHARED, q.post, 2 * page)), -EINVAL);
 	EXPECT_EQ(SYS(mmap(NULL, rest + page, PROT_READ, MAP_SHARED, q.post, page)), -EINVAL);
-	EXPECT_EQ(SYS(mmap(NULL, rest, PROT_READ | PROT_EXEC, MAP_SHARED, q.post, page)), -EACCES);
+	/* Newer kernels refuse first, for every file of this kind. */
+	ret = SYS(mmap(NULL, rest, PROT_READ | PROT_EXEC, MAP_SHARED, q.post, page));
+	EXPECT_EQ(ret == -EACCES || ret == -EPERM, 1);
 	p = mmap(NULL, page, PROT_READ, MAP_SHARED, q.post, 0);
 	EXPECT_EQ(SYS(mprotect(p, page, PROT_READ | PROT_WRITE)), -EACCES);
 	EXPECT_EQ(touch(p, true), SIGSEGV);
