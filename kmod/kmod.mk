@@ -12,9 +12,28 @@ KMOD_DKMS := $(DESTDIR)/usr/src/mooncake-$(VERSION)
 kmod:
 	$(Q)$(MAKE) -C kmod KDIR=$(KDIR) modules
 
-#: make check-vm    boot stock kernels under QEMU and test the module there (KERNEL="6.1 6.12")
-check-vm: $(VM_BIN)
-	$(Q)BUILD=$(BUILD) MC_VM_OUT=build/vm tests/vm/run.sh $(KERNEL)
+#: make check-vm    boot kernels under QEMU and test the module there (KERNEL="6.1 6.12 newest", DEBUG=1: the debug kernel)
+check-vm: $(VM_BIN) $(if $(DEBUG),kernel-debug)
+	$(Q)BUILD=$(BUILD) MC_VM_OUT=build/vm tests/vm/run.sh $(if $(DEBUG),debug,$(KERNEL)) || [ $$? -eq 77 ]
+
+#: make kernel-debug  build, once, the kernel that check-vm DEBUG=1 boots: half an hour, outside the tree
+kernel-debug:
+	$(Q)tests/vm/debug.sh
+
+#: make lint-kmod   W=1, sparse, cppcheck and checkpatch on the module, as far as they are here
+lint-kmod:
+	$(Q)tests/vm/lint.sh $(KERNEL)
+
+#: make fuzz-vm     random calls in the debug kernel for FUZZ_SECONDS (600); SEED=n again, KERNEL=6.1 elsewhere
+FUZZ_SECONDS ?= 600
+fuzz-vm: KERNEL = debug
+fuzz-vm: $(if $(filter undefined file,$(origin KERNEL)),kernel-debug)
+	$(Q)MC_VM_OUT=build/vm MC_VM_DO=fuzz MC_VM_ARGS='$(FUZZ_SECONDS) $(SEED)' MC_VM_LIMIT=$$(($(FUZZ_SECONDS) + 1200)) \
+		tests/vm/run.sh $(KERNEL) || [ $$? -eq 77 ]
+
+#: make bench-vm    what memory behind /dev/mooncake costs in a guest (KERNEL=); JSON lines, ratios mean something
+bench-vm:
+	$(Q)MC_VM_OUT=build/vm MC_VM_DO=bench tests/vm/run.sh $(KERNEL) || [ $$? -eq 77 ]
 
 #: make check-vm-system  boot a small Debian with systemd and test what `make install` installs there (KERNEL=, SUITE=)
 SUITE ?= bookworm
@@ -51,4 +70,4 @@ install-udev:
 	install -d $(DESTDIR)$(PREFIX)/include/linux
 	install -m 644 kmod/uapi/linux/*.h $(DESTDIR)$(PREFIX)/include/linux
 
-.PHONY: kmod check-vm check-vm-system check-dkms kselftest install-kmod install-dkms install-udev
+.PHONY: kmod lint-kmod check-vm fuzz-vm bench-vm kernel-debug check-vm-system check-dkms kselftest install-kmod install-dkms install-udev

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Looks for what a build or a test run needs, says what is missing and why, and installs it from Debian's packages when it may.
-#	deps.sh build|check|bench
+#	deps.sh build|check|bench|vm|kernel
 # Silent and without network when nothing is missing. Exit 0: everything is there.
 set -u
 goal=${1:-build}
@@ -19,6 +19,11 @@ want() { # want TEST PACKAGE WHY: an optional part; installed when it may be, el
 have() { command -v "$1"; }
 
 need 'have cc' gcc 'compiles everything'
+if [ "$goal" = kernel ]; then
+	for tool in bison flex bc; do need "have $tool" $tool 'builds the debug kernel'; done
+	need '[ -e /usr/include/libelf.h ]' libelf-dev 'builds the debug kernel: objtool'
+	need '[ -e /usr/include/openssl/ssl.h ]' libssl-dev 'builds the debug kernel: certificates'
+fi
 need 'have pkg-config' pkg-config 'finds the libraries below'
 need 'pkg-config --exists json-c' libjson-c-dev 'JSON: metadata, status, configuration'
 need 'pkg-config --exists libcurl' libcurl4-openssl-dev 'HTTP client: metadata service'
@@ -35,6 +40,18 @@ if [ "$goal" = check ] || [ "$goal" = bench ]; then
 	need 'have redis-server' redis-server 'tests of the metadata service'
 	need 'have etcd' etcd-server 'tests of the metadata service'
 	need 'have git' git 'lint: what belongs to the project'
+fi
+if [ "$goal" = vm ]; then
+	need 'have qemu-system-x86_64' qemu-system-x86 'boots the guests'
+	need 'have busybox' busybox-static 'first process of a guest'
+	need 'have cpio' cpio 'packs what a guest starts from'
+	need 'PATH=$PATH:/sbin:/usr/sbin; have depmod' kmod "modules of the guest's kernel"
+	need 'have xz' xz-utils "modules of the guest's kernel"
+	need 'have pahole' pahole 'kernel modules that carry their types'
+	need 'have bc' bc 'kernel headers'
+	need '[ -e /usr/include/infiniband/verbs.h ]' libibverbs-dev 'tests that register memory'
+	need 'have rdma' iproute2 'sets up a software RDMA device'
+	need 'ls /etc/libibverbs.d/rxe.driver' ibverbs-providers 'the software RDMA device'
 fi
 [ -z "$missing" ] && exit 0
 

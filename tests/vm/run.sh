@@ -1,20 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Boot stock Debian kernels under QEMU, load the module, run the kernel tests, power off.
+# Boot Debian kernels under QEMU, load the module, run the kernel tests, power off.
 #
 #   tests/vm/run.sh [KERNEL...]        default 6.1; see kernel.sh for what a KERNEL is
 #
-# MC_VM_OUT (build/vm) takes logs, MC_VM_LIMIT (400) is the wall-clock limit of one guest in seconds, MC_VM_MEM (1536)
-# its memory in MiB, MC_VM_TESTS a pattern of the tests to run (test_*). Exit: 0 pass, 1 fail, 77 no guest possible here.
+# MC_VM_OUT (build/vm) takes logs, MC_VM_LIMIT is the wall-clock limit of one guest in seconds (600; with all its checks
+# the debug kernel takes five times as long), MC_VM_MEM its memory in MiB (1536; debug 2048), MC_VM_TESTS patterns of the
+# programs to run (test_*), MC_VM_DO what to do in the guest: tests (default), fuzz or bench, with MC_VM_ARGS handed to
+# it. Exit: 0 pass, 1 fail, 77 no guest possible here.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+unset MAKEFLAGS MFLAGS MAKELEVEL	# of the make that runs this
 
 out=${MC_VM_OUT:-build/vm}
-limit=${MC_VM_LIMIT:-400}
-mem=${MC_VM_MEM:-1536}
 tests=${MC_VM_TESTS:-test_*}
+what=${MC_VM_DO:-tests}
 
 skip() { echo "check-vm: skipped: $*"; exit 77; }
+why=$(tools/deps.sh vm 2>&1) || skip "$why"
+[ -z "$why" ] || echo "check-vm: $why"
 for tool in qemu-system-x86_64 cpio depmod apt-get dpkg gcc; do
 	PATH=$PATH:/sbin:/usr/sbin command -v $tool >/dev/null || skip "$tool is missing"
 done
@@ -29,28 +33,53 @@ alarm="$alarm|unreferenced object|Kernel panic|Unable to handle|sysfs: cannot cr
 accel=tcg,thread=multi	# emulation: two threads, so that races are real
 if [ -w /dev/kvm ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then accel=kvm; fi
 
+modules() {	# in folder $2, for the kernel in $1; with the compiler that came with its headers, if one did
+	if [ ! -d "$1/root" ]; then
+		make -s -C "$2" KDIR="$1/headers" MC_TEST=m modules
+		return
+	fi
+	[ "$(id -u)" = 0 ] || { echo "only root may build for $1: it takes a chroot"; return 1; }
+	mkdir -p "$1/root/src"
+	# shellcheck disable=SC2016
+	root=$1/root src=$(realpath "$2") kdir=/$(readlink "$1/headers" | sed 's|^root/||') unshare -m sh -c '
+		mount --bind /dev "$root/dev" && mount --bind /proc "$root/proc" && mount --bind "$src" "$root/src" && exec chroot "$root" \
+		/usr/bin/env -i PATH=/usr/sbin:/usr/bin /usr/bin/make -s -C /src KDIR="$kdir" MC_TEST=m modules'
+}
+
+wanted() {	# does program $1 match one of the patterns?
+	local p
+	set -f
+	for p in $tests; do	# shellcheck disable=SC2254
+		case $1 in $p) set +f; return 0 ;; esac
+	done
+	set +f
+	return 1
+}
+
 build() {	# module and tests for kernel $1 in $2, into $3
 	rm -rf "$3"
 	mkdir -p "$3/payload" "$3/kmod" || return
-	cp -r kmod/. "$3/kmod" && make -s -C "$3/kmod" KDIR="$2/headers" MC_TEST=m modules >"$3/kmod.log" 2>&1 ||
-		{ cat "$3/kmod.log"; return 1; }
+	cp -r kmod/. "$3/kmod" && modules "$2" "$3/kmod" >"$3/kmod.log" 2>&1 || { cat "$3/kmod.log"; return 1; }
 	if grep -q 'warning:' "$3/kmod.log"; then cat "$3/kmod.log"; return 1; fi
 	cp "$3"/kmod/*.ko "$3/payload" || return
 	make -s -C tests/kselftest OUTPUT="$(realpath "$out")/kselftest" || return
-	cp "$out"/kselftest/test_* tests/vm/test_* "$3/payload" || return
-	# The guest sees the build, and the modules that belong to its kernel, where they are.
-	printf 'BUILD=%s\nMODULES=%s\n' "$(realpath "${BUILD:-build}")" "$(realpath "$2")/lib/modules/$1" >"$3/payload/env"
-	for t in "$3"/payload/test_*; do	# shellcheck disable=SC2254
-		case $(basename "$t") in $tests) ;; *) rm "$t" ;; esac
+	cp "$out"/kselftest/* tests/vm/test_* "$3/payload" || return
+	for t in "$3"/payload/test_*; do
+		wanted "$(basename "$t")" || rm "$t"
 	done
 	cp tests/vm/guest.sh "$3/payload"
+	# For guest.sh: where this kernel's own modules are, as seen through the host's root; what to do.
+	printf '%s\n' "BUILD=$(realpath "${BUILD:-build}")" "modules=$2" "what=$what" "args='${MC_VM_ARGS:-}'" >"$3/payload/env"
 }
 
 initramfs() {	# kernel $1 in $2, into $3: busybox, the modules the root needs, our init, the payload
 	local fs=$3/initramfs file n=0
-	mkdir -p "$fs/bin" "$fs/modules"
+	mkdir -p "$fs/bin" "$fs/modules" "$fs/sbin"
 	cp "$busybox" "$fs/bin/busybox"
 	ln -s busybox "$fs/bin/sh"
+	# Whom the kernel asks for modules.
+	printf '#!/bin/sh\nexec /bin/busybox chroot /root /sbin/modprobe -d %s "$@"\n' "$2" >"$fs/sbin/modprobe"
+	chmod +x "$fs/sbin/modprobe"
 	cp tests/vm/init "$fs/init"
 	cp -r "$3/payload" "$fs/payload"
 	[ -e "$2/lib/modules/$1/modules.dep" ] || depmod -b "$2" "$1" 2>/dev/null
@@ -81,9 +110,10 @@ boot() {	# kernel $1 in $2, logs into $3
 }
 
 one() {
-	local dir rel work f start rc passed skipped failed warned
+	local dir rel work f start rc passed skipped failed warned limit=${MC_VM_LIMIT:-600} mem=${MC_VM_MEM:-1536}
 	dir=$(tests/vm/kernel.sh "$1") || skip "no kernel package for $1"
 	rel=$(basename "$dir")
+	case $rel in *-mcdebug-*) limit=${MC_VM_LIMIT:-3000} mem=${MC_VM_MEM:-2048} ;; esac
 	work=$out/$rel
 	build "$rel" "$dir" "$work" || { echo "check-vm $rel: build failed"; return 1; }
 	initramfs "$rel" "$dir" "$work" || { echo "check-vm $rel: no initramfs"; return 1; }
@@ -96,6 +126,7 @@ one() {
 	passed=$(($(grep -c '^ok ' "$work/tap") - skipped))
 	failed=$(grep -c '^not ok ' "$work/tap")
 	warned=$(grep -cE "$alarm" "$work/log")
+	grep '^{' "$work/tap"
 	grep -B 12 '^not ok ' "$work/tap"
 	grep -E -A 25 "$alarm" "$work/log" | head -60
 	if [ "$rc" = 124 ] || [ "$rc" = 137 ]; then
