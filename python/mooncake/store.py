@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store: immutable objects under keys, shared by all clients of a master."""
-from ._core import BufferHandle, MooncakeDistributedStore, ReplicateConfig
+from ._core import BufferHandle, BufferLease, BufferLeaseView, BufferPool, MooncakeDistributedStore, ReplicateConfig
 from ._types import ObjectDataType, ParallelAxis, ReadTarget, ReplicaStatus, SoftPinAction, TensorParallelism
 
 # Callers use these by their bare names too.
 UNKNOWN, KVCACHE, TENSOR, WEIGHT, SAMPLE, ACTIVATION, GRADIENT, OPTIMIZER_STATE, METADATA, GENERAL = ObjectDataType
 UNDEFINED, INITIALIZED, PROCESSING, COMPLETE, REMOVED, FAILED = ReplicaStatus
 
-__all__ = ["BufferHandle", "MooncakeDistributedStore", "ObjectDataType", "ParallelAxis", "ReadTarget", "ReplicaStatus", "ReplicateConfig",
+# Names of an older release.
+RegisteredBufferPool, RegisteredBufferLease, RegisteredBufferLeaseView = BufferPool, BufferLease, BufferLeaseView
+
+__all__ = ["BufferHandle", "BufferLease", "BufferLeaseView", "BufferPool", "MooncakeDistributedStore", "ObjectDataType", "ParallelAxis", "ReadTarget", "ReplicaStatus", "ReplicateConfig",
            "SoftPinAction", "TensorParallelism"]
 
 

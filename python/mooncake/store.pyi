@@ -63,6 +63,56 @@ class ReadTarget:
     mode: str
     parallelism: TensorParallelism | None
 
+class BufferLeaseView:
+    """Memory of a lease, as a buffer of writable bytes. Keeps the memory, not the lease."""
+    @property
+    def buffer(self) -> memoryview:
+        """memoryview: the memory, writable bytes"""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class BufferLease:
+    """Registered memory on loan from a BufferPool. Goes back with release(), at the end of a with block, or with the object."""
+    @property
+    def ptr(self) -> int:
+        """int: address of the first byte; 0 after release()"""
+    @property
+    def size(self) -> int:
+        """int: bytes asked for"""
+    @property
+    def buffer(self) -> memoryview:
+        """memoryview: the memory, writable bytes"""
+    def __enter__(self) -> BufferLease: ...
+    def __exit__(self, *args: object) -> None: ...
+
+    def release(self) -> None:
+        """Give the memory back. RuntimeError while views of it are alive; a second call does nothing."""
+
+class BufferPool:
+    """Memory registered with a store, on loan. At most max_bytes are lent at a time: 0 means twice the store's
+    local_buffer_size, which is also the least. Any thread may call.
+    """
+    def __init__(self, store: MooncakeDistributedStore, max_bytes: int = 0, min_size_class: int = 65536, max_size_class: int | None = None,
+                 alignment: int = 8388608, block_on_exhaustion: bool = True, default_timeout: float | None = None,
+                 max_regions: int | None = None, prewarm_size: int | None = None, prewarm_count: int = 0) -> None: ...
+
+    def acquire(self, size: int, block: bool | None = None, timeout: float | None = None) -> BufferLease:
+        """A BufferLease of size bytes. When so much is not free: waits, up to timeout
+        seconds, or with block=False raises. RuntimeError: larger than the pool, exhausted, timed out, closed.
+        """
+
+    def buffer(self, size: int, block: bool | None = None, timeout: float | None = None) -> BufferLease:
+        """The same as acquire()."""
+
+    def prewarm(self, size: int, count: int) -> None:
+        """Does nothing: memory is kept once it was lent."""
+
+    def close(self) -> None:
+        """Free the memory. RuntimeError while leases are active; may be called again."""
+
+RegisteredBufferPool = BufferPool
+RegisteredBufferLease = BufferLease
+RegisteredBufferLeaseView = BufferLeaseView
+
 UNKNOWN = ObjectDataType.UNKNOWN
 KVCACHE = ObjectDataType.KVCACHE
 TENSOR = ObjectDataType.TENSOR

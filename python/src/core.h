@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 struct core_state { /* of the module */
-	PyTypeObject *store, *config, *handle, *engine, *inner;
+	PyTypeObject *store, *config, *handle, *engine, *inner, *pool, *lease, *lease_view;
 	PyObject *types;	/* mooncake._types, written in Python; imported on first use */
 	PyObject *tensor;	/* mooncake._tensor, the same */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
@@ -145,7 +145,8 @@ PyObject *list_of_value(Py_ssize_t nr, long value);
 
 /* ---- types ---------------------------------------------------------------------------------- */
 
-extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec;
+extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec, pool_spec,
+	lease_spec, lease_view_spec;
 
 /* As PyObject_GetAttrString(), which leaves a new string in the cache of types with every call. */
 PyObject *attr(PyObject *o, const char *name);

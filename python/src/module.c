@@ -76,7 +76,10 @@ static int core_exec(PyObject *module)
 	    add_type(module, &config_spec, "ReplicateConfig", &st->config) ||
 	    add_type(module, &handle_spec, "BufferHandle", &st->handle) ||
 	    add_type(module, &engine_spec, "TransferEngine", &st->engine) ||
-	    add_type(module, &inner_spec, "InnerTransferEngine", &st->inner))
+	    add_type(module, &inner_spec, "InnerTransferEngine", &st->inner) ||
+	    add_type(module, &pool_spec, "BufferPool", &st->pool) ||
+	    add_type(module, &lease_spec, "BufferLease", &st->lease) ||
+	    add_type(module, &lease_view_spec, "BufferLeaseView", &st->lease_view))
 		return -1;
 	if (PyModule_AddIntConstant(module, "tensor_header_bytes", MC_TENSOR_HEADER_BYTES))
 		return -1;
@@ -92,6 +95,9 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(st->handle);
 	Py_VISIT(st->engine);
 	Py_VISIT(st->inner);
+	Py_VISIT(st->pool);
+	Py_VISIT(st->lease);
+	Py_VISIT(st->lease_view);
 	Py_VISIT(st->types);
 	Py_VISIT(st->tensor);
 	return 0;
@@ -106,6 +112,9 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(st->handle);
 	Py_CLEAR(st->engine);
 	Py_CLEAR(st->inner);
+	Py_CLEAR(st->pool);
+	Py_CLEAR(st->lease);
+	Py_CLEAR(st->lease_view);
 	Py_CLEAR(st->types);
 	Py_CLEAR(st->tensor);
 	return 0;

@@ -110,6 +110,9 @@ STORE = [
 ]
 
 HANDLE = [("ptr", "()"), ("size", "()")]
+POOL = [("acquire", "(size, block=None, timeout=None)"), ("buffer", "(size, block=None, timeout=None)"), ("prewarm", "(size, count)"),
+        ("close", "()")]
+LEASE = [("release", "()")]
 
 CONFIG = [  # attribute, default, a good value, bad values
     ("replica_num", 1, 3, (-1, 1.0, "1", None)),

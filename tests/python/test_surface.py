@@ -16,7 +16,7 @@ from mooncake.engine import TransferEngine
 from mooncake.store import MooncakeDistributedStore, ReplicateConfig
 
 CLASSES = [(store, MooncakeDistributedStore, surface.STORE), (engine, TransferEngine, surface.ENGINE),
-           (store, store.BufferHandle, surface.HANDLE)]
+           (store, store.BufferHandle, surface.HANDLE), (store, store.BufferPool, surface.POOL), (store, store.BufferLease, surface.LEASE)]
 
 
 def plain(sig):
@@ -41,10 +41,10 @@ def classes(tree):
 
 
 def functions(cls):
-    """Methods of a stub; of overloads the first."""
+    """Methods of a stub, no attributes; of overloads the first."""
     out = {}
     for n in cls.body:
-        if isinstance(n, ast.FunctionDef):
+        if isinstance(n, ast.FunctionDef) and not any(isinstance(d, ast.Name) and d.id == "property" for d in n.decorator_list):
             out.setdefault(n.name, n)
     return out
 
