@@ -69,7 +69,7 @@ right_kernel() {
 		[ "$(modinfo -F vermagic "$m" | cut -d ' ' -f 1)" = "$rel" ] || return
 		modprobe -S "$rel" --show-depends "$name" || return
 	done
-	[ "$(installed | wc -l)" = "$(grep -c '^BUILT_MODULE_NAME' dkms.conf)" ] && ! installed | grep test
+	[ "$(installed | wc -l)" = "$(grep -c '^[[:space:]]*BUILT_MODULE_NAME' dkms.conf)" ] && ! installed | grep test
 }
 signed() {	# signed SIGNER
 	local m

@@ -13,7 +13,7 @@ export PATH=$PATH:/sbin:/usr/sbin
 
 out=${MC_VM_OUT:-build/vm-system}
 limit=${MC_VM_LIMIT:-600}
-sections=${MC_VM_SECTIONS:-installed running restart sockets stop module}
+sections=${MC_VM_SECTIONS:-installed running restart keep sockets stop module}
 suite=bookworm
 dkms=''
 [ "${1:-}" = -d ] && { dkms=-dkms; shift; }

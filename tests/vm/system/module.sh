@@ -2,7 +2,12 @@
 # shellcheck shell=bash disable=SC2317
 # The module comes and goes, and the node lives with either: its sandbox lets it have /dev/mooncake and no other device.
 
-pool_removed() { systemctl stop mooncake-node && not modprobe -r mooncake && mooncakectl region rm 'mc-node-50052-*'; }
+quota() {	# the daemon is not held to what users are
+	systemctl stop mooncake-node && regions_gone || return
+	echo 1048576 >/sys/module/mooncake/parameters/max_region_bytes
+	systemctl start mooncake-node && regions | grep . || return
+	echo 0 >/sys/module/mooncake/parameters/max_region_bytes
+}
 stored() { check 300 50 65536; }
 sandbox_has() { drop_in node 'ExecStartPre=/bin/sh -c "exec 3<>/dev/mooncake"' && systemctl restart mooncake-node && drop_out node; }
 sandbox_lacks() {	# everybody may use this one
@@ -11,15 +16,15 @@ sandbox_lacks() {	# everybody may use this one
 		systemctl restart mooncake-node && drop_out node
 }
 unloaded() {
-	systemctl stop mooncake-node && modprobe -r mooncake && [ ! -e /dev/mooncake ] &&
+	systemctl stop mooncake-node && not modprobe -r mooncake && regions_gone && modprobe -r mooncake && [ ! -e /dev/mooncake ] &&
 		within 60 not systemctl -q is-active dev-mooncake.device
 }
 loaded() { modprobe mooncake && within 60 opens alice && refused eve && systemctl -q is-active dev-mooncake.device; }
 
 t 'the node'\''s sandbox has /dev/mooncake' sandbox_has
 t 'and no other device' sandbox_lacks
-t 'the pool leaves the module' pool_removed
-t 'the module is unloaded' unloaded
+t 'the quota of users is not the daemon'\''s' quota
+t 'the module is unloaded when its regions are removed, not before' unloaded
 t 'the node starts without it' systemctl start mooncake-node
 t 'alice stores' as alice $objects put 300 50 65536
 t 'the module is loaded: udev again gives it to the group and nobody else' loaded

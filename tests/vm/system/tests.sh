@@ -41,7 +41,20 @@ drop_in() {	# drop_in SERVICE LINE...
 	shift
 	mkdir -p "$dir" && printf '[Service]\n' >"$dir/test.conf" && printf '%s\n' "$@" >>"$dir/test.conf" && systemctl daemon-reload
 }
-drop_out() { rm -r "/run/systemd/system/mooncake-$1.service.d" && systemctl daemon-reload; }
+without_module() {	# from its next start on; what the module holds of it goes
+	mkdir -p /run/systemd/system/mooncake-node.service.d
+	printf '[Service]\nEnvironment=MC_KERNEL_MODULE=off\n' >/run/systemd/system/mooncake-node.service.d/module.conf
+	systemctl daemon-reload && systemctl stop mooncake-node && regions_gone && systemctl start mooncake-node
+}
+with_module() {	# what systemd holds of it goes first
+	rm /run/systemd/system/mooncake-node.service.d/module.conf && systemctl daemon-reload && systemctl stop mooncake-node || return
+	[ "$sd" -lt 254 ] || systemctl clean --what=fdstore mooncake-node
+	systemctl start mooncake-node
+}
+regions() { mooncakectl region list --json | tr ',' '\n' | grep '"name"' | cut -d '"' -f 4; }
+# shellcheck disable=SC2046
+regions_gone() { [ -z "$(regions)" ] || mooncakectl region rm $(regions); }
+drop_out() { rm "/run/systemd/system/mooncake-$1.service.d/test.conf" && systemctl daemon-reload; }
 said() { journalctl -q -b -u "mooncake-$1" -o cat "${@:3}" | grep -q -- "$2"; }
 check() { as alice $objects check "$@"; }
 device() { [ "$(stat -c '%U:%G %a' /dev/mooncake)" = 'root:mooncake 660' ]; }
