@@ -17,20 +17,35 @@ static int open_rig(struct rig *r)
 	return ret ? ret : tc_grant(&r->c, 2 * MiB);
 }
 
+static uint64_t now(struct fake *f, const uint64_t *what)
+{
+	uint64_t v;
+
+	pthread_mutex_lock(&f->lock);
+	v = *what;
+	pthread_mutex_unlock(&f->lock);
+	return v;
+}
+
 /* The clock of the owner moves it on. */
 static bool until(struct fake *f, const uint64_t *what, uint64_t at_least)
 {
-	uint64_t end = soon(), now;
+	uint64_t end = soon();
 
 	do {
-		pthread_mutex_lock(&f->lock);
-		now = *what;
-		pthread_mutex_unlock(&f->lock);
-		if (now >= at_least)
+		if (now(f, what) >= at_least)
 			return true;
 		usleep(500);
 	} while (!deadline_passed(end));
 	return false;
+}
+
+static void answer(struct fake *f, unsigned again, int verdict)
+{
+	pthread_mutex_lock(&f->lock);
+	f->again = again;
+	f->verdict = verdict;
+	pthread_mutex_unlock(&f->lock);
 }
 
 static uint32_t last_flags(struct fake *f)
@@ -53,12 +68,12 @@ TEST(pending_then_stored)
 	ASSERT_EQ(tc_announce(&r.c, "k", LEN, &x), 0);
 	EXPECT_EQ(last_flags(&r.master), OBJ_CRC | OBJ_PENDING);
 	EXPECT_EQ(view_find(&r.c.v, "k", &f), -ENOENT);
-	EXPECT_EQ(r.master.stored, 0);
+	EXPECT_EQ(now(&r.master, &r.master.stored), 0);
 	ASSERT_EQ(tc_reveal(&r.c, &x, data), 0);
 	EXPECT_EQ(view_check(&r.c.v, "k", data, LEN), 0);
 	EXPECT_TRUE(until(&r.master, &r.master.stored, 1)); /* nobody said anything */
-	EXPECT_EQ(r.master.stored_gen, x.gen);
-	EXPECT_EQ(r.master.withdrawn, 0);
+	EXPECT_EQ(now(&r.master, &r.master.stored_gen), x.gen);
+	EXPECT_EQ(now(&r.master, &r.master.withdrawn), 0);
 	EXPECT_EQ(tc_put(&r.c, "k", data, LEN, 0), -EEXIST);
 	rig_close(&r);
 }
@@ -112,12 +127,12 @@ TEST(who_takes_too_long_is_revoked)
 	ASSERT_EQ(open_rig(&r), 0);
 	ASSERT_EQ(tc_announce(&r.c, "k", LEN, &x), 0);
 	EXPECT_TRUE(until(&r.master, &r.master.withdrawn, 1));
-	EXPECT_EQ(r.master.withdrawn_gen, x.gen);
+	EXPECT_EQ(now(&r.master, &r.master.withdrawn_gen), x.gen);
 	EXPECT_EQ(tc_reveal(&r.c, &x, data), -ESTALE);
 	extents_return(r.c.runs, &x);
 	EXPECT_EQ(tc_put(&r.c, "k", data, LEN, 0), 0);
 	EXPECT_EQ(view_check(&r.c.v, "k", data, LEN), 0);
-	EXPECT_EQ(r.master.stored, 0);
+	EXPECT_EQ(now(&r.master, &r.master.stored), 0);
 	EXPECT_EQ(tc_return(&r.c), 0);
 	EXPECT_TRUE(rig_granted(&r, 0));
 	rig_close(&r);
@@ -225,14 +240,13 @@ TEST(two_writers)
 	ASSERT_EQ(tc_open(&second.c, owner_unix_path(r.ow)), 0);
 	ASSERT_EQ(tc_grant(&second.c, 1 * MiB), 0);
 	ASSERT_EQ(tc_announce(&r.c, "k", LEN, &x), 0);
-	r.master.again = 1000;
+	answer(&r.master, 1000, 0);
 	b.r = &second;
 	ASSERT_EQ(pthread_create(&t, NULL, announce_other, &b), 0);
 	ASSERT_TRUE(fake_wait(&r.master, publishes, 3));
 	ASSERT_EQ(tc_reveal(&r.c, &x, data), 0);
-	r.master.verdict = -EEXIST;
 	EXPECT_TRUE(until(&r.master, &r.master.stored, 1));
-	r.master.again = 0;
+	answer(&r.master, 0, -EEXIST);
 	pthread_join(t, NULL);
 	EXPECT_EQ(b.ret, -EEXIST);
 	EXPECT_EQ(view_check(&r.c.v, "k", data, LEN), 0);
@@ -252,7 +266,7 @@ TEST(blank_master_hears_what_is_pending)
 	r.master.again = 2;
 	ASSERT_EQ(fake_listen(&r.master), 0);
 	ASSERT_TRUE(fake_wait(&r.master, synced, 2));
-	EXPECT_EQ(r.master.items, 4);
+	EXPECT_EQ(now(&r.master, &r.master.items), 4);
 	EXPECT_EQ(last_flags(&r.master), OBJ_CRC | OBJ_PENDING);
 	EXPECT_EQ(tc_reveal(&r.c, &x, data), 0);
 	EXPECT_TRUE(until(&r.master, &r.master.stored, 1));
@@ -368,7 +382,7 @@ TEST(killed_after_the_last_store)
 	waitpid(pid, NULL, 0);
 	EXPECT_TRUE(until(&r.master, &r.master.stored, 1));
 	EXPECT_EQ(view_check(&r.c.v, "k", data, LEN), 0);
-	EXPECT_EQ(r.master.withdrawn, 0);
+	EXPECT_EQ(now(&r.master, &r.master.withdrawn), 0);
 	close(to);
 	close(from);
 	rig_close(&r);
