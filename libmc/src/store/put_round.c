@@ -6,9 +6,6 @@
  */
 #include "store/store.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include "base/copy.h"
 #include "base/hash.h"
 
@@ -22,19 +19,6 @@ static void cpu_pause(void)
 #elif defined(__aarch64__)
 	__asm__ volatile("yield");
 #endif
-}
-
-/* Whoever is waited for could not run. */
-static bool single_cpu(void)
-{
-	static _Atomic long nr;
-	long n = atomic_load_explicit(&nr, memory_order_relaxed);
-
-	if (!n) {
-		n = sysconf(_SC_NPROCESSORS_ONLN);
-		atomic_store_explicit(&nr, n, memory_order_relaxed);
-	}
-	return n == 1;
 }
 
 /* ---- one pool's share of a round ------------------------------------------------------------------------------------ */
@@ -233,26 +217,33 @@ static void start_mapped(struct group *g, bool announce, uint64_t deadline_ns)
 
 /*
  * The owner's yes is in the headers before its reply is on the way, and mostly before the copy is done. To sleep for the last few
- * microseconds would cost more of them: waking takes longer, for both sides.
+ * microseconds would cost more of them: waking takes longer, for both sides. Where that was in vain, because owner and master wait
+ * for the very processor that watches, it is not tried again for a while.
  */
-#define AGREED_NS (50 * NSEC_PER_USEC)
+#define AGREED_NS    (40 * NSEC_PER_USEC)
+#define AGREED_PAUSE 32 /* puts */
 
 static bool wait_agreed(const struct group *g, const struct part *pt)
 {
+	unsigned pause = atomic_load_explicit(&g->pool->no_watch, memory_order_relaxed);
 	uint64_t until = 0;
 
+	if (pause)
+		atomic_store_explicit(&g->pool->no_watch, pause - 1, memory_order_relaxed);
 	for (unsigned i = 0; i < pt->nr; i++) {
 		const struct extents *x = g->task[pt->first + i]->x;
 		int ret;
 
 		while ((ret = extents_agreed(&g->pool->view, x)) == -EINPROGRESS) {
-			if (!until)
-				until = deadline_after_ns(single_cpu() ? 0 : AGREED_NS);
-			if (deadline_passed(until))
+			if (pause)
 				return false;
-			sched_yield(); /* they may be waiting for this very processor */
-			for (int n = 0; n < 32 && extents_agreed(&g->pool->view, x) == -EINPROGRESS; n++)
-				cpu_pause();
+			if (!until)
+				until = deadline_after_ns(AGREED_NS);
+			if (deadline_passed(until)) {
+				atomic_store_explicit(&g->pool->no_watch, AGREED_PAUSE, memory_order_relaxed);
+				return false;
+			}
+			cpu_pause();
 		}
 		if (ret)
 			return false;

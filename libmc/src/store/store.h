@@ -124,6 +124,7 @@ struct spool {
 	struct mux *owner; /* attached: the stream that carries grants and commits; NULL: a borrowed view */
 	struct loop_fd hup; /* watched by the housekeeping loop */
 	struct loop_timer prefault; /* on it, until page tables are filled */
+	_Atomic unsigned no_watch; /* puts that do not watch for the owner's yes */
 	_Atomic bool no_announce; /* the owner does not know what that is */
 	_Atomic uint64_t prefaulted; /* bytes from the first region's start on */
 	struct mc_store *store;
