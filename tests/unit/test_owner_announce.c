@@ -9,12 +9,19 @@
 
 static uint8_t data[LEN];
 
-static int open_rig(struct rig *r)
+/* @patience_ns: for as long as a test takes, unless it is about what happens then. */
+static int open_rig_for(struct rig *r, uint64_t patience_ns)
 {
-	int ret = rig_open(r, 8 * MiB);
+	struct owner_opts o = { .pool_opts = { .name = "test", .bytes = 8 * MiB }, .announce_ns = patience_ns };
+	int ret = rig_open_opts(r, &o, true);
 
 	memset(data, 'd', sizeof(data));
 	return ret ? ret : tc_grant(&r->c, 2 * MiB);
+}
+
+static int open_rig(struct rig *r)
+{
+	return open_rig_for(r, RIG_NS);
 }
 
 static uint64_t now(struct fake *f, const uint64_t *what)
@@ -124,7 +131,7 @@ TEST(who_takes_too_long_is_revoked)
 	struct extents x;
 	struct rig r;
 
-	ASSERT_EQ(open_rig(&r), 0);
+	ASSERT_EQ(open_rig_for(&r, 0), 0);
 	ASSERT_EQ(tc_announce(&r.c, "k", LEN, &x), 0);
 	EXPECT_TRUE(until(&r.master, &r.master.withdrawn, 1));
 	EXPECT_EQ(now(&r.master, &r.master.withdrawn_gen), x.gen);
@@ -395,7 +402,7 @@ TEST(stopped_in_the_middle)
 	struct rig r;
 	pid_t pid = start_writer(HALF, &to, &from);
 
-	ASSERT_EQ(open_rig(&r), 0);
+	ASSERT_EQ(open_rig_for(&r, 0), 0);
 	ASSERT_TRUE(go(&r, to, from, true));
 	kill(pid, SIGSTOP);
 	EXPECT_TRUE(until(&r.master, &r.master.withdrawn, 1));

@@ -36,6 +36,7 @@ struct owner_opts {
 	const char *listen;	/* "host:port" for other nodes; NULL: this node only; port 0: any */
 	const char *advertise;	/* "host:port" told to others; NULL: what was bound */
 	unsigned refill_batch;	/* items per PUBLISH when refilling; 0: 1024 */
+	uint64_t announce_ns;	/* how long the bytes of an announced object may take, and 20 ms more for each MiB; 0: 100 ms */
 	int ledger_fd;		/* from owner_ledger_create(), maybe of an earlier owner of @pool; stays the caller's; 0: none */
 	gid_t group;		/* members may use the Unix socket, beside this user and root; 0: nobody else */
 };

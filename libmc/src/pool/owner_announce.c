@@ -78,7 +78,7 @@ void announce_add(struct client *c, struct staged *s, uint64_t bytes)
 	*w = (struct writing){
 		.client = c,
 		.s = s,
-		.deadline_ns = deadline_after_ns(ANNOUNCE_NS + bytes / MiB * ANNOUNCE_MIB_NS),
+		.deadline_ns = deadline_after_ns(a->patience_ns + bytes / MiB * ANNOUNCE_MIB_NS),
 	};
 	list_append(&a->writing, &w->node);
 	c->pending++;

@@ -143,12 +143,13 @@ void publish_forget_dropped(struct owner *ow);
 /* ---- announced objects (owner_announce.c) ------------------------------------------------------------------------------- */
 
 #define ANNOUNCE_LOOK_NS NSEC_PER_MSEC	       /* how often somebody looks whether the bytes are there */
-#define ANNOUNCE_NS (100 * NSEC_PER_MSEC)      /* they are by then, and so much later for each MiB: */
+#define ANNOUNCE_NS (100 * NSEC_PER_MSEC)      /* they are by then, unless the options say otherwise, and later for each MiB: */
 #define ANNOUNCE_MIB_NS (20 * NSEC_PER_MSEC)
 
 struct announcer {
 	struct list writing;
 	struct loop_timer look;
+	uint64_t patience_ns;
 };
 
 void announce_request(struct client *c, struct conn_req *r);
