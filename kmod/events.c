@@ -94,6 +94,13 @@ bool mc_ctx_next(u64 id, struct mc_ctx_info *out)
 	return ctx;
 }
 
+void mc_ctx_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct mc_ctx *ctx = file->private_data;
+
+	seq_printf(m, "mc-id:\t%llu\nmc-events:\t%#llx\n", ctx->id, READ_ONCE(ctx->mask));
+}
+
 unsigned int mc_ctx_count(void)
 {
 	return READ_ONCE(mc_nr_ctxs);

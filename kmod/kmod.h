@@ -3,6 +3,7 @@
  * What the files of the module share. One file per object; each block below names the file it belongs to.
  *
  * Lock order: mmap_lock, mc_names_lock, region->lock, region->gate_lock, then the kernel's own (i_mmap, folio, xarray).
+ * Events have locks apart from those: mc_rdma_lock, mc_subs_lock, a queue's lock.
  * So nothing touches user memory while it holds one of ours.
  */
 #ifndef MC_KMOD_H
@@ -297,6 +298,7 @@ struct mc_ctx_info {
 };
 
 struct mc_ctx *mc_ctx_new(struct file *file);
+void mc_ctx_fdinfo(struct seq_file *m, struct file *file);
 /* The one with the smallest id above @id; false: none. */
 bool mc_ctx_next(u64 id, struct mc_ctx_info *out);
 unsigned int mc_ctx_count(void);

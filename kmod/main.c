@@ -38,6 +38,9 @@ static const struct file_operations mc_dev_fops = {
 	.release = mc_dev_release,
 	.unlocked_ioctl = mc_dev_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+#ifdef CONFIG_PROC_FS
+	.show_fdinfo = mc_ctx_fdinfo,
+#endif
 	.llseek = noop_llseek,
 };
 

@@ -176,6 +176,23 @@ static inline long revoke_region(int fd)
 	return SYS(ioctl(fd, MC_IOC_REGION_REVOKE, &a));
 }
 
+/* A number that /proc says of @fd, -1: it says none. */
+static inline long fdinfo_number(int fd, const char *field)
+{
+	char path[64], line[128];
+	long n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, strlen(field)) && line[strlen(field)] == ':')
+			n = strtol(line + strlen(field) + 1, NULL, 0);
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static inline long sysfs_number(const char *attr)
 {
 	char path[128];

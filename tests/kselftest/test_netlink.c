@@ -117,6 +117,8 @@ TEST(ctx_and_cq_get)
 	ASSERT_EQ(publish(q.out_fd, name, 0222), 0);
 	ASSERT_EQ(nl_dump(&nl, MC_NL_CMD_CTX_GET, look, &s), 0);
 	EXPECT_EQ(s.total, 1);
+	EXPECT_EQ(nl_num(&s.msg.h, MC_NL_A_ID), fdinfo_number(ctx, "mc-id"));
+	EXPECT_EQ(fdinfo_number(ctx, "mc-events"), MC_EVENT_REGION);
 	EXPECT_EQ(nl_num(&s.msg.h, MC_NL_A_EVENT_MASK), MC_EVENT_REGION);
 	EXPECT_EQ(nl_num(&s.msg.h, MC_NL_A_PID), getpid());
 	EXPECT_EQ(nl_num(&s.msg.h, MC_NL_A_UID), 0);

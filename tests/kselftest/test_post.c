@@ -20,22 +20,6 @@ static long open_post(int ctx, const char *text, struct mc_ioc_region_open *a)
 	return ret ? ret : a->out_fd;
 }
 
-static long fdinfo(int fd, const char *field)
-{
-	char path[64], line[128];
-	long n = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, field, strlen(field)) && line[strlen(field)] == ':')
-			n = strtol(line + strlen(field) + 1, NULL, 0);
-	if (f)
-		fclose(f);
-	return n;
-}
-
 static struct cq cq_without_post(uint32_t entries)
 {
 	return cq_make(create_arg(0, entries, MC_CQ_RESERVE));
@@ -53,17 +37,17 @@ TEST(named_valid)
 	fd = open_post(ctx, name, &o);
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
-	EXPECT_EQ(o.out_id, fdinfo(q.fd, "mc-id"));
-	EXPECT_EQ(o.out_id, fdinfo(fd, "mc-id"));
+	EXPECT_EQ(o.out_id, fdinfo_number(q.fd, "mc-id"));
+	EXPECT_EQ(o.out_id, fdinfo_number(fd, "mc-id"));
 	EXPECT_EQ(o.out_length, 0);
 	EXPECT_EQ(o.out_epoch, 0);
 	EXPECT_EQ(o.out_state, MC_STATE_PUBLISHED);
 	EXPECT_EQ(post_data(fd, 5), 1);
 	ASSERT_EQ(take(&q, &e), 1);
 	EXPECT_EQ(e.user_data, 5);
-	EXPECT_EQ(fdinfo(fd, "mc-uid"), 0);
-	EXPECT_EQ(fdinfo(fd, "mc-pid"), getpid());
-	EXPECT_EQ(fdinfo(fd, "mc-posted"), 1);
+	EXPECT_EQ(fdinfo_number(fd, "mc-uid"), 0);
+	EXPECT_EQ(fdinfo_number(fd, "mc-pid"), getpid());
+	EXPECT_EQ(fdinfo_number(fd, "mc-posted"), 1);
 	EXPECT_EQ(unpublish(ctx, name, 0), 0);
 	EXPECT_EQ(open_post(ctx, name, &o), -ENOENT);
 	/* Who has a file keeps it. */
@@ -111,7 +95,7 @@ TEST(open_post_wrong)
 		    W(flags, 1, EINVAL), W(name, 0, EFAULT), W(name_len, 0, EINVAL), W(name_len, 64, E2BIG),
 		    W(name_len, 3, ENOENT), W(access, 0, EINVAL), W(access, MC_ACCESS_R, EINVAL), W(access, MC_ACCESS_W, EINVAL),
 		    W(access, MC_ACCESS_POST | MC_ACCESS_W, EINVAL), W(access, 16, EINVAL), W(id, 1, EINVAL),
-		    W(id, fdinfo(q.fd, "mc-id"), EINVAL), W(fd_flags, O_RDWR, EINVAL), W(fd_flags, O_NONBLOCK, EINVAL),
+		    W(id, fdinfo_number(q.fd, "mc-id"), EINVAL), W(fd_flags, O_RDWR, EINVAL), W(fd_flags, O_NONBLOCK, EINVAL),
 		    W(rsv, 1, EINVAL));
 #undef W
 	check_sizes(ctx, MC_IOC_CQ_OPEN_POST, &good, sizeof(good), q.fd);
@@ -294,7 +278,7 @@ TEST(post_not_delivered)
 	EXPECT_EQ(SYS(ioctl(ctx_open(), MC_IOC_CQ_OPEN_POST, o)), -EFAULT);
 	EXPECT_EQ(take(&q, &e), 0);
 	EXPECT_EQ(q.ring->kflags, 0);
-	EXPECT_EQ(fdinfo(q.fd, "mc-posters"), 0);
+	EXPECT_EQ(fdinfo_number(q.fd, "mc-posters"), 0);
 }
 
 static void *open_and_close(void *arg)
@@ -672,7 +656,7 @@ TEST(wakes_limited)
 		refused = post_often(q.post, 500);
 	while (!refused && now_ns() < start + 10000000000ull);
 	EXPECT_GE(refused, 1);
-	EXPECT_EQ(fdinfo(q.post, "mc-limited"), refused);
+	EXPECT_EQ(fdinfo_number(q.post, "mc-limited"), refused);
 	EXPECT_EQ(post_often(other, 1), 0);
 	set_max_wakes("0");
 	EXPECT_EQ(post_often(q.post, 500), 0);
