@@ -50,15 +50,20 @@ static void forget(const char *name)
 		svc_forget_fd(name);
 }
 
+static void forget_all(void)
+{
+	forget(DIR_NAME);
+	forget(LEDGER_NAME);
+	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
+		forget(region_name(i).text);
+}
+
 static void keep(const struct pool *p, int ledger_fd)
 {
 	const struct pool_view *v = pool_view(p);
 	int ret;
 
-	forget(DIR_NAME);
-	forget(LEDGER_NAME);
-	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
-		forget(region_name(i).text);
+	forget_all();
 	ret = svc_keep_fd(DIR_NAME, v->dir_region.fd);
 	if (!ret)
 		ret = svc_keep_fd(LEDGER_NAME, ledger_fd);
@@ -66,6 +71,16 @@ static void keep(const struct pool *p, int ledger_fd)
 		ret = svc_keep_fd(region_name(i).text, v->region[i].fd);
 	if (ret && ret != -ENOTCONN)
 		log_warn("node: the pool will not outlive this process: the service manager does not keep it: %s", strerror(-ret));
+}
+
+/* A pool that is not wanted: its memory is free when neither this process nor the manager holds it. */
+static void discard(const struct kept *k)
+{
+	log_warn("node: the kept pool is given up, because kernel_module is require");
+	close(k->dir_fd);
+	close(k->ledger_fd);
+	for (unsigned i = 0; i < k->nr; i++)
+		close(k->fds[i]);
 }
 
 static uint64_t pool_bytes(const struct pool *p)
@@ -89,8 +104,12 @@ static bool adopt(const struct node_options *o, struct pool **out, int *ledger_f
 	struct kept k;
 	int ret;
 
-	if (!strcasecmp(o->kernel_module, "require") || !kept_find(&k))
+	if (!kept_find(&k))
 		return false;
+	if (!strcasecmp(o->kernel_module, "require")) {
+		discard(&k);
+		return false;
+	}
 	ret = pool_adopt(k.dir_fd, k.fds, k.nr, o->eviction[0] ? o->eviction : NULL, out, &found, &lost);
 	if (ret) {
 		log_warn("node: the kept pool cannot be used (%s): starting an empty one", strerror(-ret));
@@ -116,6 +135,7 @@ static int open_named(const struct node_options *o, struct pool_opts *po, struct
 		log_warn("node: no pool %s of the kernel module: %s", po->keep, strerror(-ret));
 	if (ret)
 		return ret;
+	forget_all(); /* of a time without the module */
 	if (!f.found) {
 		log_info("node: pool %s is new; it outlives every process until mooncakectl region rm", po->keep);
 		return 0;

@@ -135,6 +135,8 @@ static void stop(void *arg)
 {
 	struct node *n = arg;
 
+	if (n->closing) /* the memory was revoked, and then a signal came */
+		return;
 	loop_timer_del(n->svc.loop, &n->start);
 	loop_timer_del(n->svc.loop, &n->watch);
 	svc_stopping(&n->svc, "waiting for clients");
