@@ -107,7 +107,7 @@ static void stored(struct pool *p, struct staged *s)
 	p->slots[s->entry].order = ORDER_NONE;
 	order_insert(p, s->entry);
 	if (s->layout->nr > 1)
-		s->layout = &s->single; /* the slot has it */
+		s->layout = staged_single(s); /* the slot has it */
 }
 
 static void gone(struct pool *p, struct staged *s, bool to_holder)
@@ -154,7 +154,7 @@ void pool_announced_free(struct pool *p, struct staged *s)
 		announced_unhold(s);
 		list_del(&s->in_writing);
 		if (s->layout->nr > 1)
-			s->layout = &s->single; /* the slot has it */
+			s->layout = staged_single(s); /* the slot has it */
 	}
 	staged_free(p, s);
 }

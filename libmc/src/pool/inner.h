@@ -168,17 +168,18 @@ struct staged {
 	};
 	struct publish_item item;
 	uint64_t hash[2];
-	struct layout *layout; /* &single: one extent */
-	struct layout single;
-	struct piece single_piece; /* single.piece[0] */
+	struct layout *layout; /* staged_single(): one extent */
+	uint64_t single[(sizeof(struct layout) + sizeof(struct piece)) / sizeof(uint64_t)];
 	uint32_t entry;		   /* reserved */
 	enum announced state;	   /* announced ones only, as the next */
 	struct pool_holder *holder; /* whose process writes it */
 	uint8_t key[];
 };
-_Static_assert(offsetof(struct staged, single_piece) ==
-		       offsetof(struct staged, single) + offsetof(struct layout, piece),
-	       "a layout and its piece");
+/* A layout with one piece, in the staged object itself. */
+static inline struct layout *staged_single(struct staged *s)
+{
+	return (struct layout *)(void *)s->single;
+}
 
 static inline bool staged_announced(const struct staged *s)
 {

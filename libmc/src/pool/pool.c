@@ -232,7 +232,7 @@ static int free_staged(struct hnode *n, void *arg)
 {
 	struct staged *s = container_of(n, struct staged, node);
 
-	if (s->layout != &s->single)
+	if (s->layout != staged_single(s))
 		free(s->layout);
 	free(s);
 	return 0;

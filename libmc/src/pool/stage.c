@@ -129,7 +129,7 @@ static struct staged *staged_alloc(struct pool *p, uint16_t key_len)
 
 void staged_free(struct pool *p, struct staged *s)
 {
-	if (s->layout != &s->single)
+	if (s->layout != staged_single(s))
 		free(s->layout);
 	if (s->item.key.len > STAGED_KEY || p->nr_spare == STAGED_KEEP) {
 		free(s);
@@ -163,8 +163,8 @@ static int staged_new(struct pool *p, const struct publish_item *it, const uint6
 	s->hash[1] = hash[1];
 	memcpy(s->key, it->key.data, it->key.len);
 	s->item.key.data = s->key;
-	s->layout = &s->single;
-	s->single = (struct layout){ .key_len = it->key.len };
+	s->layout = staged_single(s);
+	*s->layout = (struct layout){ .key_len = it->key.len };
 	if (it->loc.nr_extents > 1)
 		s->layout = layout_new(it->loc.nr_extents, it->key.len);
 	if (!s->layout) {
@@ -405,7 +405,7 @@ void pool_publish(struct pool *p, struct staged *s)
 	if (staged_announced(s))
 		return;
 	if (!single)
-		s->layout = &s->single; /* the slot has it */
+		s->layout = staged_single(s); /* the slot has it */
 	staged_free(p, s);
 }
 
