@@ -92,8 +92,9 @@ struct file *mc_backing_create(u64 length, int node, bool huge)
 	if (IS_ERR(mnt))
 		return ERR_CAST(mnt);
 	mem = shmem_file_setup_with_mnt(mnt, "mooncake", length, MC_NO_VMA_FLAGS);
+	/* Some kernels say that there is no space for the inode when there is no memory for it. */
 	if (IS_ERR(mem))
-		return mem;
+		return mem == ERR_PTR(-ENOSPC) ? ERR_PTR(-ENOMEM) : mem;
 
 	/* Not movable, so that a long-term pin need not migrate them; not on the swap lists, as nobody could say when. */
 	mapping_set_gfp_mask(mem->f_mapping, GFP_HIGHUSER);

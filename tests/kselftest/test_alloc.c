@@ -53,7 +53,9 @@ static void nth_set(int n)
 	char s[16];
 	int len = snprintf(s, sizeof(s), "%d", n);
 
-	ASSERT_EQ(pwrite(nth_fd, s, len, 0), len);
+	/* The write itself is a call that can be made to fail, once. */
+	if (pwrite(nth_fd, s, len, 0) != len)
+		ASSERT_EQ(pwrite(nth_fd, s, len, 0), len);
 	nth_armed = n > 0;
 }
 
@@ -64,8 +66,8 @@ static void nth_end(void)
 
 	if (!nth_armed)
 		return;
-	ASSERT_GE(pread(nth_fd, s, sizeof(s) - 1, 0), 1);
-	nth_met = atoi(s) == 0;
+	/* So is this read, when what it asks about did not fail. */
+	nth_met = pread(nth_fd, s, sizeof(s) - 1, 0) >= 1 && atoi(s) == 0;
 	nth_set(0);
 }
 
