@@ -439,7 +439,9 @@ TEST(revoked_under_load)
 	region_close(&data);
 	c = read_with(s, false);
 	printf("# after revoke: %u right, %u wrong, %u missing\n", c.right, c.wrong, c.missing);
-	EXPECT_EQ(c.right + c.wrong, 0);
+	/* One region of the pool is gone. What lies in the others is right until the owner gives up, a second later at most. */
+	EXPECT_EQ(c.wrong, 0);
+	EXPECT_GT(c.missing, 0);
 	mc_store_close(s);
 	EXPECT_EQ(waitpid(eng, &status, WNOHANG), 0); /* it lives, and its puts fail */
 	kill(eng, SIGKILL);
