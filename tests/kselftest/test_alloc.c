@@ -453,12 +453,9 @@ static long map_queue(void)
 
 static long fork_mapped(void)
 {
-	static char *p;
 	int status;
 	pid_t pid;
 
-	if (!p)
-		p = map(named, LEN, PROT_READ | PROT_WRITE);
 	pid = fork();
 	if (!pid)
 		_exit(0);
@@ -476,6 +473,7 @@ TEST(map_)
 	setup();
 	sweep("map a region", map_region, NULL);
 	sweep("map a queue", map_queue, NULL);
+	map(named, LEN, PROT_READ | PROT_WRITE);
 	sweep("fork", fork_mapped, fork_errors);
 	teardown();
 }

@@ -199,8 +199,8 @@ static int finished(pid_t pid, int status, uint64_t seed, bool model, unsigned i
 {
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return 0;
-	if (!model && (WIFSIGNALED(status) || WEXITSTATUS(status) > 128))
-		return 0;	/* it wrote into what it unmapped; its own fault */
+	if (!model && (WIFSIGNALED(status) || WEXITSTATUS(status) >= 99))
+		return 0;	/* it wrote into what it unmapped, or failed to start for want of memory: its own fault */
 	if (!status)
 		return 0;
 	COUNT(wrong);
