@@ -13,7 +13,7 @@ FUZZ_WITH_CLANG = $(shell f=$$(mktemp) && echo 'int LLVMFuzzerTestOneInput(const
 fuzz:
 	$(Q)$(MAKE) --no-print-directory fuzz-run $(if $(FUZZ_WITH_CLANG),$(FUZZ_LIBFUZZER),$(FUZZ_STANDALONE))
 
-FUZZ_LIBFUZZER = WERROR=no BUILD=build-fuzz CC=$(FUZZ_CLANG) SAN=fuzzer-no-link,address,undefined FUZZ_ENGINE=-fsanitize=fuzzer
+FUZZ_LIBFUZZER = BUILD=build-fuzz CC=$(FUZZ_CLANG) SAN=fuzzer-no-link,address,undefined FUZZ_ENGINE=-fsanitize=fuzzer
 FUZZ_STANDALONE = WERROR=no BUILD=build-fuzz-random SAN=address,undefined
 
 # From here on: inside that second make.
