@@ -7,6 +7,7 @@
 
 #include <linux/cred.h>
 #include <linux/highmem.h>
+#include <linux/hugetlb.h>
 #include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <linux/mount.h>
@@ -114,8 +115,6 @@ struct file *mc_backing_adopt(struct file *file, u64 end, bool writable)
 	struct inode *inode = file_inode(file);
 	struct file *mem;
 
-	if (inode->i_sb->s_magic == HUGETLBFS_MAGIC)
-		return ERR_PTR(-EOPNOTSUPP);
 	if (!shmem_mapping(file->f_mapping) || !S_ISREG(inode->i_mode) || file->f_op == &mc_mem_fops)
 		return ERR_PTR(-EINVAL);
 	if (!(READ_ONCE(SHMEM_I(inode)->seals) & F_SEAL_SHRINK) || end > i_size_read(inode))
@@ -133,6 +132,40 @@ struct file *mc_backing_adopt(struct file *file, u64 end, bool writable)
 	mem->f_op = &mc_mem_fops;
 	return mem;
 }
+
+bool mc_backing_is_hugetlb(struct file *file)
+{
+	return file_inode(file)->i_sb->s_magic == HUGETLBFS_MAGIC;
+}
+
+#ifdef CONFIG_HUGETLBFS
+int mc_backing_check_hugetlb(struct file *file, u64 end, bool writable)
+{
+	struct inode *inode = file_inode(file);
+	unsigned int seals = READ_ONCE(HUGETLBFS_I(inode)->seals);
+
+	if (!S_ISREG(inode->i_mode) || !(seals & F_SEAL_SHRINK) || end > i_size_read(inode))
+		return -EINVAL;
+	if (!(file->f_mode & FMODE_READ) || (writable && !(file->f_mode & FMODE_WRITE)))
+		return -EACCES;
+	return writable && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ? -EACCES : 0;
+}
+
+unsigned int mc_backing_hugetlb_shift(struct file *file)
+{
+	return huge_page_shift(hstate_file(file));
+}
+#else
+int mc_backing_check_hugetlb(struct file *file, u64 end, bool writable)
+{
+	return -EOPNOTSUPP;
+}
+
+unsigned int mc_backing_hugetlb_shift(struct file *file)
+{
+	return 0;
+}
+#endif
 
 int mc_backing_writer_begin(struct file *mem)
 {

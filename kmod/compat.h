@@ -3,6 +3,7 @@
 #ifndef MC_COMPAT_H
 #define MC_COMPAT_H
 
+#include <linux/dma-buf.h>
 #include <linux/eventfd.h>
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -73,6 +74,15 @@ static inline int mc_mmap_as(const struct file_operations *fops, struct file *fi
 #endif
 	return fops->mmap(file, vma);
 }
+
+/* The member of dma_buf_attach_ops that hears of it, and how an exporter says it, under the reservation lock. */
+#ifdef MC_HAVE_DMA_BUF_INVALIDATE
+#define mc_moved invalidate_mappings
+#define mc_dma_buf_gone dma_buf_invalidate_mappings
+#else
+#define mc_moved move_notify
+#define mc_dma_buf_gone dma_buf_move_notify
+#endif
 
 static inline void mc_eventfd_signal(struct eventfd_ctx *ctx)
 {

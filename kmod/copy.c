@@ -64,10 +64,16 @@ static int mc_side_region(struct mc_side *s, const struct mc_sge *g, bool write)
 		ret = -EINVAL;
 	else if (write && !(file->f_mode & FMODE_WRITE))
 		ret = -EACCES;
-	else if (write)
-		ret = mc_writer_begin(r);
 	else if (READ_ONCE(r->state) & MC_STATE_REVOKED)
 		ret = -EKEYREVOKED;
+	/*
+	 * An exporter's memory is not ours to map into the kernel: much of it is device memory, and the kernel takes an
+	 * exporter's refusal for a bug and warns, which would be any user's to provoke.
+	 */
+	else if (r->import)
+		ret = -EOPNOTSUPP;
+	else if (write)
+		ret = mc_writer_begin(r);
 	if (!ret) {
 		mc_region_get(r);
 		s->r = r;
@@ -130,8 +136,9 @@ static int mc_side_ready(struct mc_side *s)
 	if (READ_ONCE(s->r->gate) & MC_GATE_REVOKED)
 		return -EKEYREVOKED;
 	page = mc_backing_page(s->r->mem, index);
+	/* Shmem's word for a page that memory-failure handling took out. */
 	if (IS_ERR(page))
-		return PTR_ERR(page);
+		return page == ERR_PTR(-EIO) ? -EREMOTEIO : PTR_ERR(page);
 	s->page = page;
 	s->index = index;
 	return 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * REGION_EXPORT: a window of a region as dma-buf, for NICs and GPUs. A static exporter: the dma-buf holds each page, so
- * nothing a device may reach is freed or moved, whatever happens to the region.
+ * REGION_EXPORT: a window of a region as dma-buf, for NICs and GPUs. The dma-buf holds each page, so nothing a device may
+ * reach is freed or moved, whatever happens to the region; after a REVOKE until the last device has let go.
  */
 
 #include <linux/dma-buf.h>
@@ -10,17 +10,14 @@
 #include <linux/slab.h>
 
 #include "compat.h"
-#include "kmod.h"
+#include "outlet.h"
+#include "provider.h"
 
 struct mc_export {
-	struct mc_handle *h;		/* what mappings of the dma-buf count as */
-	u64 offset;
-	u64 length;
-	bool rdonly;
+	struct mc_outlet o;
 	unsigned long nr;
 	struct page **pages;		/* a reference each */
-	struct mutex lock;
-	struct list_head attachments;	/* guarded by lock */
+	struct list_head attachments;	/* guarded by o.lock */
 };
 
 struct mc_attachment {
@@ -40,9 +37,9 @@ static int mc_export_attach(struct dma_buf *buf, struct dma_buf_attachment *at)
 	a->dev = at->dev;
 	a->dir = DMA_NONE;
 	at->priv = a;
-	mutex_lock(&e->lock);
+	mutex_lock(&e->o.lock);
 	list_add(&a->node, &e->attachments);
-	mutex_unlock(&e->lock);
+	mutex_unlock(&e->o.lock);
 	return 0;
 }
 
@@ -51,10 +48,22 @@ static void mc_export_detach(struct dma_buf *buf, struct dma_buf_attachment *at)
 	struct mc_export *e = buf->priv;
 	struct mc_attachment *a = at->priv;
 
-	mutex_lock(&e->lock);
+	mutex_lock(&e->o.lock);
 	list_del(&a->node);
-	mutex_unlock(&e->lock);
+	mutex_unlock(&e->o.lock);
 	kfree(a);
+}
+
+/* The pages never move, so there is nothing to do but to say no. */
+static int mc_export_pin(struct dma_buf_attachment *at)
+{
+	struct mc_export *e = at->dmabuf->priv;
+
+	return READ_ONCE(e->o.h->region->gate) & MC_GATE_REVOKED ? -EKEYREVOKED : 0;
+}
+
+static void mc_export_unpin(struct dma_buf_attachment *at)
+{
 }
 
 static struct sg_table *mc_export_map(struct dma_buf_attachment *at, enum dma_data_direction dir)
@@ -63,24 +72,27 @@ static struct sg_table *mc_export_map(struct dma_buf_attachment *at, enum dma_da
 	struct mc_attachment *a = at->priv;
 	int ret;
 
-	if (READ_ONCE(e->h->region->gate) & MC_GATE_REVOKED)
-		return ERR_PTR(-EKEYREVOKED);
-	if (e->rdonly && dir != DMA_TO_DEVICE)
-		return ERR_PTR(-EACCES);
-	/* Neighbouring pages become one entry, so a huge page is one. */
-	ret = sg_alloc_table_from_pages_segment(&a->sgt, e->pages, e->nr, 0, e->length, dma_get_max_seg_size(a->dev),
-						GFP_KERNEL);
+	ret = mc_outlet_map(&e->o, dir);
 	if (ret)
 		return ERR_PTR(ret);
+	/* Neighbouring pages become one entry, so a huge page is one. */
+	ret = sg_alloc_table_from_pages_segment(&a->sgt, e->pages, e->nr, 0, e->o.length,
+						dma_get_max_seg_size(a->dev), GFP_KERNEL);
+	if (ret)
+		goto err_outlet;
 	ret = dma_map_sgtable(a->dev, &a->sgt, dir, 0);
-	if (ret) {
-		sg_free_table(&a->sgt);
-		return ERR_PTR(ret);
-	}
-	mutex_lock(&e->lock);
+	if (ret)
+		goto err_table;
+	mutex_lock(&e->o.lock);
 	a->dir = dir;
-	mutex_unlock(&e->lock);
+	mutex_unlock(&e->o.lock);
 	return &a->sgt;
+
+err_table:
+	sg_free_table(&a->sgt);
+err_outlet:
+	mc_outlet_unmap(&e->o);
+	return ERR_PTR(ret);
 }
 
 static void mc_export_unmap(struct dma_buf_attachment *at, struct sg_table *sgt, enum dma_data_direction dir)
@@ -88,11 +100,12 @@ static void mc_export_unmap(struct dma_buf_attachment *at, struct sg_table *sgt,
 	struct mc_export *e = at->dmabuf->priv;
 	struct mc_attachment *a = at->priv;
 
-	mutex_lock(&e->lock);
+	mutex_lock(&e->o.lock);
 	a->dir = DMA_NONE;
-	mutex_unlock(&e->lock);
+	mutex_unlock(&e->o.lock);
 	dma_unmap_sgtable(a->dev, sgt, dir, 0);
 	sg_free_table(sgt);
+	mc_outlet_unmap(&e->o);
 }
 
 static int mc_export_begin_cpu(struct dma_buf *buf, enum dma_data_direction dir)
@@ -100,11 +113,11 @@ static int mc_export_begin_cpu(struct dma_buf *buf, enum dma_data_direction dir)
 	struct mc_export *e = buf->priv;
 	struct mc_attachment *a;
 
-	mutex_lock(&e->lock);
+	mutex_lock(&e->o.lock);
 	list_for_each_entry(a, &e->attachments, node)
 		if (a->dir != DMA_NONE)
 			dma_sync_sgtable_for_cpu(a->dev, &a->sgt, a->dir);
-	mutex_unlock(&e->lock);
+	mutex_unlock(&e->o.lock);
 	return 0;
 }
 
@@ -113,11 +126,11 @@ static int mc_export_end_cpu(struct dma_buf *buf, enum dma_data_direction dir)
 	struct mc_export *e = buf->priv;
 	struct mc_attachment *a;
 
-	mutex_lock(&e->lock);
+	mutex_lock(&e->o.lock);
 	list_for_each_entry(a, &e->attachments, node)
 		if (a->dir != DMA_NONE)
 			dma_sync_sgtable_for_device(a->dev, &a->sgt, a->dir);
-	mutex_unlock(&e->lock);
+	mutex_unlock(&e->o.lock);
 	return 0;
 }
 
@@ -125,12 +138,12 @@ static int mc_export_mmap(struct dma_buf *buf, struct vm_area_struct *vma)
 {
 	struct mc_export *e = buf->priv;
 
-	return mc_map(e->h, vma, e->offset, e->length);
+	return mc_map(e->o.h, vma, e->o.offset, e->o.length);
 }
 
-static void mc_export_free(struct mc_export *e)
+static void mc_export_drop(struct mc_outlet *o)
 {
-	struct mc_region *r = e->h->region;
+	struct mc_export *e = container_of(o, struct mc_export, o);
 	unsigned long i;
 
 	for (i = 0; i < e->nr; i++) {
@@ -138,13 +151,12 @@ static void mc_export_free(struct mc_export *e)
 		if (!(i % 512))
 			cond_resched();
 	}
-	if (!e->rdonly)
-		mc_writer_end(r);
-	atomic64_sub(e->length, &r->exported);
-	if (atomic_dec_and_test(&r->nr_exports))
-		mc_export_gone(r);
-	mc_handle_put(e->h);
-	mutex_destroy(&e->lock);
+	e->nr = 0;
+}
+
+static void mc_export_free(struct mc_export *e)
+{
+	mc_outlet_fini(&e->o);
 	kvfree(e->pages);
 	kfree(e);
 }
@@ -154,7 +166,21 @@ static void mc_export_release(struct dma_buf *buf)
 	mc_export_free(buf->priv);
 }
 
+/* With pin and unpin importers can be told that the memory goes; for that they map it for reading and writing. */
 static const struct dma_buf_ops mc_export_ops = {
+	.attach = mc_export_attach,
+	.detach = mc_export_detach,
+	.pin = mc_export_pin,
+	.unpin = mc_export_unpin,
+	.map_dma_buf = mc_export_map,
+	.unmap_dma_buf = mc_export_unmap,
+	.begin_cpu_access = mc_export_begin_cpu,
+	.end_cpu_access = mc_export_end_cpu,
+	.mmap = mc_export_mmap,
+	.release = mc_export_release,
+};
+
+static const struct dma_buf_ops mc_export_rdonly_ops = {
 	.attach = mc_export_attach,
 	.detach = mc_export_detach,
 	.map_dma_buf = mc_export_map,
@@ -165,35 +191,15 @@ static const struct dma_buf_ops mc_export_ops = {
 	.release = mc_export_release,
 };
 
-/* Announce the export first: from then on PUNCH and REVOKE leave the pages alone. */
-static int mc_export_admit(struct mc_region *r, u64 length, bool rdonly)
-{
-	int ret = 0;
-
-	if (!rdonly) {
-		ret = mc_writer_begin(r);
-		if (ret)
-			return ret;
-	}
-	mutex_lock(&r->lock);
-	if (r->state & MC_STATE_REVOKED) {
-		ret = -EKEYREVOKED;
-	} else {
-		atomic_inc(&r->nr_exports);
-		atomic64_add(length, &r->exported);
-	}
-	mutex_unlock(&r->lock);
-	if (ret && !rdonly)
-		mc_writer_end(r);
-	return ret;
-}
-
 static struct page *mc_export_page(struct mc_region *r, u64 offset)
 {
 	struct page *page;
 
-	if (r->mem)
-		return mc_backing_page(r->mem, (r->mem_offset + offset) >> PAGE_SHIFT);
+	if (r->mem) {
+		page = mc_backing_page(r->mem, (r->mem_offset + offset) >> PAGE_SHIFT);
+		/* Shmem's word for a page that memory-failure handling took out. */
+		return page == ERR_PTR(-EIO) ? ERR_PTR(-EREMOTEIO) : page;
+	}
 	rcu_read_lock();
 	if (READ_ONCE(r->gate) & MC_GATE_REVOKED) {
 		page = ERR_PTR(-EKEYREVOKED);
@@ -207,13 +213,13 @@ static struct page *mc_export_page(struct mc_region *r, u64 offset)
 
 static int mc_export_fill(struct mc_export *e)
 {
-	unsigned long nr = e->length >> PAGE_SHIFT;
+	unsigned long nr = e->o.length >> PAGE_SHIFT;
 	struct page *page;
 
 	while (e->nr < nr) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		page = mc_export_page(e->h->region, e->offset + ((u64)e->nr << PAGE_SHIFT));
+		page = mc_export_page(e->o.h->region, e->o.offset + ((u64)e->nr << PAGE_SHIFT));
 		if (IS_ERR(page))
 			return PTR_ERR(page);
 		e->pages[e->nr++] = page;
@@ -222,7 +228,6 @@ static int mc_export_fill(struct mc_export *e)
 	return 0;
 }
 
-/* On failure everything is undone, the admission too. */
 static struct mc_export *mc_export_new(struct mc_region *r, u64 offset, u64 length, bool rdonly)
 {
 	struct mc_export *e;
@@ -231,22 +236,14 @@ static struct mc_export *mc_export_new(struct mc_region *r, u64 offset, u64 leng
 	e = kzalloc(sizeof(*e), GFP_KERNEL_ACCOUNT);
 	if (!e)
 		return ERR_PTR(-ENOMEM);
-	e->offset = offset;
-	e->length = length;
-	e->rdonly = rdonly;
-	mutex_init(&e->lock);
 	INIT_LIST_HEAD(&e->attachments);
-	e->h = mc_handle_new(r);
-	if (IS_ERR(e->h)) {
-		ret = PTR_ERR(e->h);
-		goto err_free;
-	}
+	e->o.drop = mc_export_drop;
 	e->pages = kvcalloc(length >> PAGE_SHIFT, sizeof(*e->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!e->pages)
-		goto err_put;
-	ret = mc_export_admit(r, length, rdonly);
+		goto err_free;
+	ret = mc_outlet_init(&e->o, r, offset, length, rdonly);
 	if (ret)
-		goto err_put;
+		goto err_free;
 	ret = mc_export_fill(e);
 	if (ret) {
 		mc_export_free(e);
@@ -254,47 +251,65 @@ static struct mc_export *mc_export_new(struct mc_region *r, u64 offset, u64 leng
 	}
 	return e;
 
-err_put:
-	kvfree(e->pages);
-	mc_handle_put(e->h);
 err_free:
+	kvfree(e->pages);
 	kfree(e);
 	return ERR_PTR(ret);
+}
+
+static struct dma_buf *mc_export_own(struct mc_region *r, u64 offset, u64 length, bool rdonly, u32 fd_flags)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct mc_export *e;
+	struct dma_buf *buf;
+	int ret;
+
+	e = mc_export_new(r, offset, length, rdonly);
+	if (IS_ERR(e))
+		return ERR_CAST(e);
+	info.exp_name = "mooncake";
+	info.ops = rdonly ? &mc_export_rdonly_ops : &mc_export_ops;
+	info.size = length;
+	info.flags = fd_flags & O_ACCMODE;
+	info.priv = e;
+	buf = dma_buf_export(&info);
+	if (IS_ERR(buf)) {
+		mc_export_free(e);
+		return buf;
+	}
+	ret = mc_outlet_show(&e->o, buf);
+	if (ret) {
+		dma_buf_put(buf);
+		return ERR_PTR(ret);
+	}
+	return buf;
 }
 
 int mc_region_export(struct mc_call *call)
 {
 	struct mc_ioc_region_export *a = call->arg;
 	struct mc_handle *h = call->file->private_data;
+	struct mc_region *r = h->region;
 	bool rdonly = a->flags & MC_EXPORT_RDONLY;
-	DEFINE_DMA_BUF_EXPORT_INFO(info);
-	struct mc_export *e;
+	u64 align = r->import ? r->import->ops->align : PAGE_SIZE, end;
 	struct dma_buf *buf;
-	u64 end;
 
 	if (a->flags & ~MC_EXPORT_RDONLY || a->fd != -1 || a->rsv || !mc_fd_flags_ok(a->fd_flags))
 		return -EINVAL;
-	if (!a->length || !PAGE_ALIGNED(a->offset) || !PAGE_ALIGNED(a->length) ||
-	    check_add_overflow(a->offset, a->length, &end) || end > h->region->length)
+	if (!a->length || !IS_ALIGNED(a->offset, align) || !IS_ALIGNED(a->length, align) ||
+	    check_add_overflow(a->offset, a->length, &end) || end > r->length)
 		return -EINVAL;
 	if (rdonly && (a->fd_flags & O_ACCMODE) != O_RDONLY)
 		return -EINVAL;
 	if (!rdonly && !(call->file->f_mode & FMODE_WRITE))
 		return -EACCES;
 
-	e = mc_export_new(h->region, a->offset, a->length, rdonly);
-	if (IS_ERR(e))
-		return PTR_ERR(e);
-	info.exp_name = "mooncake";
-	info.ops = &mc_export_ops;
-	info.size = a->length;
-	info.flags = a->fd_flags & O_ACCMODE;
-	info.priv = e;
-	buf = dma_buf_export(&info);
-	if (IS_ERR(buf)) {
-		mc_export_free(e);
+	if (r->import)
+		buf = mc_forward_new(r, a->offset, a->length, rdonly, a->fd_flags);
+	else
+		buf = mc_export_own(r, a->offset, a->length, rdonly, a->fd_flags);
+	if (IS_ERR(buf))
 		return PTR_ERR(buf);
-	}
 	return mc_call_new_file(call, buf->file, a->fd_flags, &a->out_fd);
 }
 

@@ -7,6 +7,7 @@
 #include <linux/rcupdate.h>
 
 #include "kmod.h"
+#include "outlet.h"
 #include "trace.h"
 
 static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
@@ -20,11 +21,11 @@ static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
 		mc_backing_zap(r->mem, r->mem_offset + offset, length);
 }
 
-/* Nobody can pin any more; what is not pinned now nobody needs. */
+/* Nobody can pin any more; what is not pinned now nobody needs. Dma-bufs hold pages of their own accord. */
 static void mc_revoked_free(struct mc_region *r)
 {
 	lockdep_assert_held(&r->gate_lock);
-	if (r->gate & MC_GATE_REVOKED && r->mem && !r->adopted && !atomic_read(&r->nr_exports))
+	if (r->gate & MC_GATE_REVOKED && r->mem && !r->adopted)
 		mc_backing_punch(r->mem, 0, r->length, true);
 }
 
@@ -35,7 +36,7 @@ void mc_export_gone(struct mc_region *r)
 	mutex_unlock(&r->gate_lock);
 }
 
-u64 mc_revoke(struct mc_region *r)
+u64 mc_revoke_access(struct mc_region *r)
 {
 	u64 pinned = 0;
 
@@ -53,9 +54,21 @@ u64 mc_revoke(struct mc_region *r)
 		r->pin = NULL;
 	}
 	mutex_unlock(&r->gate_lock);
+	if (r->import)
+		mc_import_zap(r->import);
+	mc_outlets_revoke(r);
 	pinned += atomic64_read(&r->exported);
 	trace_mc_region_revoke(r->id, pinned);
 	mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_REVOKED);
+	return pinned;
+}
+
+u64 mc_revoke(struct mc_region *r)
+{
+	u64 pinned = mc_revoke_access(r);
+
+	if (r->import)
+		mc_import_let_go(r->import);
 	return pinned;
 }
 

@@ -72,6 +72,9 @@ void mc_info_read(struct mc_region *r, struct mc_ioc_region_info *a, char *name,
 		/* as it is */
 	} else if (r->mem) {
 		mc_backing_stat(r->mem, r->mem_offset, r->length, &st);
+	} else if (r->import) {
+		/* As much as its maker still has, which he would not say. */
+		st.resident = mc_region_state(r) & MC_STATE_REVOKED ? 0 : r->length;
 	} else {
 		mutex_lock(&r->gate_lock);
 		st.resident = st.pinned = r->pin ? r->length : 0;

@@ -38,6 +38,7 @@ void mc_dev_uevent(char **env);
 struct mc_region;
 struct mc_pin;
 struct mc_cq;
+struct mc_import;
 
 struct mc_call {
 	struct file *file;		/* the call was issued on */
@@ -71,6 +72,9 @@ bool mc_user_next(unsigned long *uid, u64 *bytes, u32 *charges);
 u64 mc_total_bytes(void);
 bool mc_may_exceed_quota(void);
 
+/* main.c: the device that imports dma-bufs for us. */
+struct device *mc_dma_device(void);
+
 /* backing.c: the only file that knows how memory is had. Memory is a shmem file nobody else can open or change. */
 
 struct mc_mem_stat {
@@ -90,6 +94,10 @@ struct page *mc_backing_page(struct file *mem, pgoff_t index);
 int mc_backing_mmap(struct file *mem, struct vm_area_struct *vma);
 /* A file of ours on the memory of the memfd @file; it must keep its size. -EINVAL, -EACCES, -EOPNOTSUPP. */
 struct file *mc_backing_adopt(struct file *file, u64 end, bool writable);
+bool mc_backing_is_hugetlb(struct file *file);
+/* -EINVAL, -EACCES, as mc_backing_adopt(); pins nothing. */
+int mc_backing_check_hugetlb(struct file *file, u64 end, bool writable);
+unsigned int mc_backing_hugetlb_shift(struct file *file);
 /* A memfd's owner may seal it: count as somebody who writes to it (-EPERM when sealed) as long as we do. */
 int mc_backing_writer_begin(struct file *mem);
 void mc_backing_writer_end(struct file *mem);
@@ -161,6 +169,7 @@ struct mc_region {
 	u64 mem_offset;
 	bool adopted;			/* @mem is somebody's memfd, who may write and punch it as well */
 	struct mc_pin *pin;		/* or this; given up by REVOKE, under gate_lock */
+	struct mc_import *import;	/* or this, until the region goes; see provider.h */
 	struct mc_user *user;
 	u64 charged;			/* bytes, to @user */
 	struct mc_name name;
@@ -168,7 +177,7 @@ struct mc_region {
 	atomic_t nr_vmas;
 	atomic_t nr_writers;		/* mappings that could be written through, and running copies */
 	atomic_t nr_exports;		/* dma-bufs; raised under lock */
-	atomic64_t exported;		/* bytes in them */
+	atomic64_t exported;		/* bytes in those that devices may still reach */
 
 	struct mutex lock;
 	/* guarded by lock */
@@ -176,6 +185,7 @@ struct mc_region {
 	struct mc_handle *writer;	/* holds the lease; cleared before it goes */
 	u64 epoch;
 	u64 gen;
+	struct list_head outlets;	/* dma-bufs, see outlet.h */
 
 	struct mutex gate_lock;
 	u32 gate;			/* MC_GATE_*, written under gate_lock, see gate.c */
@@ -236,9 +246,10 @@ int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 leng
 
 int mc_region_export(struct mc_call *call);
 
-/* pin.c: REGION_PIN, memory of the process that asks. */
+/* pin.c: REGION_PIN, memory of the process that asks; and hugetlb memfds. */
 
 int mc_region_pin(struct mc_call *call);
+struct mc_pin *mc_pin_hugetlb(struct file *memfd, u64 offset, u64 length, bool writable);
 u64 mc_pinned_bytes(void);
 /* Valid under RCU while the region's gate is not REVOKED. */
 struct page *mc_pin_page(struct mc_pin *pin, pgoff_t index);
@@ -246,7 +257,15 @@ void mc_pin_free(struct mc_pin *pin);
 
 /* import.c: REGION_IMPORT, memory that somebody else made. */
 
+int mc_import_init(void);
+void mc_import_exit(void);
+u64 mc_import_features(void);
 int mc_region_import(struct mc_call *call);
+/* Give the source back to its provider; new uses find none. Hold nothing. */
+void mc_import_let_go(struct mc_import *imp);
+/* The gate is closed: empty the mappings. Hold nothing. */
+void mc_import_zap(struct mc_import *imp);
+void mc_import_free(struct mc_import *imp);
 
 /* copy.c */
 
@@ -323,9 +342,11 @@ int mc_cq_open_post(struct mc_call *call);
 #define MC_GATE_PUNCH	0x2u
 
 int mc_region_revoke(struct mc_call *call);
-/* Bytes that hardware still holds. */
+/* Everything there is to take away, and the events. Bytes that hardware still holds. Hold nothing. */
 u64 mc_revoke(struct mc_region *r);
-/* After nr_exports went down: a revoked region gives up what the export had kept. */
+/* As above, for a source that is lost: it stays with its provider. */
+u64 mc_revoke_access(struct mc_region *r);
+/* After nr_exports went down: a revoked region gives up what an export that came too late had brought in. */
 void mc_export_gone(struct mc_region *r);
 int mc_region_mark(struct mc_call *call);
 

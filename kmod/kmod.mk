@@ -53,7 +53,7 @@ install-dkms:
 	install -d $(KMOD_DKMS)/uapi/linux
 	install -m 644 dkms.conf kmod/Kbuild kmod/Makefile $(filter-out %.mod.c,$(wildcard kmod/*.c)) kmod/*.h $(KMOD_DKMS)
 	install -m 644 kmod/uapi/linux/*.h $(KMOD_DKMS)/uapi/linux
-	rm -f $(KMOD_DKMS)/mooncake_test.[ch]
+	rm -f $(KMOD_DKMS)/mooncake_test.h
 
 # Headers alone are not enough for the kernel's own rules to run depmod. Signing is DKMS's job.
 #: make install-kmod  the module that `make kmod` built; `make install` does it too when there is one

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Loading and unloading, and the device itself. */
 
+#include <linux/dma-mapping.h>
 #include <linux/kobject.h>
 #include <linux/miscdevice.h>
 #include <linux/random.h>
@@ -57,6 +58,11 @@ void mc_dev_uevent(char **env)
 	kobject_uevent_env(&mc_dev.this_device->kobj, KOBJ_CHANGE, env);
 }
 
+struct device *mc_dma_device(void)
+{
+	return mc_dev.this_device;
+}
+
 static int __init mc_init(void)
 {
 	int ret;
@@ -65,17 +71,28 @@ static int __init mc_init(void)
 	ret = mc_backing_init();
 	if (ret)
 		return ret;
+	ret = mc_import_init();
+	if (ret)
+		goto err_backing;
 	/* Before anything can happen that it would tell. */
 	ret = mc_nl_init();
 	if (ret)
-		goto err_backing;
+		goto err_import;
 	ret = misc_register(&mc_dev);
 	if (ret)
 		goto err_nl;
+	/* To be an importer that exporters can map for. */
+	ret = dma_coerce_mask_and_coherent(mc_dev.this_device, DMA_BIT_MASK(64));
+	if (ret)
+		goto err_misc;
 	return 0;
 
+err_misc:
+	misc_deregister(&mc_dev);
 err_nl:
 	mc_nl_exit();
+err_import:
+	mc_import_exit();
 err_backing:
 	mc_backing_exit();
 	return ret;
@@ -86,6 +103,7 @@ static void __exit mc_exit(void)
 	misc_deregister(&mc_dev);
 	mc_nl_exit();
 	mc_regions_check_empty();
+	mc_import_exit();
 	mc_backing_exit();
 }
 

@@ -17,7 +17,7 @@
 #include <linux/pagemap.h>
 
 #include "compat.h"
-#include "kmod.h"
+#include "provider.h"
 
 static DEFINE_MUTEX(mc_vm_ops_lock);
 static const struct vm_operations_struct *mc_shmem_vm_ops;	/* set once, before mc_vm_ops is used */
@@ -128,6 +128,13 @@ static int mc_map_admit(struct mc_region *r, struct vm_area_struct *vma)
 	return ret;
 }
 
+static void mc_map_flags(struct vm_area_struct *vma)
+{
+	vm_flags_clear(vma, VM_MAYEXEC);
+	/* Not into core dumps: they would be as large as the cache. */
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+}
+
 int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 length)
 {
 	struct mc_region *r = h->region;
@@ -142,13 +149,21 @@ int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 leng
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EACCES;
-	if (!r->mem)
+	if (!r->mem && !r->import)
 		return -ENODEV;
 
 	ret = mc_map_admit(r, vma);
 	if (ret)
 		return ret;
 	counted = mc_vma_counts_as_writer(vma);
+	if (r->import) {
+		ret = mc_foreign_mmap(h, vma, offset, counted);
+		if (ret && counted)
+			mc_writer_end(r);
+		if (!ret)
+			mc_map_flags(vma);
+		return ret;
+	}
 	ret = mc_backing_mmap(r->mem, vma);
 	/* A memfd sealed since may be mapped for reading, and then for good. */
 	if (counted && (ret || !mc_vma_counts_as_writer(vma)))
@@ -159,9 +174,7 @@ int mc_map(struct mc_handle *h, struct vm_area_struct *vma, u64 offset, u64 leng
 	vma->vm_pgoff += (r->mem_offset + offset) >> PAGE_SHIFT;
 	vma_set_file(vma, r->mem);
 	vma->vm_ops = &mc_vm_ops;
-	vm_flags_clear(vma, VM_MAYEXEC);
-	/* Not into core dumps: they would be as large as the cache. */
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	mc_map_flags(vma);
 	mc_handle_get(h);
 	vma->vm_private_data = h;
 	atomic_inc(&r->nr_vmas);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* REGION_PIN: pages of the calling process, pinned for as long as the region lives and charged as locked memory. */
+/*
+ * REGION_PIN: pages of the calling process, pinned for as long as the region lives and charged as locked memory. And
+ * memfds of hugetlb, which are nothing else to us: pages to copy from and to export.
+ */
 
+#include <linux/file.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -21,6 +25,10 @@ u64 mc_pinned_bytes(void)
 
 struct mc_pin {
 	struct page **pages;
+	struct folio **folios;		/* of a memfd; then these are pinned, and nothing is charged */
+	unsigned long nr_folios;
+	struct file *memfd;		/* kept from being sealed */
+	bool writable;
 	unsigned long nr;		/* pinned so far */
 	unsigned long charged;
 	bool dirty;
@@ -43,12 +51,103 @@ static int mc_pin_charge(struct user_struct *user, unsigned long nr)
 	return 0;
 }
 
+#ifdef MC_HAVE_MEMFD_PIN_FOLIOS
+static void mc_pin_hugetlb_free(struct mc_pin *pin)
+{
+	unsigned long i, n;
+
+	for (i = 0; i < pin->nr_folios; i += n) {
+		n = min(pin->nr_folios - i, MC_PIN_CHUNK);
+		unpin_folios(pin->folios + i, n);
+		cond_resched();
+	}
+	atomic64_sub(pin->nr, &mc_nr_pinned);
+	if (pin->writable)
+		mc_backing_writer_end(pin->memfd);
+	fput(pin->memfd);
+	kvfree(pin->folios);
+	kvfree(pin->pages);
+	kfree(pin);
+}
+
+/* Pin the folios from byte @pos on, note their pages. */
+static int mc_pin_hugetlb_chunk(struct mc_pin *pin, loff_t pos, loff_t end)
+{
+	unsigned long before = pin->nr;
+	pgoff_t first;
+	long i, n;
+
+	n = memfd_pin_folios(pin->memfd, pos, end - 1, pin->folios + pin->nr_folios, MC_PIN_CHUNK, &first);
+	if (n <= 0)
+		return n ? n : -EFAULT;
+	first >>= PAGE_SHIFT;
+	for (i = 0; i < n && pos < end; i++) {
+		struct folio *folio = pin->folios[pin->nr_folios + i];
+
+		for (; first < folio_nr_pages(folio) && pos < end; first++, pos += PAGE_SIZE)
+			pin->pages[pin->nr++] = folio_page(folio, first);
+		first = 0;
+	}
+	pin->nr_folios += n;
+	atomic64_add(pin->nr - before, &mc_nr_pinned);
+	return 0;
+}
+
+struct mc_pin *mc_pin_hugetlb(struct file *memfd, u64 offset, u64 length, bool writable)
+{
+	unsigned long per_folio = 1ul << (mc_backing_hugetlb_shift(memfd) - PAGE_SHIFT);
+	unsigned long nr = length >> PAGE_SHIFT;
+	struct mc_pin *pin;
+	int ret;
+
+	ret = mc_backing_check_hugetlb(memfd, offset + length, writable);
+	if (ret)
+		return ERR_PTR(ret);
+	pin = kzalloc(sizeof(*pin), GFP_KERNEL_ACCOUNT);
+	if (!pin)
+		return ERR_PTR(-ENOMEM);
+	if (writable && mc_backing_writer_begin(memfd)) {
+		kfree(pin);
+		return ERR_PTR(-EACCES);
+	}
+	pin->writable = writable;
+	pin->memfd = get_file(memfd);
+	pin->pages = kvcalloc(nr, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT);
+	/* A chunk may be asked for beyond what the range has. */
+	pin->folios = kvcalloc(nr / per_folio + 2 + MC_PIN_CHUNK, sizeof(*pin->folios), GFP_KERNEL_ACCOUNT);
+	ret = pin->pages && pin->folios ? 0 : -ENOMEM;
+	while (!ret && pin->nr < nr) {
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      mc_pin_hugetlb_chunk(pin, offset + ((u64)pin->nr << PAGE_SHIFT), offset + length);
+		cond_resched();
+	}
+	if (ret) {
+		mc_pin_hugetlb_free(pin);
+		return ERR_PTR(ret);
+	}
+	return pin;
+}
+#else
+static void mc_pin_hugetlb_free(struct mc_pin *pin)
+{
+}
+
+struct mc_pin *mc_pin_hugetlb(struct file *memfd, u64 offset, u64 length, bool writable)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+#endif
+
 void mc_pin_free(struct mc_pin *pin)
 {
 	unsigned long i, n;
 
 	if (!pin)
 		return;
+	if (pin->memfd) {
+		mc_pin_hugetlb_free(pin);
+		return;
+	}
 	for (i = 0; i < pin->nr; i += n) {
 		n = min(pin->nr - i, MC_PIN_CHUNK);
 		unpin_user_pages_dirty_lock(pin->pages + i, n, pin->dirty);

@@ -26,6 +26,7 @@ static void mc_region_free(struct kref *ref)
 
 	xa_erase(&mc_regions, r->id);
 	trace_mc_region_free(r->id, r->length);
+	mc_import_free(r->import);
 	if (r->mem) {
 		if (r->flags & MC_REGION_ZERO_ON_FREE)
 			mc_backing_wipe(r->mem);
@@ -316,6 +317,7 @@ struct mc_region *mc_region_new(const struct cred *opener, u64 length, u32 flags
 	r->node = NUMA_NO_NODE;
 	r->user = user;
 	r->charged = charge;
+	INIT_LIST_HEAD(&r->outlets);
 	mutex_init(&r->lock);
 	mutex_init(&r->gate_lock);
 	return r;

@@ -40,6 +40,14 @@ TRACE_EVENT(mc_region_punch,
 	TP_printk("id %llu offset %llu length %llu ret %d", __entry->id, __entry->offset, __entry->length, __entry->ret)
 );
 
+TRACE_EVENT(mc_import_lost,
+	TP_PROTO(u64 id, u32 kind),
+	TP_ARGS(id, kind),
+	TP_STRUCT__entry(__field(u64, id) __field(u32, kind)),
+	TP_fast_assign(__entry->id = id; __entry->kind = kind;),
+	TP_printk("id %llu kind %u", __entry->id, __entry->kind)
+);
+
 TRACE_EVENT(mc_lease_end,
 	TP_PROTO(u64 id, u64 epoch, bool dirty),
 	TP_ARGS(id, epoch, dirty),

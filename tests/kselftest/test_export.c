@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* REGION_EXPORT: dma-bufs as a device (mooncake_test.ko) and a CPU see them. */
 
-#include "harness.h"
+#include "gpu.h"
 
 #include <linux/dma-buf.h>
-#include <mooncake_test.h>
+#include <pthread.h>
 
 #define LEN (4 * MIB)
 
@@ -26,15 +26,6 @@ static long attach(int dev, int buf, uint32_t dir, struct mct_attach *a)
 {
 	*a = (struct mct_attach){ .fd = buf, .dir = dir };
 	return SYS(ioctl(dev, MCT_ATTACH, a));
-}
-
-static int device(void)
-{
-	int fd = open("/dev/mooncake-test", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		skip("mooncake_test.ko is not loaded");
-	return fd;
 }
 
 TEST(export_valid)
@@ -184,6 +175,183 @@ TEST(export_cpu_sync)
 	EXPECT_EQ(SYS(ioctl(buf, DMA_BUF_IOCTL_SYNC, &s)), 0);
 }
 
+/* An importer that can be told lets go in a REVOKE: nothing is pinned any more, and the memory is free at once. */
+TEST(revoke_told)
+{
+	int ctx = ctx_open(), r = region(ctx, LEN, 0), buf = export(r, 0, LEN, 0, O_RDWR), dev = device(), keep = device();
+	struct mc_ioc_region_revoke rv = { .size = sizeof(rv), .fd = -1 };
+	char *p = map(r, LEN, PROT_READ | PROT_WRITE);
+	uint64_t v;
+
+	ASSERT_EQ(dev_attach(dev, buf, 0, MCT_A_DYNAMIC | MCT_A_P2P), 0);
+	p[0] = 5;
+	EXPECT_EQ(dev_peek(dev, 0, &v), 0);
+	EXPECT_EQ(v, 5);
+	ASSERT_EQ(dev_attach(keep, export(r, 0, MIB, 0, O_RDWR), 0, MCT_A_KEEP), 0);
+	EXPECT_EQ(info(r).pinned, LEN + MIB);
+	ASSERT_EQ(SYS(ioctl(r, MC_IOC_REGION_REVOKE, &rv)), 0);
+	/* Who was told and does not care still counts. */
+	EXPECT_EQ(rv.out_pinned, MIB);
+	EXPECT_EQ(dev_stat(dev).moves, 1);
+	EXPECT_EQ(dev_stat(dev).mapped, 0);
+	EXPECT_EQ(dev_stat(keep).moves, 1);
+	EXPECT_EQ(dev_peek(dev, 0, &v), -ENXIO);
+	EXPECT_EQ(dev_peek(keep, 0, &v), 0);
+	EXPECT_EQ(v, 5);
+	EXPECT_EQ(SYS(ioctl(dev, MCT_REMAP)), -EKEYREVOKED);
+	EXPECT_EQ(info(r).resident, 0);
+	EXPECT_EQ(SYS(ioctl(keep, MCT_UNMAP)), 0);
+	EXPECT_EQ(info(r).pinned, 0);
+	EXPECT_EQ(dev_attach(device(), buf, 0, MCT_A_DYNAMIC), -EKEYREVOKED);
+	EXPECT_EQ(SYS(ioctl(r, MC_IOC_REGION_REVOKE, &rv)), 0);
+	EXPECT_EQ(rv.out_pinned, 0);
+	EXPECT_EQ(touch(p, false), SIGBUS);
+}
+
+/* What the device was given is what the CPU has mapped. */
+TEST(export_same_pages)
+{
+	const uint32_t kinds[] = { 0, MCT_A_DYNAMIC, MCT_A_KEEP | MCT_A_P2P };
+	int ctx = ctx_open(), r = region(ctx, LEN, 0), dev;
+	char *p = map(r, LEN, PROT_READ | PROT_WRITE);
+	struct mct_verify v = { UPTR(p + MIB), 0, 2 * MIB };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		dev = device();
+		ASSERT_EQ(dev_attach(dev, export(r, MIB, 2 * MIB, 0, O_RDWR), 0, kinds[i]), 0);
+		v.addr = UPTR(p + MIB);
+		EXPECT_EQ(SYS(ioctl(dev, MCT_VERIFY, &v)), 0);
+		v.addr += 4096;
+		EXPECT_EQ(SYS(ioctl(dev, MCT_VERIFY, &v)), -EBADSLT);
+		close(dev);
+	}
+}
+
+static int race_region;
+static volatile bool race_stop;
+
+static void *race_exports(void *arg)
+{
+	int dev, buf;
+	uint64_t v;
+
+	while (!race_stop) {
+		buf = export_region(race_region, 0, MIB, 0, O_RDWR);
+		if (buf < 0) {
+			EXPECT_EQ(buf, -EKEYREVOKED);
+			break;
+		}
+		dev = device();
+		if (!dev_attach(dev, buf, 0, arg ? MCT_A_DYNAMIC : 0)) {
+			dev_peek(dev, 0, &v);
+			ioctl(dev, MCT_REMAP);
+		}
+		close(buf);
+		close(dev);
+	}
+	return NULL;
+}
+
+/* Exporting, attaching, mapping and revoking at once, with whatever outcome: nothing stays. */
+TEST(revoke_races)
+{
+	int ctx = ctx_open(), i;
+	pthread_t t[4];
+
+	close(device());
+	for (i = 0; i < 24; i++) {
+		if (!(i % 4)) {
+			race_region = region(ctx, MIB, 0);
+			race_stop = false;
+		}
+		pthread_create(&t[i % 4], NULL, race_exports, i & 1 ? &t : NULL);
+		if (i % 4 < 3)
+			continue;
+		usleep(20000);
+		EXPECT_EQ(revoke_region(race_region), 0);
+		usleep(5000);
+		race_stop = true;
+		for (int j = 0; j < 4; j++)
+			pthread_join(t[j], NULL);
+		EXPECT_EQ(info(race_region).pinned, 0);
+		EXPECT_EQ(info(race_region).resident, 0);
+		EXPECT_EQ(info(race_region).nr_attach, 0);
+		close(race_region);
+	}
+	EXPECT_EQ(sysfs_number("regions"), 0);
+}
+
+static int pass_fd(int fd)
+{
+	char buf[CMSG_SPACE(sizeof(int))] = { 0 }, c = 0;
+	struct iovec iov = { &c, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = buf, .msg_controllen = sizeof(buf) };
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+	int s[2], got;
+
+	ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, s), 0);
+	*h = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(h), &fd, sizeof(int));
+	ASSERT_EQ(sendmsg(s[0], &m, 0), 1);
+	/* Its owner is gone before it arrives. */
+	close(fd);
+	ASSERT_EQ(recvmsg(s[1], &m, 0), 1);
+	memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(int));
+	close(s[0]);
+	close(s[1]);
+	return got;
+}
+
+TEST(passed_on)
+{
+	int ctx = ctx_open(), r = region(ctx, LEN, 0), buf, dev = device();
+	uint64_t v;
+
+	memset(map(r, LEN, PROT_READ | PROT_WRITE), 3, 16);
+	buf = pass_fd(export(r, 0, LEN, 0, O_RDWR));
+	r = pass_fd(r);
+	ASSERT_EQ(dev_attach(dev, buf, 0, MCT_A_DYNAMIC), 0);
+	EXPECT_EQ(dev_peek(dev, 8, &v), 0);
+	EXPECT_EQ(v, 0x0303030303030303);
+	EXPECT_EQ(revoke_region(r), 0);
+	EXPECT_EQ(dev_peek(dev, 8, &v), -ENXIO);
+}
+
+/* The kernel may tell us at once, as it would on a machine check. */
+static int poison(char *p)
+{
+	int ret = 0;
+
+	touch(p, false);
+	if (!sigsetjmp(touch_jump, 0)) {
+		touching = 1;
+		ret = madvise(p, 4096, MADV_HWPOISON);
+	}
+	touching = 0;
+	return ret;
+}
+
+/* A page that the hardware reported broken: SIGBUS to CPUs, an error to copies, no dma-buf; the rest is as before. */
+TEST(poisoned)
+{
+	int ctx = ctx_open(), r = region(ctx, LEN, 0);
+	char *p = map(r, LEN, PROT_READ | PROT_WRITE), c;
+
+	memset(p, 7, LEN);
+	if (poison(p + MIB))
+		skip("this kernel cannot poison memory");
+	EXPECT_EQ(touch(p + MIB, false), SIGBUS);
+	EXPECT_EQ(copy_with(ctx, r, MIB, &c, 1, false), -EREMOTEIO);
+	EXPECT_EQ(copy_with(ctx, r, MIB, &c, 1, true), -EREMOTEIO);
+	EXPECT_EQ(export_region(r, 0, LEN, 0, O_RDWR), -EREMOTEIO);
+	EXPECT_EQ(p[MIB + 4096], 7);
+	EXPECT_EQ(p[MIB - 1], 7);
+	EXPECT_GE(export_region(r, 0, MIB, 0, O_RDWR), 0);
+	EXPECT_EQ(info(r).nr_attach, 1);
+	EXPECT_EQ(revoke_region(r), 0);
+}
+
 static void die_exporting(void *arg)
 {
 	int r = region(ctx_open(), LEN, 0), dev = device(), i;
@@ -203,19 +371,17 @@ TEST(killed_exporting)
 	EXPECT_EQ(sysfs_number("regions"), 0);
 }
 
-/* What only the dma-buf kept goes with it, though the region itself stays. */
+/* A revoked region keeps what devices have mapped, and gives it up with the last of them. */
 TEST(revoked_then_let_go)
 {
-	int r = region(ctx_open(), LEN, MC_REGION_POPULATE), a, b;
+	int r = region(ctx_open(), LEN, MC_REGION_POPULATE), dev = device();
 
-	a = export(r, 0, MIB, 0, O_RDWR);
-	b = export(r, 2 * MIB, MIB, MC_EXPORT_RDONLY, O_RDONLY);
-	ASSERT_EQ(revoke_region(r), 0);
-	EXPECT_GE(info(r).resident, 2 * MIB);
+	export(r, 0, MIB, 0, O_RDWR);
+	ASSERT_EQ(dev_attach(dev, export(r, 2 * MIB, MIB, MC_EXPORT_RDONLY, O_RDONLY), 1, 0), 0);
 	EXPECT_EQ(info(r).pinned, 2 * MIB);
-	close(a);
+	ASSERT_EQ(revoke_region(r), 0);
 	EXPECT_EQ(info(r).pinned, MIB);
-	close(b);
+	close(dev);
 	EXPECT_EQ(info(r).pinned, 0);
 	EXPECT_EQ(info(r).resident, 0);
 }

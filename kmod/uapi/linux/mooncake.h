@@ -67,6 +67,8 @@
 #define MC_FEAT_REOPEN		16	/* REGION_OPEN on a region */
 #define MC_FEAT_CQ_SPSC		20	/* CQ_CREATE with MC_CQ_SPSC */
 #define MC_FEAT_EVENTS_RDMA	21	/* EVENTS takes MC_EVENT_RDMA_DEV */
+#define MC_FEAT_IMPORT_P2P	24	/* REGION_IMPORT of device memory by address; needs the device's driver as well */
+#define MC_FEAT_IMPORT_HUGETLB	25	/* REGION_IMPORT of a hugetlb memfd */
 
 /* mc_ioc_query.caps: what the opener of this file may do beyond its own objects. */
 #define MC_CAP_ADMIN		0x1u	/* see, revoke and remove every region */
@@ -107,6 +109,7 @@ struct mc_ioc_query {
 #define MC_BACKING_PINNED	4u	/* REGION_PIN made it (INFO only) */
 #define MC_BACKING_MEMFD	5u	/* REGION_IMPORT made it (INFO only) */
 #define MC_BACKING_DMABUF	6u	/* REGION_IMPORT made it (INFO only) */
+#define MC_BACKING_P2P		7u	/* REGION_IMPORT made it (INFO only) */
 
 /*
  * C: a new region of zeroes. @length is a multiple of 4 KiB (of the page size asked for), at most max_region.
@@ -149,13 +152,19 @@ struct mc_ioc_region_pin {
 /* mc_ioc_region_import.kind */
 #define MC_IMPORT_MEMFD		1u
 #define MC_IMPORT_DMABUF	2u
+#define MC_IMPORT_P2P		3u	/* device memory by its address, of drivers that cannot make dma-bufs */
 
 /*
- * C: a region of somebody else's memory. A memfd carries F_SEAL_SHRINK and is open for what @fd_flags asks; who else
- * has it open may write to it and punch it, so PUNCH and SEAL_WRITE are EOPNOTSUPP. @flags: MC_REGION_PERSIST_OK.
- * @user_data and @cq_fd (-1: none) say where to report that a dma-buf was invalidated; 0 and -1 for a memfd.
- * EINVAL, also: not sealed, or too short; EBADF; EACCES not open or sealed against writing; EDQUOT, ENOMEM; EOPNOTSUPP
- * hugetlb, or a dma-buf without MC_FEAT_IMPORT_DMABUF.
+ * C: a region of [@offset, @offset + @length) of somebody else's memory, multiples of 4 KiB. @flags: MC_REGION_PERSIST_OK.
+ * PUNCH and SEAL_WRITE are EOPNOTSUPP. See mooncake(4), "Imported memory".
+ * MEMFD: @fd carries F_SEAL_SHRINK and is open for what @fd_flags asks; @user_data is 0, @cq_fd -1. Of hugetlb it is pinned
+ * and cannot be mapped (ENODEV).
+ * DMABUF: @fd is a dma-buf open for what @fd_flags asks; no quota. Mapped if its exporter can, never copied (EOPNOTSUPP).
+ * When it cannot be had any more the region is REVOKED, and an entry with @user_data, type MC_CQE_REGION, res
+ * MC_EV_REVOKED and the region's id goes to @cq_fd (-1: none), a queue that counts its losses.
+ * P2P: @fd is -1, @offset the device's virtual address; 64 KiB multiples. Exported only; ends as a dma-buf does.
+ * EINVAL, also: not sealed, or too short; EBADF; EACCES not open or sealed against writing; ELOOP the export of an
+ * imported region; EDQUOT, ENOMEM, EINTR; EOPNOTSUPP no MC_FEAT_IMPORT_HUGETLB, no driver; an exporter's own refusal.
  */
 struct mc_ioc_region_import {
 	__u32 size;
@@ -279,9 +288,10 @@ struct mc_ioc_region_publish {
 };
 
 /*
- * CR: stop every access now and for good: mappings give SIGBUS, calls EKEYREVOKED. Pages nobody has pinned are freed;
- * @out_pinned are the bytes that devices (or O_DIRECT) still hold, which go when those let go. The name stays until
- * UNPUBLISH. On C @fd, or @id when @fd is -1. ENOENT; EPERM not the owner and no CAP_SYS_ADMIN. Twice is no error.
+ * CR: stop every access now and for good: mappings give SIGBUS, calls EKEYREVOKED. Importers of the region's dma-bufs are
+ * told to let go. Pages nobody holds are freed; @out_pinned are the bytes that devices (or O_DIRECT) still hold, which
+ * are freed when those let go. The name stays until UNPUBLISH. On C @fd, or @id when @fd is -1. ENOENT; EPERM not the
+ * owner and no CAP_SYS_ADMIN. Twice is no error.
  */
 struct mc_ioc_region_revoke {
 	__u32 size;
@@ -295,10 +305,12 @@ struct mc_ioc_region_revoke {
 #define MC_EXPORT_RDONLY	0x1u	/* devices and CPUs may only read; O_RDONLY in @fd_flags */
 
 /*
- * R: a dma-buf of [@offset, @offset + @length), both multiples of 4 KiB. The memory is populated and stays put until
- * the dma-buf goes: devices that mapped it before a REVOKE go on, new mappings are EKEYREVOKED. @fd_flags: O_RDONLY or
- * O_RDWR, with O_CLOEXEC. Without RDONLY the region's fd is open for writing and the region not sealed (EACCES).
- * EINVAL; EACCES; ENOMEM; EINTR; EKEYREVOKED.
+ * R: a dma-buf of [@offset, @offset + @length), both multiples of 4 KiB (P2P: 64 KiB). The memory is populated and stays
+ * put as long as the dma-buf and the region live. A REVOKE tells importers that can be told (move_notify) to unmap; those
+ * that cannot go on until they do, and keep the memory; new mappings are EKEYREVOKED. Of an imported region the dma-buf
+ * is a window that passes everything on to the exporter. @fd_flags: O_RDONLY or O_RDWR, with O_CLOEXEC. Without RDONLY
+ * the region's fd is open for writing and the region not sealed (EACCES). An RDONLY one is not told to move.
+ * EINVAL; EACCES; ENOMEM; EINTR; EKEYREVOKED; EREMOTEIO poisoned memory.
  */
 struct mc_ioc_region_export {
 	__u32 size;
@@ -387,7 +399,8 @@ struct mc_copy_vec {
  * C: copy each element's source to its destination, in order; lengths of both sides are equal and not 0. All elements
  * are checked before the first byte moves. Progress is reported whatever happens: @out_bytes copied in all, @out_index
  * the element that failed (-1: none), @out_error its negative errno. The call returns 0 when anything was copied.
- * EINVAL, E2BIG over max_batch; EBADF, EACCES, EFAULT, EKEYREVOKED, EREMOTEIO poisoned memory; EINTR nothing copied yet.
+ * EINVAL, E2BIG over max_batch; EBADF, EACCES, EFAULT, EKEYREVOKED, EREMOTEIO poisoned memory; EINTR nothing copied yet;
+ * EOPNOTSUPP a region of kind DMABUF or P2P.
  */
 struct mc_ioc_copy {
 	__u32 size;
