@@ -28,7 +28,7 @@ export PATH=$PATH:/sbin:/usr/sbin
 # Anything in the kernel's log that a sound module never causes.
 alarm='WARNING:|BUG:|BUG |Oops|KASAN|KCSAN|UBSAN|general protection|possible circular|inconsistent lock|suspicious RCU'
 alarm="$alarm|blocked for more than|soft lockup|self-detected stall|detected stalls|Bad page|bad page|refcount_t|Call Trace"
-alarm="$alarm|unreferenced object|Kernel panic|Unable to handle|sysfs: cannot create duplicate|memory leak"
+alarm="$alarm|unreferenced object|Kernel panic|Unable to handle|sysfs: cannot create duplicate|suspected memory leaks"
 
 accel=tcg,thread=multi	# emulation: two threads, so that races are real
 if [ -w /dev/kvm ] && grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo; then accel=kvm; fi
