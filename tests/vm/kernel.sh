@@ -29,8 +29,9 @@ apart() {
 	state=$cache/apt-$1
 	mkdir -p "$state/state/lists/partial" "$state/cache/archives/partial" "$state/etc/preferences.d"
 	: >"$state/status"
+	mirror=$("$here/mirror.sh" Debian) || return 1
 	for suite in "$1" "$1-backports"; do
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main"
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
 	done >"$state/etc/sources.list"
 	cat >"$state/etc/apt.conf" <<-EOT
 		Dir "$state";

@@ -4,13 +4,14 @@
 #
 #   tests/vm/root.sh [bookworm | trixie]
 #
-# Nothing is installed and nothing of a package is run, so this needs no rights. MC_VM_MIRROR names another mirror.
+# Nothing is installed and nothing of a package is run, so this needs no rights.
 set -eu
 
 die() { echo "root.sh: $*" >&2; exit 1; }
 
 suite=${1:-bookworm}
-mirror=${MC_VM_MIRROR:-http://deb.debian.org}
+here=$(cd "$(dirname "$0")" && pwd)
+mirror=$("$here/mirror.sh" Debian) security=$("$here/mirror.sh" Debian-Security)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/mooncake
 arch=$(dpkg --print-architecture)
 base='base-files base-passwd bash coreutils dash findutils grep gzip libc-bin mawk mount procps sed tar util-linux'
@@ -29,8 +30,8 @@ mkdir -p "$dir" "$dir.apt/lists/partial" "$dir.apt/archives/partial"
 trap 'rm -rf "$dir.apt"' EXIT
 apt=$dir.apt
 : >"$apt/status"
-for s in "debian $suite" "debian $suite-updates" "debian-security $suite-security"; do
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror/$s main"
+for s in "$mirror $suite" "$mirror $suite-updates" "$security $suite-security"; do
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $s main"
 done >"$apt/sources.list"
 
 # As if nothing were installed: apt finds all that belongs to it.
