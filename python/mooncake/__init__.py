@@ -8,9 +8,13 @@ from pkgutil import extend_path
 __path__ = extend_path(__path__, __name__)
 
 
+_POOL = frozenset(("BufferPool", "BufferLease", "BufferLeaseView", "RegisteredBufferPool", "RegisteredBufferLease",
+                   "RegisteredBufferLeaseView"))
+
+
 def __getattr__(name):
     """BufferPool and its kin are here too, loaded when they are asked for."""
-    from . import buffer_pool
-    if name in buffer_pool.__all__:
-        return getattr(buffer_pool, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _POOL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+    return getattr(import_module(".store", __name__), name)

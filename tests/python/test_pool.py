@@ -20,6 +20,7 @@ def test_names():
     import mooncake.buffer_pool
     assert mooncake.BufferPool is BufferPool is RegisteredBufferPool is mooncake.buffer_pool.RegisteredBufferPool
     raises(AttributeError, getattr, mooncake, "NoSuchThing", text="NoSuchThing")
+    eq(tap.python("from mooncake import _tensor\nimport mooncake\nmooncake.BufferPool")[0], 0)
     raises(TypeError, BufferLease)
     raises(TypeError, BufferLeaseView)
 
