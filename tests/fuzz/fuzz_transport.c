@@ -89,7 +89,7 @@ static int connected(const struct net_addr *a)
 			return fd;
 		err = errno;
 		close(fd);
-	} while (err == EADDRNOTAVAIL && !deadline_passed(end));
+	} while ((err == EADDRNOTAVAIL || err == EINTR) && !deadline_passed(end)); /* EINTR: the engine's timer */
 	perror("connect");
 	abort();
 }
