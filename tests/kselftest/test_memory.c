@@ -200,6 +200,9 @@ static long long node_free_kb(int node)
 	long long kb = -1;
 	FILE *f;
 
+	/* Neither what files left in memory nor what processors keep counts. */
+	put("/proc/sys/vm/drop_caches", "3");
+	put("/proc/sys/vm/compact_memory", "1");
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", node);
 	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f))
