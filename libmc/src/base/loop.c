@@ -5,15 +5,14 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define LOOP_BATCH 64
 
@@ -35,7 +34,6 @@ struct loop {
 
 	pthread_t thread;
 	bool started;
-	char name[16];
 };
 
 static _Thread_local const struct loop *running;
@@ -364,27 +362,17 @@ void loop_stop(struct loop *l)
 
 static void *thread_main(void *arg)
 {
-	struct loop *l = arg;
-
-	pthread_setname_np(pthread_self(), l->name);
-	loop_run(l);
+	loop_run(arg);
 	return NULL;
 }
 
 int loop_start(struct loop *l, const char *name)
 {
-	sigset_t all, old;
 	int ret;
 
 	if (l->started)
 		return -EALREADY;
-	snprintf(l->name, sizeof(l->name), "%s", name);
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS); /* a fault is no event: blocked, it kills (dev/guard.c) */
-	/* The new thread inherits the mask: signals are the program's business. */
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = -pthread_create(&l->thread, NULL, thread_main, l);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	ret = thread_start(&l->thread, name, thread_main, l);
 	l->started = !ret;
 	return ret;
 }

@@ -2,11 +2,12 @@
 /* Touches all pages of a region: zeroing memory is slow on one processor, so several share the work. */
 #include "dev/region.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/thread.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_READ  22 /* linux 5.14 */
@@ -74,7 +75,7 @@ int region_populate(const struct region *r)
 
 	/* The caller is one of them; threads that cannot be had are not missed. */
 	for (unsigned i = 1; i < nr; i++)
-		if (!pthread_create(&thread[started], NULL, work, &w))
+		if (!thread_start(&thread[started], "mc-populate", work, &w))
 			started++;
 	work(&w);
 	for (unsigned i = 0; i < started; i++)

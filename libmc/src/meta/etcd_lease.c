@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "meta/etcd.h"
 
 #define TTL_S	  30
@@ -205,12 +206,9 @@ static int start_keeper(struct etcd_meta *m)
 
 	if (m->keeping)
 		return 0;
-	ret = -pthread_create(&m->keeper, NULL, keeper_main, m);
-	if (ret)
-		return ret;
-	pthread_setname_np(m->keeper, "mc-etcd");
-	m->keeping = true;
-	return 0;
+	ret = thread_start(&m->keeper, "mc-etcd", keeper_main, m);
+	m->keeping = !ret;
+	return ret;
 }
 
 /* ---- the calls ----------------------------------------------------------------------------------------------------------- */

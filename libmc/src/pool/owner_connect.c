@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Reaching the master: names are resolved and connections made on a thread that lives for one attempt. */
-#include <signal.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "pool/owner_private.h"
 
 static int attempt(struct connector *cn)
@@ -38,17 +38,12 @@ static void connector_done(struct loop_work *w)
 int connector_start(struct owner *ow)
 {
 	struct connector *cn = &ow->link.connector;
-	sigset_t all, old;
 	int ret;
 
 	cn->loop = ow->loop;
 	cn->done.fn = connector_done;
 	memcpy(cn->addr, ow->master, sizeof(cn->addr));
-	sigfillset(&all);
-	sigdelset(&all, SIGBUS);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = -pthread_create(&cn->thread, NULL, connector_main, cn);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	ret = thread_start(&cn->thread, "mc-connect", connector_main, cn);
 	cn->running = !ret;
 	return ret;
 }
