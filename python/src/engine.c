@@ -2,7 +2,6 @@
 /* TransferEngine: the type, its life, and references to the engine that is open. */
 #include "engine.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -110,11 +109,17 @@ struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engin
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+#define TRANSFER_SECONDS     30
+#define TRANSFER_SECONDS_MAX (365 * 24 * 3600L)
+
 static uint64_t transfer_timeout_ns(void)
 {
 	const char *text = getenv("MC_TRANSFER_TIMEOUT");
-	long s = text ? strtol(text, NULL, 10) : 30;
+	char *end = NULL;
+	long s = text ? strtol(text, &end, 10) : TRANSFER_SECONDS;
 
+	if (text && (end == text || *end || s > TRANSFER_SECONDS_MAX))
+		s = TRANSFER_SECONDS; /* no number, or none that a clock can hold */
 	return (uint64_t)(s < 5 ? 5 : s) * 1000000000u;
 }
 

@@ -14,6 +14,8 @@
 #include "core.h"
 #include "gather.h"
 
+#include <errno.h>
+
 /*
  * An open engine; TransferEngine, what get_engine() returned, stores, and running calls hold
  * references.
@@ -55,6 +57,17 @@ extern PyMethodDef engine_life[], engine_peers[], engine_memory[], engine_transf
 	engine_transfer_async[]; /* each ends with a NULL name */
 
 PyObject *engine_result(int ret); /* the number callers expect for 0 or a negative errno */
+
+/* What @call gives, without the interpreter lock, for @self's open engine @r; -EINVAL before initialize(). */
+#define ON_ENGINE(self, r, call)                                          \
+	({                                                                \
+		struct engine_ref *r = engine_get(self);                  \
+		int ret_ = -EINVAL;                                       \
+									  \
+		if (r)                                                    \
+			UNLOCKED(ret_ = (call); engine_put(r));           \
+		ret_;                                                     \
+	})
 
 #define TAKE(sig, a) args_take(((struct engine_obj *)self)->st, sig, PASSED, a)
 

@@ -2,7 +2,6 @@
 /* TransferEngine: memory that peers may reach, the caller's and the engine's own. */
 #include "engine.h"
 
-#include <errno.h>
 #include <string.h>
 
 static void *at(uint64_t addr)
@@ -24,34 +23,22 @@ METHOD(register_memory)
 		0,
 		{ { "buffer_addr", ARG_U64 }, { "capacity", ARG_U64 }, { "location", ARG_TEXT } }
 	};
-	struct engine_ref *r;
 	struct arg a[3];
-	int ret;
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = engine_get(self);
-	if (!r)
-		return PyLong_FromLong(-1);
-	UNLOCKED(ret = mc_region_add(r->eng, at(a[0].u64), a[1].u64, location(&a[2]), NULL);
-		 engine_put(r));
-	return engine_result(ret);
+	return engine_result(ON_ENGINE(
+		self, r, mc_region_add(r->eng, at(a[0].u64), a[1].u64, location(&a[2]), NULL)));
 }
 
 METHOD(unregister_memory)
 {
 	static const struct sig sig = { "unregister_memory", 1, 1, { { "buffer_addr", ARG_U64 } } };
-	struct engine_ref *r;
 	struct arg a[1];
-	int ret;
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = engine_get(self);
-	if (!r)
-		return PyLong_FromLong(-1);
-	UNLOCKED(ret = mc_region_del_addr(r->eng, at(a[0].u64)); engine_put(r));
-	return engine_result(ret);
+	return engine_result(ON_ENGINE(self, r, mc_region_del_addr(r->eng, at(a[0].u64))));
 }
 
 METHOD(batch_register_memory)
@@ -63,7 +50,6 @@ METHOD(batch_register_memory)
 					  { "capacities", ARG_U64S },
 					  { "location", ARG_TEXT } } };
 	struct mc_range *ranges;
-	struct engine_ref *r;
 	PyObject *out = NULL;
 	struct arg a[3];
 	int ret = -EINVAL;
@@ -75,13 +61,11 @@ METHOD(batch_register_memory)
 		PyErr_NoMemory();
 		goto out;
 	}
-	r = a[1].nr == a[0].nr ? engine_get(self) : NULL;
-	for (Py_ssize_t i = 0; i < a[0].nr && r; i++)
+	for (Py_ssize_t i = 0; i < a[0].nr && a[1].nr == a[0].nr; i++)
 		ranges[i] = (struct mc_range){ at(a[0].u64s[i]), a[1].u64s[i] };
-	if (r)
-		UNLOCKED(ret = mc_region_add_many(r->eng, ranges, (unsigned)a[0].nr,
-						  location(&a[2]));
-			 engine_put(r));
+	if (a[1].nr == a[0].nr)
+		ret = ON_ENGINE(self, r,
+				mc_region_add_many(r->eng, ranges, (unsigned)a[0].nr, location(&a[2])));
 	out = engine_result(ret);
 	PyMem_Free(ranges);
 out:
@@ -94,18 +78,15 @@ METHOD(batch_unregister_memory)
 	static const struct sig sig = {
 		"batch_unregister_memory", 1, 1, { { "buffer_addresses", ARG_U64S } }
 	};
-	struct engine_ref *r;
 	struct arg a[1];
-	int ret = -EINVAL;
+	int ret;
 
 	_Static_assert(sizeof(uint64_t) == sizeof(void *), "addresses are 64 bits");
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = engine_get(self);
-	if (r)
-		UNLOCKED(ret = mc_region_del_many(r->eng, (void *const *)a[0].u64s,
-						  (unsigned)a[0].nr);
-			 engine_put(r));
+	ret = ON_ENGINE(
+		self, r,
+		mc_region_del_many(r->eng, (void *const *)a[0].u64s, (unsigned)a[0].nr));
 	args_drop(&sig, a);
 	return engine_result(ret);
 }

@@ -2,7 +2,6 @@
 /* TransferEngine: what peers are asked, and what they tell. */
 #include "engine.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +11,14 @@ static uint64_t deadline_of(PyObject *self)
 }
 
 /* It may have registered memory since it was opened. */
-static int first_buffer(struct mc_segment *seg, uint64_t deadline_ns, uint64_t *addr)
+static int first_buffer(struct engine_ref *r, const char *name, uint64_t deadline_ns, uint64_t *addr)
 {
+	struct mc_segment *seg;
 	uint64_t len;
+	int ret = engine_peer(r, name, deadline_ns, &seg);
 
+	if (ret)
+		return ret;
 	if (!mc_segment_buffer(seg, 0, addr, &len))
 		return 0;
 	if (mc_segment_refresh(seg, deadline_ns))
@@ -29,33 +32,24 @@ METHOD(get_first_buffer_address)
 		"get_first_buffer_address", 1, 1, { { "segment_name", ARG_TEXT } }
 	};
 	uint64_t addr = 0, deadline = deadline_of(self);
-	struct mc_segment *seg;
-	struct engine_ref *r;
 	struct arg a[1];
-	int ret = -1;
+	int ret;
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = engine_get(self);
-	if (r)
-		UNLOCKED(ret = engine_peer(r, a[0].text, deadline, &seg);
-			 if (!ret) ret = first_buffer(seg, deadline, &addr); engine_put(r));
+	ret = ON_ENGINE(self, r, first_buffer(r, a[0].text, deadline, &addr));
 	return PyLong_FromUnsignedLongLong(ret ? 0 : addr);
 }
 
 METHOD(send_probe)
 {
 	static const struct sig sig = { "send_probe", 1, 0, { { "peer_server_name", ARG_TEXT } } };
-	struct engine_ref *r;
 	struct arg a[1];
 	int ret;
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = engine_get(self);
-	if (!r)
-		return PyLong_FromLong(-1);
-	UNLOCKED(ret = mc_probe(r->eng, a[0].text, mc_deadline_ms(5000)); engine_put(r));
+	ret = ON_ENGINE(self, r, mc_probe(r->eng, a[0].text, mc_deadline_ms(5000)));
 	return ret == -ENOENT ? PyLong_FromLong(-200) : engine_result(ret);
 }
 

@@ -14,15 +14,16 @@
 #define CLASSES	  16
 
 struct block {
-	struct block *next;
+	struct block *next, *next_free;
 	void *addr;
 	uint64_t len;
+	bool is_free;
 };
 
 struct managed {
 	pthread_mutex_t lock;
 	struct block *all;	     /* everything that is mapped */
-	struct block *free[CLASSES]; /* second list of the same memory: blocks of their own */
+	struct block *free[CLASSES]; /* of these, what nobody has */
 };
 
 int managed_open(struct engine_ref *r)
@@ -74,19 +75,17 @@ void *managed_get(struct engine_ref *r, uint64_t len)
 {
 	struct managed *m = r->managed;
 	int c = class_of(len);
-	struct block *b = NULL;
+	struct block *b;
 
 	pthread_mutex_lock(&m->lock);
-	if (c < CLASSES && m->free[c]) {
-		struct block *f = m->free[c];
-		void *addr = f->addr;
-
-		m->free[c] = f->next;
-		free(f);
-		pthread_mutex_unlock(&m->lock);
-		return addr;
+	b = c < CLASSES ? m->free[c] : NULL;
+	if (b) {
+		m->free[c] = b->next_free;
+		b->is_free = false;
 	}
 	pthread_mutex_unlock(&m->lock);
+	if (b)
+		return b->addr;
 	b = map_block(r, c < CLASSES ? CLASS_MIN << c : len);
 	if (!b)
 		return NULL;
@@ -106,32 +105,24 @@ static struct block **find(struct managed *m, const void *addr)
 	return at;
 }
 
-static bool is_free(const struct managed *m, int c, const void *addr)
-{
-	for (const struct block *f = m->free[c]; f; f = f->next)
-		if (f->addr == addr)
-			return true;
-	return false;
-}
-
 void managed_put(struct engine_ref *r, void *addr, uint64_t len)
 {
 	struct managed *m = r->managed;
-	struct block **at, *b = NULL, *f;
+	struct block **at, *b;
 	int c = class_of(len);
 
 	pthread_mutex_lock(&m->lock);
 	at = find(m, addr);
-	if (*at && c < CLASSES && (*at)->len == CLASS_MIN << c && !is_free(m, c, addr)) {
-		f = calloc(1, sizeof(*f));
-		if (f) {
-			f->addr = addr;
-			f->next = m->free[c];
-			m->free[c] = f;
-		}
-	} else if (*at && (*at)->len > CLASS_MIN << (CLASSES - 1)) {
-		b = *at;
+	b = *at;
+	if (b && c < CLASSES && b->len == CLASS_MIN << c && !b->is_free) {
+		b->is_free = true;
+		b->next_free = m->free[c];
+		m->free[c] = b;
+		b = NULL;
+	} else if (b && b->len > CLASS_MIN << (CLASSES - 1)) {
 		*at = b->next;
+	} else {
+		b = NULL; /* not ours, free already, or of another length */
 	}
 	pthread_mutex_unlock(&m->lock);
 	if (b)
@@ -143,12 +134,6 @@ void managed_close(struct engine_ref *r)
 	struct managed *m = r->managed;
 	struct block *b, *next;
 
-	for (int c = 0; c < CLASSES; c++) {
-		for (b = m->free[c]; b; b = next) {
-			next = b->next;
-			free(b);
-		}
-	}
 	for (b = m->all; b; b = next) {
 		next = b->next;
 		unmap_block(r, b);

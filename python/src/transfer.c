@@ -2,10 +2,9 @@
 /* TransferEngine: moving bytes at once. What transfers in the background share with it comes first. */
 #include "transfer.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
-struct work work_of(const struct arg *a, bool many)
+static struct work work_of(const struct arg *a, bool many)
 {
 	struct work w = { .peer = a[0].text, .nr = 1 };
 
@@ -66,7 +65,8 @@ void reqs_free(struct reqs *q)
 		free(q->req);
 }
 
-bool arg_opcode(struct core_state *st, PyObject *v, enum mc_op *out)
+/* A member of TransferOpcode; plain ints are refused. */
+static bool arg_opcode(struct core_state *st, PyObject *v, enum mc_op *out)
 {
 	PyObject *type = core_type(st, "TransferOpcode");
 	int is = type ? PyObject_IsInstance(v, type) : -1;
@@ -81,6 +81,36 @@ bool arg_opcode(struct core_state *st, PyObject *v, enum mc_op *out)
 	}
 	*out = PyLong_AsLong(v) ? MC_WRITE : MC_READ;
 	return !PyErr_Occurred();
+}
+
+PyObject *move_fixed(PyObject *self, const struct sig *sig, ARGS, enum mc_op op, bool many, mover run)
+{
+	struct arg a[5];
+	struct work w;
+	PyObject *out;
+
+	if (!TAKE(sig, a))
+		return NULL;
+	w = work_of(a, many);
+	out = run(self, &w, op, NULL);
+	args_drop(sig, a);
+	return out;
+}
+
+PyObject *move_opcode(PyObject *self, const struct sig *sig, ARGS, bool many, mover run)
+{
+	PyObject *out = NULL;
+	struct arg a[7];
+	struct work w;
+	enum mc_op op;
+
+	if (!TAKE(sig, a))
+		return NULL;
+	w = work_of(a, many);
+	if (arg_opcode(((struct engine_obj *)self)->st, a[4].o, &op))
+		out = run(self, &w, op, a[5].o);
+	args_drop(sig, a);
+	return out;
 }
 
 /* ---- at once -------------------------------------------------------------------------------- */
@@ -150,62 +180,32 @@ static PyObject *run_sync(PyObject *self, const struct work *w, enum mc_op op, P
 	return out;
 }
 
-static PyObject *sync_fixed(PyObject *self, const struct sig *sig, ARGS, enum mc_op op, bool many)
-{
-	struct arg a[5];
-	struct work w;
-	PyObject *out;
-
-	if (!TAKE(sig, a))
-		return NULL;
-	w = work_of(a, many);
-	out = run_sync(self, &w, op, NULL);
-	args_drop(sig, a);
-	return out;
-}
-
 METHOD(transfer_sync_write)
 {
 	static const struct sig sig = { "transfer_sync_write", 4, 0, { ONE_RANGE, HINT } };
 
-	return sync_fixed(self, &sig, PASSED, MC_WRITE, false);
+	return move_fixed(self, &sig, PASSED, MC_WRITE, false, run_sync);
 }
 
 METHOD(transfer_sync_read)
 {
 	static const struct sig sig = { "transfer_sync_read", 4, 0, { ONE_RANGE, HINT } };
 
-	return sync_fixed(self, &sig, PASSED, MC_READ, false);
+	return move_fixed(self, &sig, PASSED, MC_READ, false, run_sync);
 }
 
 METHOD(batch_transfer_sync_write)
 {
 	static const struct sig sig = { "batch_transfer_sync_write", 4, 0, { MANY_RANGES, HINT } };
 
-	return sync_fixed(self, &sig, PASSED, MC_WRITE, true);
+	return move_fixed(self, &sig, PASSED, MC_WRITE, true, run_sync);
 }
 
 METHOD(batch_transfer_sync_read)
 {
 	static const struct sig sig = { "batch_transfer_sync_read", 4, 0, { MANY_RANGES, HINT } };
 
-	return sync_fixed(self, &sig, PASSED, MC_READ, true);
-}
-
-static PyObject *sync_opcode(PyObject *self, const struct sig *sig, ARGS, bool many)
-{
-	PyObject *out = NULL;
-	struct arg a[7];
-	struct work w;
-	enum mc_op op;
-
-	if (!TAKE(sig, a))
-		return NULL;
-	w = work_of(a, many);
-	if (arg_opcode(((struct engine_obj *)self)->st, a[4].o, &op))
-		out = run_sync(self, &w, op, a[5].o);
-	args_drop(sig, a);
-	return out;
+	return move_fixed(self, &sig, PASSED, MC_READ, true, run_sync);
 }
 
 METHOD(transfer_sync)
@@ -217,7 +217,7 @@ METHOD(transfer_sync)
 		{ ONE_RANGE, { "opcode", ARG_ANY }, { "notify", ARG_ANY }, HINT }
 	};
 
-	return sync_opcode(self, &sig, PASSED, false);
+	return move_opcode(self, &sig, PASSED, false, run_sync);
 }
 
 METHOD(batch_transfer_sync)
@@ -229,7 +229,7 @@ METHOD(batch_transfer_sync)
 		{ MANY_RANGES, { "opcode", ARG_ANY }, { "notify", ARG_ANY }, HINT }
 	};
 
-	return sync_opcode(self, &sig, PASSED, true);
+	return move_opcode(self, &sig, PASSED, true, run_sync);
 }
 
 #define TRANSFER_DOC "\n\nReturns 0; -1 for every failure (the log says which)."

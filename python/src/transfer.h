@@ -31,7 +31,6 @@ struct work {
 	uint64_t bytes;
 	bool mismatch;
 };
-struct work work_of(const struct arg *a, bool many);
 
 /* The documented time-out: fixed, and a nanosecond more per byte. */
 uint64_t work_deadline(const struct engine_obj *o, const struct work *w);
@@ -48,7 +47,12 @@ struct reqs {
 bool reqs_fill(struct reqs *q, const struct work *w, struct mc_segment *seg, enum mc_op op);
 void reqs_free(struct reqs *q);
 
-/* A member of TransferOpcode; plain ints are refused. */
-bool arg_opcode(struct core_state *st, PyObject *v, enum mc_op *out);
+/*
+ * The two shapes of a transfer's method: with a direction of its own, or with an opcode and then perhaps
+ * a message. @run does it: at once, or in the background.
+ */
+typedef PyObject *(*mover)(PyObject *self, const struct work *w, enum mc_op op, PyObject *note);
+PyObject *move_fixed(PyObject *self, const struct sig *sig, ARGS, enum mc_op op, bool many, mover run);
+PyObject *move_opcode(PyObject *self, const struct sig *sig, ARGS, bool many, mover run);
 
 #endif

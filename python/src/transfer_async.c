@@ -2,7 +2,6 @@
 /* TransferEngine: moving bytes in the background. */
 #include "transfer.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 /* A batch under way. Its number is a handle, so a stale or made-up one is simply not found. */
@@ -89,7 +88,7 @@ static int submit(struct pending *p, const struct work *w, enum mc_op op)
 	return ret;
 }
 
-static PyObject *run_async(PyObject *self, const struct work *w, enum mc_op op)
+static PyObject *run_async(PyObject *self, const struct work *w, enum mc_op op, PyObject *note)
 {
 	struct engine_obj *o = (struct engine_obj *)self;
 	struct engine_ref *r = engine_get(self);
@@ -112,39 +111,25 @@ static PyObject *run_async(PyObject *self, const struct work *w, enum mc_op op)
 	return PyLong_FromUnsignedLongLong(p->id);
 }
 
-static PyObject *async_fixed(PyObject *self, const struct sig *sig, ARGS, enum mc_op op, bool many)
-{
-	struct arg a[5];
-	struct work w;
-	PyObject *out;
-
-	if (!TAKE(sig, a))
-		return NULL;
-	w = work_of(a, many);
-	out = run_async(self, &w, op);
-	args_drop(sig, a);
-	return out;
-}
-
 METHOD(batch_transfer_async_write)
 {
 	static const struct sig sig = { "batch_transfer_async_write", 4, 0, { MANY_RANGES, HINT } };
 
-	return async_fixed(self, &sig, PASSED, MC_WRITE, true);
+	return move_fixed(self, &sig, PASSED, MC_WRITE, true, run_async);
 }
 
 METHOD(batch_transfer_async_read)
 {
 	static const struct sig sig = { "batch_transfer_async_read", 4, 0, { MANY_RANGES, HINT } };
 
-	return async_fixed(self, &sig, PASSED, MC_READ, true);
+	return move_fixed(self, &sig, PASSED, MC_READ, true, run_async);
 }
 
 METHOD(transfer_submit_write)
 {
 	static const struct sig sig = { "transfer_submit_write", 4, 0, { ONE_RANGE, HINT } };
 
-	return async_fixed(self, &sig, PASSED, MC_WRITE, false);
+	return move_fixed(self, &sig, PASSED, MC_WRITE, false, run_async);
 }
 
 METHOD(batch_transfer_async)
@@ -152,18 +137,8 @@ METHOD(batch_transfer_async)
 	static const struct sig sig = {
 		"batch_transfer_async", 5, 0, { MANY_RANGES, { "opcode", ARG_ANY }, HINT }
 	};
-	PyObject *out = NULL;
-	struct arg a[6];
-	struct work w;
-	enum mc_op op;
 
-	if (!TAKE(&sig, a))
-		return NULL;
-	w = work_of(a, true);
-	if (arg_opcode(((struct engine_obj *)self)->st, a[4].o, &op))
-		out = run_async(self, &w, op);
-	args_drop(&sig, a);
-	return out;
+	return move_opcode(self, &sig, PASSED, true, run_async);
 }
 
 static int wait_all(struct pending *list)

@@ -297,6 +297,21 @@ def test_managed_buffers():
     eq(e.free_managed_buffer(12345, 10), 0)
 
 
+def test_time_out_from_the_environment():
+    """What is no number of seconds, or too many for a clock, leaves the default: a transfer has time."""
+    for text in ("99999999999999", "1e3", "", "5", "-1"):
+        got = tap.python('''
+import ctypes
+from mooncake.engine import TransferEngine
+a, b, m = TransferEngine(), TransferEngine(), ctypes.create_string_buffer(64)
+p = ctypes.addressof(m)
+assert not a.initialize("127.0.0.1", "P2PHANDSHAKE", "tcp", "") and not b.initialize("127.0.0.1", "P2PHANDSHAKE", "tcp", "")
+assert not a.register_memory(p, 32)
+print(b.transfer_sync_read(f"127.0.0.1:{a.get_rpc_port()}", p + 32, p, 32))
+''', MC_TRANSFER_TIMEOUT=text)
+        eq(got[:2], (0, "0\n"), f"{text!r}: {got[2]}")
+
+
 def test_topology():
     e = TransferEngine()
     text = e.get_local_topology()
