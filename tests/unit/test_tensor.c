@@ -261,7 +261,7 @@ TEST(what_cannot_be_stored)
 	struct mc_store *s = open_store();
 	struct sample a = sample_of(MC_FLOAT32, 2, (int64_t[]){ 4, 12 });
 	struct mc_parallel uneven = tensor_axis(0, 5, 1), outside = tensor_axis(0, 2, 2),
-			   fine = tensor_axis(0, 2, 0);
+			   fine = tensor_axis(0, 2, 0), many = tensor_axis(0, INT32_MAX, 0);
 	struct mc_partition w = { 0, 2, 0 }, late = { 2, 2, 0 }, odd = { 0, 3, 0 };
 
 	EXPECT_EQ(put(s, "k", &a, &uneven, NULL, MC_TENSOR_SPLIT), -EINVAL);
@@ -271,6 +271,9 @@ TEST(what_cannot_be_stored)
 	EXPECT_EQ(put(s, "k", &a, NULL, &late, 0), -EINVAL);
 	EXPECT_EQ(put(s, "k", &a, NULL, &odd, 0), -EINVAL);
 	EXPECT_EQ(put(s, "", &a, NULL, NULL, 0), -EINVAL);
+	a.t.shape[0] = 0; /* any number of shards divides nothing */
+	EXPECT_EQ(put(s, "k", &a, &many, NULL, MC_TENSOR_SPLIT), -E2BIG);
+	a.t.shape[0] = 4;
 	a.t.dtype = 99;
 	EXPECT_EQ(put(s, "k", &a, NULL, NULL, 0), -EINVAL);
 	a.t.dtype = MC_FLOAT32;
@@ -471,6 +474,7 @@ TEST(strange_objects)
 
 struct writer {
 	struct mc_store *s;
+	struct mc_parallel p;
 	struct sample a, b;
 	_Atomic bool stop;
 };
@@ -479,12 +483,11 @@ static void *replace(void *arg)
 {
 	struct writer *w = arg;
 	struct mc_put_opts o = { .size = sizeof(o), .flags = MC_PUT_REPLACE };
-	struct mc_parallel p = tensor_axis(0, 1, 0);
 
 	for (unsigned i = 0; !w->stop; i++) {
 		const struct sample *a = i % 2 ? &w->a : &w->b;
 		struct mc_tensor_put it = {
-			.key = key_of("k"), .tensor = a->t, .data = a->data, .parallel = &p
+			.key = key_of("k"), .tensor = a->t, .data = a->data, .parallel = &w->p
 		};
 
 		mc_store_put_tensors(w->s, &it, 1, &o, 0);
@@ -493,26 +496,25 @@ static void *replace(void *arg)
 }
 
 /* Bytes are never laid out by the header of another version. */
-TEST(replaced_in_between)
+static void read_while_replaced(const int64_t *shape, int dim)
 {
 	struct mc_store *s = open_store();
-	struct writer w = { .s = s };
-	struct mc_parallel p = tensor_axis(0, 1, 0);
+	struct writer w = { .s = s, .p = tensor_axis(0, 1, dim) };
 	struct got g = { 0 };
 	pthread_t thread;
 	unsigned good = 0;
 
-	w.a = sample_of(MC_UINT8, 2, (int64_t[]){ 8, 512 });
-	w.b = sample_of(MC_UINT8, 2, (int64_t[]){ 8, 512 });
+	w.a = sample_of(MC_UINT8, 2, shape);
+	w.b = sample_of(MC_UINT8, 2, shape);
 	w.b.t.dtype = MC_INT8;
 	memset(w.a.data, 1, w.a.bytes);
 	memset(w.b.data, 2, w.b.bytes);
-	EXPECT_EQ(put(s, "k", &w.a, &p, NULL, 0), 0);
+	EXPECT_EQ(put(s, "k", &w.a, &w.p, NULL, 0), 0);
 	ASSERT_EQ(pthread_create(&thread, NULL, replace, &w), 0);
 	for (int i = 0; i < 3000; i++) {
 		int want;
 
-		get(s, "k", MC_TENSOR_FULL, &p, &g);
+		get(s, "k", MC_TENSOR_FULL, &w.p, &g);
 		if (g.result < 0)
 			continue;
 		want = g.t.dtype == MC_UINT8 ? 1 : 2;
@@ -527,5 +529,75 @@ TEST(replaced_in_between)
 	free(g.room.at);
 	free(w.a.data);
 	free(w.b.data);
+	mc_store_close(s);
+}
+
+TEST(replaced_in_between)
+{
+	read_while_replaced((int64_t[]){ 8, 512 }, 0);
+}
+
+/* Its runs are so short that the shard is fetched into memory of the library's own, once for each attempt. */
+TEST(fetched_and_replaced_in_between)
+{
+	read_while_replaced((int64_t[]){ 64, 96 }, 1);
+}
+
+/* ---- other axes under the same key --------------------------------------------------------------------------------------- */
+
+struct stranger {
+	struct mc_store *s;
+	const char *key;
+	uint8_t ours[MC_TENSOR_HEADER_BYTES + 4], theirs[MC_TENSOR_HEADER_BYTES + 4];
+	_Atomic bool stop;
+};
+
+static void *take_turns(void *arg)
+{
+	struct stranger *t = arg;
+	struct mc_put_opts o = { .size = sizeof(o), .flags = MC_PUT_REPLACE };
+
+	for (unsigned i = 0; !t->stop; i++) {
+		struct mc_iov iov = { i % 2 ? t->ours : t->theirs, sizeof(t->ours) };
+		struct mc_put put = { .key = key_of(t->key), .iov = &iov, .nr_iov = 1 };
+
+		mc_store_put(t->s, &put, 1, &o, 0);
+	}
+	return NULL;
+}
+
+TEST(replaced_by_another_shard_in_between)
+{
+	struct mc_store *s = open_store();
+	struct mc_parallel p = { 2,
+				 { { MC_AXIS_TENSOR, 1, 2, 0, MC_AXIS_NONE },
+				   { MC_AXIS_DATA, 0, 3, MC_AXIS_NONE, MC_AXIS_NONE } } };
+	struct mc_tensor a = { .dtype = MC_INT32, .ndim = 1, .shape = { 1 }, .whole_shape = { 2 },
+			       .is_shard = 1, .parallel = p };
+	struct stranger t = { .s = s, .key = "k__dp_0of3__tp_1of2_sd0" };
+	struct mc_iov iov = { t.ours, sizeof(t.ours) };
+	struct mc_put first = { .key = key_of(t.key), .iov = &iov, .nr_iov = 1 };
+	struct got g = { 0 };
+	pthread_t thread;
+	unsigned good = 0;
+
+	EXPECT_EQ(mc_tensor_encode(&a, t.ours), 0);
+	a.parallel.axis[1].rank = 2;
+	EXPECT_EQ(mc_tensor_encode(&a, t.theirs), 0);
+	EXPECT_EQ(mc_store_put(s, &first, 1, NULL, 0), 1);
+	get(s, "k", MC_TENSOR_SHARD, &p, &g);
+	EXPECT_TRUE(g.result > 0 && parallel_same(&g.t.parallel, &p));
+	ASSERT_EQ(pthread_create(&thread, NULL, take_turns, &t), 0);
+	for (int i = 0; i < 3000; i++) {
+		get(s, "k", MC_TENSOR_SHARD, &p, &g);
+		if (g.result < 0)
+			continue;
+		EXPECT_TRUE(parallel_same(&g.t.parallel, &p));
+		good++;
+	}
+	t.stop = true;
+	pthread_join(thread, NULL);
+	printf("# %u of 3000 reads\n", good);
+	free(g.room.at);
 	mc_store_close(s);
 }

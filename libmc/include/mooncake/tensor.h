@@ -112,7 +112,8 @@ struct mc_tensor_put {
 	const struct mc_parallel *parallel; /* NULL: none */
 	const struct mc_partition *writer;  /* NULL: none */
 	uint32_t flags;			    /* MC_TENSOR_SPLIT */
-	int result; /* out: as mc_store_put(); -EINVAL also for what does not describe a tensor or does not divide evenly */
+	/* out: as mc_store_put(); -EINVAL also for what does not describe a tensor or does not divide evenly; -E2BIG over 65536 shards */
+	int result;
 };
 #define MC_TENSOR_SPLIT 1u
 
@@ -147,7 +148,8 @@ struct mc_tensor_get {
 	void *arg;
 	struct mc_tensor tensor; /* out: what was read */
 	uint64_t data_off;	 /* out: where its elements start in the memory @alloc gave */
-	int64_t result; /* out: bytes written; -ENOENT; -EBADMSG no tensor, or shards that do not fit each other; as mc_store_get() */
+	int64_t result; /* out: bytes written; -ENOENT; -EBADMSG no tensor, or shards that do not fit each other;
+			* -E2BIG over 65536 shards or 16777216 runs of bytes; as mc_store_get() */
 };
 
 /** mc_store_get_tensors - read @nr tensors. Return: how many succeeded. */

@@ -9,7 +9,7 @@
 #include "store/store.h"
 
 #define TRIES	   3
-#define SHARDS_MAX 65536
+#define SLICES_MAX (1u << 24) /* of one reading */
 #define RUN_MIN \
 	256 /* bytes: for shorter runs that are most of a shard, the shard is fetched as it is and copied from */
 
@@ -30,7 +30,6 @@ struct work {
 	struct mc_tensor_get *it;
 	struct piece *piece;
 	unsigned nr;
-	struct mc_slice *slice;
 	struct mc_get_slices *get;
 	uint8_t *dst; /* the result's elements */
 	uint64_t deadline_ns;
@@ -165,33 +164,62 @@ static void copy_fetched(struct work *w, struct piece *p)
 	for (uint64_t i = 0; i < src.rows; i++)
 		memcpy(w->dst + dst.off + i * dst.stride, p->fetched + src.off + i * src.stride,
 		       src.run);
-	free(p->fetched);
-	p->fetched = NULL;
+}
+
+static int count_slices(const struct work *w, uint64_t *nr)
+{
+	*nr = 0;
+	for (unsigned i = 0; i < w->nr; i++) {
+		struct cut c = piece_source(w, &w->piece[i]);
+
+		if (check_add(*nr, slices_of(&c), nr) || *nr > SLICES_MAX)
+			return -E2BIG;
+	}
+	return 0;
+}
+
+/* The pieces' slices, one after the other in @slice. */
+static int plan_slices(struct work *w, struct mc_slice *slice)
+{
+	for (unsigned i = 0; i < w->nr; i++) {
+		struct piece *p = &w->piece[i];
+		struct cut c = piece_source(w, p);
+		int ret = add_slices(w, p, slice);
+
+		if (ret)
+			return ret;
+		w->get[i].slices = slice;
+		w->get[i].nr = (unsigned)slices_of(&c);
+		slice += w->get[i].nr;
+	}
+	return 0;
+}
+
+/* What was fetched into memory of ours goes to its place, unless it is of no use, and the memory away. */
+static void settle_fetched(struct work *w, bool good)
+{
+	for (unsigned i = 0; i < w->nr; i++) {
+		struct piece *p = &w->piece[i];
+
+		if (good && p->fetched)
+			copy_fetched(w, p);
+		free(p->fetched);
+		p->fetched = NULL;
+	}
 }
 
 static int read_bytes(struct work *w)
 {
-	uint64_t nr = 0, at = 0;
-	int ret = 0;
+	struct mc_slice *slice;
+	uint64_t nr;
+	int ret = count_slices(w, &nr);
 
-	for (unsigned i = 0; i < w->nr; i++) {
-		struct cut c = piece_source(w, &w->piece[i]);
-
-		if (check_add(nr, slices_of(&c), &nr) || nr > UINT32_MAX)
-			return -E2BIG;
-	}
-	w->slice = calloc(nr, sizeof(*w->slice));
-	if (!w->slice)
+	if (ret)
+		return ret;
+	slice = calloc(nr, sizeof(*slice));
+	if (!slice)
 		return -ENOMEM;
-	for (unsigned i = 0; i < w->nr && !ret; i++) {
-		struct piece *p = &w->piece[i];
-		struct cut c = piece_source(w, p);
-
-		w->get[i].slices = w->slice + at;
-		w->get[i].nr = (unsigned)slices_of(&c);
-		at += w->get[i].nr;
-		ret = add_slices(w, p, w->get[i].slices);
-	}
+	ret = plan_slices(w, slice);
 	if (!ret) {
 		mc_store_get_slices(w->s, w->get, w->nr, w->deadline_ns);
 		ret = first_error(w);
@@ -199,11 +227,8 @@ static int read_bytes(struct work *w)
 	for (unsigned i = 0; i < w->nr && !ret; i++)
 		if (memcmp(w->piece[i].header, w->piece[i].again, MC_TENSOR_HEADER_BYTES))
 			ret = -ESTALE;
-	for (unsigned i = 0; i < w->nr && !ret; i++)
-		if (w->piece[i].fetched)
-			copy_fetched(w, &w->piece[i]);
-	free(w->slice);
-	w->slice = NULL;
+	settle_fetched(w, !ret);
+	free(slice);
 	return ret;
 }
 
@@ -240,10 +265,8 @@ static int work_open(struct work *w, int64_t first, int64_t len)
 
 static void work_close(struct work *w)
 {
-	for (unsigned i = 0; i < w->nr; i++) {
+	for (unsigned i = 0; i < w->nr; i++)
 		free(w->piece[i].key.data);
-		free(w->piece[i].fetched);
-	}
 	free(w->piece);
 	free(w->get);
 }

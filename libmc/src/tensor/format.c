@@ -120,9 +120,10 @@ static void put_axis(uint8_t *p, const struct mc_axis *a, unsigned index, const 
 int mc_tensor_encode(const struct mc_tensor *t, void *out)
 {
 	uint8_t *p = out;
-	uint64_t bytes;
+	uint64_t bytes, whole;
 
-	if (mc_tensor_bytes(t, &bytes) || t->parallel.nr_axes > MC_TENSOR_MAX_AXES)
+	if (mc_tensor_bytes(t, &bytes) || dims_bytes(t->dtype, t->ndim, t->whole_shape, &whole) ||
+	    t->parallel.nr_axes > MC_TENSOR_MAX_AXES)
 		return -EINVAL;
 	for (unsigned i = 0; i < t->parallel.nr_axes; i++)
 		if (t->parallel.axis[i].split_dim < MC_AXIS_NONE ||

@@ -80,7 +80,10 @@ static bool not_here(int64_t result)
 	return result == -ENOENT || result == -EBADMSG;
 }
 
-/* The header first: the caller is asked for room only when it is what he wants. @exact: its axes must be @p. */
+/*
+ * The header first: the caller is asked for room only when it is what he wants. @exact: its axes, which are looked at again in what
+ * was read, because the object may have been replaced in between.
+ */
 static void try_object(struct mc_store *s, int named, struct name *key,
 		       const struct mc_parallel *exact, struct mc_tensor_get *it,
 		       uint64_t deadline_ns)
@@ -92,6 +95,8 @@ static void try_object(struct mc_store *s, int named, struct name *key,
 		it->result = -ENOENT;
 	if (!it->result)
 		read_object(s, key, it, deadline_ns);
+	if (it->result > 0 && exact && !parallel_same(&it->tensor.parallel, exact))
+		it->result = -ENOENT;
 	if (!named)
 		free(key->data);
 }

@@ -93,6 +93,8 @@ static int job_open(struct job *j, const struct mc_tensor_put *it)
 		return 0;
 	j->first_rank = it->flags & MC_TENSOR_SPLIT ? 0 : j->axis->rank;
 	j->nr_ranks = it->flags & MC_TENSOR_SPLIT ? j->axis->size : 1;
+	if (j->nr_ranks > SHARDS_MAX)
+		return -E2BIG;
 	if (it->parallel->nr_axes == 1 &&
 	    !(it->flags &
 	      MC_TENSOR_SPLIT)) /* a shard: any length, the whole is so many times that */
@@ -133,16 +135,22 @@ static void plan_settle(struct put_plan *p)
 	}
 }
 
-static void plan_free(struct put_plan *p)
+/* Drops the objects from @nr on: all of them, or those of an item that failed, of which nothing is stored. */
+static void plan_cut(struct put_plan *p, unsigned nr)
 {
-	for (unsigned i = 0; i < p->nr; i++) {
-		struct part *a = &p->part[i];
+	while (p->nr > nr) {
+		struct part *a = &p->part[--p->nr];
 
 		free(a->name.data);
 		free(a->gathered);
 		if (a->iov != a->two)
 			free(a->iov);
 	}
+}
+
+static void plan_free(struct put_plan *p)
+{
+	plan_cut(p, 0);
 	if (p->part != &p->one)
 		free(p->part);
 }
@@ -311,10 +319,7 @@ static int add_manifest(struct put_plan *p, unsigned item)
 		m.whole_shape[m.split_dim] *= m.count;
 	manifest_encode(&m, a->header);
 	a->nr_iov = 1;
-	a->iov = malloc(sizeof(*a->iov));
-	if (!a->iov)
-		return -ENOMEM;
-	a->iov[0] = (struct mc_iov){ NULL, MANIFEST_BYTES };
+	a->two[0] = (struct mc_iov){ NULL, MANIFEST_BYTES };
 	return name_suffix(&it->key, it->writer ? NAME_WRITER_MANIFEST : NAME_PARALLEL_MANIFEST,
 			   &a->name);
 }
@@ -350,19 +355,6 @@ static void plan_run(struct put_plan *p, struct mc_store *s, const struct mc_put
 		free(puts);
 }
 
-/* Drops the objects of an item that failed: none of it is stored. */
-static void plan_drop(struct put_plan *p, unsigned from)
-{
-	struct put_plan tail = { .part = p->part + from, .nr = p->nr - from };
-
-	for (unsigned i = 0; i < tail.nr; i++) {
-		free(tail.part[i].name.data);
-		free(tail.part[i].gathered);
-		free(tail.part[i].iov);
-	}
-	p->nr = from;
-}
-
 static void round_of(struct mc_store *s, struct mc_tensor_put *items, unsigned nr,
 		     int (*plan)(struct put_plan *, unsigned),
 		     bool (*wants)(const struct mc_tensor_put *), const struct mc_put_opts *opts,
@@ -378,7 +370,7 @@ static void round_of(struct mc_store *s, struct mc_tensor_put *items, unsigned n
 			continue;
 		items[i].result = plan(&p, i);
 		if (items[i].result)
-			plan_drop(&p, before);
+			plan_cut(&p, before);
 	}
 	if (p.nr)
 		plan_run(&p, s, opts, deadline_ns);

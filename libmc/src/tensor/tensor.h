@@ -10,6 +10,8 @@
 
 #include "base/base.h"
 
+#define SHARDS_MAX 65536 /* objects that one call writes or reads for one tensor */
+
 /* ---- format.c: the manifest; the header is in the public header ------------------------------------------------------- */
 
 #define MANIFEST_BYTES 96
