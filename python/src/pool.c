@@ -136,11 +136,18 @@ static void blocks_put(struct block *all)
 	}
 }
 
+/* Whole pages; SIZE_MAX, which nobody has, when they are more than can be. */
 static size_t rounded(size_t size)
 {
 	size_t unit = size >= HUGE_PAGE ? HUGE_PAGE : PAGE;
 
-	return (size + unit - 1) / unit * unit;
+	return size > SIZE_MAX - unit ? SIZE_MAX : (size + unit - 1) / unit * unit;
+}
+
+/* With the lock held. */
+static bool fits(const struct pool *p, size_t size)
+{
+	return size <= p->capacity && p->lent <= p->capacity - size;
 }
 
 void block_return(struct block *b, size_t size)
@@ -155,7 +162,8 @@ void block_return(struct block *b, size_t size)
 	p->lent -= size;
 	p->leases--;
 	/* Memory that somebody still looks at is not lent again. */
-	keep = !p->closed && atomic_load(&b->refs) == 1 && p->stocked + b->bytes <= p->capacity;
+	keep = !p->closed && atomic_load(&b->refs) == 1 && b->bytes <= p->capacity &&
+	       p->stocked <= p->capacity - b->bytes;
 	if (keep) {
 		b->next = p->stock;
 		p->stock = b;
@@ -188,12 +196,12 @@ static int reserve(struct pool *p, size_t size, bool wait, const struct timespec
 	    (by->tv_sec < look.tv_sec || (by->tv_sec == look.tv_sec && by->tv_nsec < look.tv_nsec)))
 		look = *by;
 	pthread_mutex_lock(&p->lock);
-	while (!p->closed && p->lent + size > p->capacity && !ret)
+	while (!p->closed && !fits(p, size) && !ret)
 		ret = wait ? pthread_cond_clockwait(&p->back, &p->lock, CLOCK_MONOTONIC, &look) :
 			     EAGAIN;
 	if (p->closed) {
 		ret = -ESHUTDOWN;
-	} else if (p->lent + size <= p->capacity) {
+	} else if (fits(p, size)) {
 		p->lent += size;
 		p->leases++;
 		ret = 0;
@@ -259,7 +267,7 @@ static PyObject *lend(struct pool_obj *o, size_t size, bool wait, double timeout
 		return NULL;
 	pthread_mutex_lock(&p->lock);
 	b = stock_take(p, bytes);
-	if (!b && p->lent + p->stocked > p->capacity)
+	if (!b && !fits(p, p->stocked))
 		unused = stock_clear(p); /* what lies idle makes room */
 	pthread_mutex_unlock(&p->lock);
 	blocks_put(unused);
@@ -394,7 +402,7 @@ static bool refuse(const char *why)
 	return false;
 }
 
-static bool arguments_fit(struct core_state *st, const struct arg *a, uint64_t local)
+static bool arguments_fit(const struct arg *a, uint64_t local)
 {
 	uint64_t align = a[ALIGNMENT].o ? a[ALIGNMENT].u64 : 8 << 20;
 
@@ -421,7 +429,7 @@ static struct pool *pool_make(PyObject *store, const struct arg *a)
 	p->store = Py_NewRef(store);
 	p->room = room;
 	room_ref(room);
-	p->capacity = !max ? local * 2 : max > local ? max : local;
+	p->capacity = max > local ? max : max || local > SIZE_MAX / 2 ? local : local * 2;
 	p->alignment = a[ALIGNMENT].o ? a[ALIGNMENT].u64 : 8 << 20;
 	return p;
 }
@@ -460,12 +468,14 @@ static PyObject *pool_create(struct core_state *st, PyTypeObject *type, const st
 	double timeout = -1;
 	struct pool *p;
 
+	/* First what may run Python code, which may close the store. */
+	if (!take_timeout(a[TIMEOUT].o, &timeout))
+		return NULL;
 	if (!PyObject_TypeCheck(a[STORE].o, st->store) || !((struct store_obj *)a[STORE].o)->sh) {
 		refuse("BufferPool needs a MooncakeDistributedStore that is set up");
 		return NULL;
 	}
-	if (!arguments_fit(st, a, room_limit(((struct store_obj *)a[STORE].o)->sh->room)) ||
-	    !take_timeout(a[TIMEOUT].o, &timeout))
+	if (!arguments_fit(a, room_limit(((struct store_obj *)a[STORE].o)->sh->room)))
 		return NULL;
 	p = pool_make(a[STORE].o, a);
 	o = p ? (struct pool_obj *)PyType_GenericAlloc(type, 0) : NULL;

@@ -45,6 +45,31 @@ def test_constructor():
         raises(RuntimeError, p.acquire, 1, text="closed")
 
 
+def test_a_constructor_that_closes_the_store():
+    """Arguments may run Python code, which may do anything."""
+    class Closing:
+        def __float__(self):
+            s.close()
+            return 1.0
+    s = store_rig.opened()
+    raises(RuntimeError, BufferPool, s, default_timeout=Closing(), text="set up")
+
+
+def test_sizes_that_do_not_add_up():
+    huge = 2**64 - 1
+    with store_rig.opened() as s:
+        pool = BufferPool(s, max_bytes=huge)
+        with pool.acquire(4096) as lease:
+            raises(MemoryError, pool.acquire, huge - 4096)
+            raises(RuntimeError, pool.acquire, huge - 4095, False, text="exhausted")
+            raises(RuntimeError, pool.acquire, huge, False, text="exhausted")
+            eq(lease.size, 4096)
+        raises(MemoryError, pool.acquire, huge)
+        pool.close()  # no failure left anything lent
+    with store_rig.opened(pool=0, local=2**63) as s:
+        BufferPool(s).acquire(4096).release()
+
+
 def test_a_loan():
     with store_rig.opened() as s:
         pool = BufferPool(s)
