@@ -2,26 +2,8 @@
 /* Tensors as ranks of several kinds of parallelism, or several writers, see them. */
 #include "tensor.h"
 
-#define TENSOR                    \
-	{ "key", ARG_KEY },       \
-	{                         \
-		"tensor", ARG_ANY \
-	}
-#define TENSORS                          \
-	{ "keys", ARG_KEYS },            \
-	{                                \
-		"tensors_list", ARG_LIST \
-	}
-#define MEMORY                                         \
-	{ "key", ARG_KEY }, { "buffer_ptr", ARG_U64 }, \
-	{                                              \
-		"size", ARG_U64                        \
-	}
-#define MEMORIES                                           \
-	{ "keys", ARG_KEYS }, { "buffer_ptrs", ARG_U64S }, \
-	{                                                  \
-		"sizes", ARG_U64S                          \
-	}
+#define TENSORS TENSORS_AT("keys")
+#define MEMORIES MEMORIES_AT("keys")
 #define PLACE                                                 \
 	{ "parallelism", ARG_ANY }, { "config", ARG_CONFIG }, \
 	{                                                     \

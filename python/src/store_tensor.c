@@ -2,30 +2,8 @@
 /* Whole tensors: one object each. */
 #include "tensor.h"
 
-#define TENSOR                    \
-	{ "key", ARG_KEY },       \
-	{                         \
-		"tensor", ARG_ANY \
-	}
-#define TENSORS                          \
-	{ "keys", ARG_KEYS },            \
-	{                                \
-		"tensors_list", ARG_LIST \
-	}
-#define MEMORY                                         \
-	{ "key", ARG_KEY }, { "buffer_ptr", ARG_U64 }, \
-	{                                              \
-		"size", ARG_U64                        \
-	}
-#define MEMORIES                                           \
-	{ "keys", ARG_KEYS }, { "buffer_ptrs", ARG_U64S }, \
-	{                                                  \
-		"sizes", ARG_U64S                          \
-	}
-#define CONFIG                       \
-	{                            \
-		"config", ARG_CONFIG \
-	}
+#define TENSORS TENSORS_AT("keys")
+#define MEMORIES MEMORIES_AT("keys")
 
 /* ---- storing -------------------------------------------------------------------------------- */
 

@@ -2,30 +2,8 @@
 /* Tensors cut into equal parts along one dimension, each part an object of its own: <key>_tp_<rank>. */
 #include "tensor.h"
 
-#define TENSOR                    \
-	{ "key", ARG_KEY },       \
-	{                         \
-		"tensor", ARG_ANY \
-	}
-#define TENSORS                          \
-	{ "base_keys", ARG_KEYS },       \
-	{                                \
-		"tensors_list", ARG_LIST \
-	}
-#define MEMORY                                         \
-	{ "key", ARG_KEY }, { "buffer_ptr", ARG_U64 }, \
-	{                                              \
-		"size", ARG_U64                        \
-	}
-#define MEMORIES                                                \
-	{ "base_keys", ARG_KEYS }, { "buffer_ptrs", ARG_U64S }, \
-	{                                                       \
-		"sizes", ARG_U64S                               \
-	}
-#define CONFIG                       \
-	{                            \
-		"config", ARG_CONFIG \
-	}
+#define TENSORS TENSORS_AT("base_keys")
+#define MEMORIES MEMORIES_AT("base_keys")
 #define RANKS                      \
 	{ "tp_rank", ARG_I64 },    \
 	{                          \
