@@ -67,6 +67,12 @@ def view(memory, offset, number, shape):
     return numpy.frombuffer(memory, NUMPY[number], count, offset).reshape(shape)
 
 
+def _failed(what, why):
+    """What went wrong with a file is told like any warning, and the call answers with a code."""
+    import warnings
+    warnings.warn(f"{what}(): {why}", RuntimeWarning, stacklevel=3)
+
+
 def save(store, key, file_name):
     """The code of save_tensor_to_safetensor()."""
     tensor = store.get_tensor(key)
@@ -80,17 +86,22 @@ def save(store, key, file_name):
             from safetensors.numpy import save_file
         save_file({name: tensor}, name if file_name is None else file_name)
     except Exception as e:
-        return e
+        _failed("save_tensor_to_safetensor", e)
+        return -600
     return 0
 
 
 def load(store, key, file_name):
     """The tensor of load_tensor_from_safetensor(), stored too; None when it cannot be had."""
-    if torch:
-        from safetensors.torch import load_file
-    else:
-        from safetensors.numpy import load_file
-    tensors = load_file(file_name)
+    try:
+        if torch:
+            from safetensors.torch import load_file
+        else:
+            from safetensors.numpy import load_file
+        tensors = load_file(file_name)
+    except Exception as e:
+        _failed("load_tensor_from_safetensor", e)
+        return None
     if not tensors:
         return None
     name = key.decode("utf-8", "surrogateescape") if isinstance(key, bytes) else key

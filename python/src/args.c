@@ -319,6 +319,14 @@ PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out)
 	return t;
 }
 
+bool forgive(void)
+{
+	if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception) &&
+	    !PyErr_ExceptionMatches(PyExc_MemoryError))
+		PyErr_Clear();
+	return !PyErr_Occurred();
+}
+
 /* ---- results -------------------------------------------------------------------------------- */
 
 bool list_set(PyObject *list, Py_ssize_t i, PyObject *x)

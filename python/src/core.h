@@ -125,6 +125,12 @@ PyObject *arg_tuple(PyObject *o, const char *name);
 PyObject *arg_keys(PyObject *o, const char *name, struct mc_key **out); /* *out: PyMem memory */
 PyObject *arg_u64s(PyObject *o, const char *name, uint64_t **out);
 
+/*
+ * An exception that an object's own code raised only says that it is not such an object, and goes; what the program has to see
+ * (KeyboardInterrupt and its like, no memory) stays. Return: none is left.
+ */
+bool forgive(void);
+
 /* ---- results -------------------------------------------------------------------------------- */
 
 /* Steals @x, which may be NULL with an exception. False with an exception. */

@@ -91,7 +91,7 @@ METHOD(save_tensor_to_safetensor)
 	static const struct sig sig = {
 		"save_tensor_to_safetensor", 1, 0, { { "key", ARG_KEY }, { "file_name", ARG_NAME } }
 	};
-	PyObject *module, *got = NULL, *out = NULL;
+	PyObject *module, *got = NULL;
 	struct arg a[2];
 
 	if (!TAKE(&sig, a))
@@ -104,19 +104,9 @@ METHOD(save_tensor_to_safetensor)
 	if (module)
 		got = PyObject_CallMethod(module, "save", "OOO", self, a[0].o,
 					  a[1].o ? a[1].o : Py_None);
-	if (got && PyLong_Check(got)) {
-		out = Py_NewRef(got);
-	} else { /* what went wrong with the file is told like any warning */
-		if (got)
-			PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "save_tensor_to_safetensor(): %S",
-					 got);
-		PyErr_Clear();
-		out = PyLong_FromLong(NOT_SET_UP);
-	}
-	Py_XDECREF(got);
 	Py_XDECREF(module);
 	args_drop(&sig, a);
-	return out;
+	return got;
 }
 
 METHOD(load_tensor_from_safetensor)
@@ -136,25 +126,17 @@ METHOD(load_tensor_from_safetensor)
 				    "%s(): incompatible function arguments: missing 'file_name'",
 				    sig.name);
 	}
-	module = ((struct store_obj *)self)->sh ? tensor_module(((struct store_obj *)self)->st) :
-						  NULL;
+	if (!((struct store_obj *)self)->sh) {
+		args_drop(&sig, a);
+		Py_RETURN_NONE;
+	}
+	module = tensor_module(((struct store_obj *)self)->st);
 	if (module)
 		got = PyObject_CallMethod(module, "load", "OOO", self, a[0].o ? a[0].o : Py_None,
 					  a[1].o);
-	if (PyErr_Occurred()) {
-		PyObject *type, *value, *trace;
-
-		PyErr_Fetch(&type, &value, &trace);
-		PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "load_tensor_from_safetensor(): %S",
-				 value ? value : type);
-		PyErr_Clear();
-		Py_XDECREF(type);
-		Py_XDECREF(value);
-		Py_XDECREF(trace);
-	}
 	Py_XDECREF(module);
 	args_drop(&sig, a);
-	return got ? got : Py_NewRef(Py_None);
+	return got;
 }
 
 PyMethodDef store_tensor[] = {

@@ -23,11 +23,11 @@ PyObject *tensor_module(struct core_state *st);
 
 /*
  * A tensor's type, shape and elements into @it. *keep: a new reference to what owns the memory.
- * False: it is none that can be stored; no exception is left.
+ * False: it is none that can be stored, or with an exception that the caller passes on (forgive()).
  */
 bool tensor_take(struct core_state *st, PyObject *o, struct mc_tensor_put *it, PyObject **keep);
 
-/* Objects with the right attributes. False: not so; no exception is left. */
+/* Objects with the right attributes. False: not so, or with an exception as above. */
 bool parallel_take(PyObject *o, struct mc_parallel *out);
 bool writer_take(PyObject *o, struct mc_partition *out);
 
@@ -62,6 +62,32 @@ struct tensor_get_shape {
 	int target; /* or targets */
 };
 PyObject *tensor_get(PyObject *self, const struct tensor_get_shape *shape, ARGS);
+
+/* The arguments that come first: the key, or keys under one of two names, and what is stored or where it is read to. */
+#define TENSOR                    \
+	{ "key", ARG_KEY },       \
+	{                         \
+		"tensor", ARG_ANY \
+	}
+#define TENSORS_AT(keys)                 \
+	{ keys, ARG_KEYS },              \
+	{                                \
+		"tensors_list", ARG_LIST \
+	}
+#define MEMORY                                         \
+	{ "key", ARG_KEY }, { "buffer_ptr", ARG_U64 }, \
+	{                                              \
+		"size", ARG_U64                        \
+	}
+#define MEMORIES_AT(keys)                                \
+	{ keys, ARG_KEYS }, { "buffer_ptrs", ARG_U64S }, \
+	{                                                \
+		"sizes", ARG_U64S                        \
+	}
+#define CONFIG                       \
+	{                            \
+		"config", ARG_CONFIG \
+	}
 
 #define TENSOR_PUT(name, ...)                                             \
 	METHOD(name)                                                      \

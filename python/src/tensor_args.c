@@ -53,8 +53,7 @@ bool tensor_take(struct core_state *st, PyObject *o, struct mc_tensor_put *it, P
 	PyObject *d = module ? PyObject_CallMethod(module, "describe", "O", o) : NULL;
 	bool ok = d && described(d, it, keep);
 
-	if (PyErr_Occurred())
-		PyErr_Clear();
+	forgive();
 	Py_XDECREF(d);
 	Py_XDECREF(module);
 	return ok;
@@ -96,7 +95,7 @@ static bool int_attr(PyObject *o, const char *name, int32_t none, int32_t *out)
 	long n;
 
 	if (!v || v == Py_None) {
-		PyErr_Clear();
+		ok = forgive();
 		*out = none;
 	} else {
 		n = PyLong_AsLong(v);
@@ -150,8 +149,7 @@ bool parallel_take(PyObject *o, struct mc_parallel *out)
 	out->nr_axes = ok ? (unsigned)nr : 0;
 	for (Py_ssize_t i = 0; i < nr && ok; i++)
 		ok = axis_take(PyTuple_GetItem(t, i), &out->axis[i]);
-	if (PyErr_Occurred())
-		PyErr_Clear();
+	forgive();
 	Py_XDECREF(t);
 	Py_XDECREF(axes);
 	return ok;
@@ -162,8 +160,7 @@ bool writer_take(PyObject *o, struct mc_partition *out)
 	bool ok = int_attr(o, "rank", -1, &out->rank) && int_attr(o, "size", -1, &out->size) &&
 		  int_attr(o, "split_dim", -1, &out->split_dim);
 
-	if (PyErr_Occurred())
-		PyErr_Clear();
+	forgive();
 	return ok;
 }
 
@@ -202,8 +199,7 @@ bool target_take(PyObject *o, int *mode, struct mc_parallel *out, bool *has)
 	} else {
 		ok = false;
 	}
-	if (PyErr_Occurred())
-		PyErr_Clear();
+	forgive();
 	Py_XDECREF(p);
 	/* A shard is of something, and what is stored is not cut. */
 	return ok && (*mode != MC_TENSOR_SHARD || *has) && (*mode != MC_TENSOR_AS_STORED || !*has);

@@ -145,13 +145,15 @@ static PyObject *put_items(PyObject *self, const struct tensor_put_shape *shape,
 		if (!source_of(self, shape, a, i, &it[i], &j[i]) ||
 		    !cut_of(shape, a, &it[i], &j[i]) || !axes_of(shape, a, i, &it[i], &j[i]))
 			refuse(&it[i], &j[i]);
+		if (PyErr_Occurred())
+			goto out;
 	}
 	run(self, it, j, nr, &opts);
 	out = shape->many ? LIST_OF_CODES(it, nr) :
 			    PyLong_FromLongLong(mc_store_code(it[0].result));
-	for (Py_ssize_t i = 0; i < nr; i++)
-		Py_XDECREF(j[i].keep);
 out:
+	for (Py_ssize_t i = 0; j && i < nr; i++)
+		Py_XDECREF(j[i].keep);
 	PyMem_Free(j);
 	PyMem_Free(it);
 	return out;
@@ -216,7 +218,10 @@ struct get_job {
 	struct mc_parallel parallel;
 };
 
-/* The tensor, or None with the reason left out: what cannot be made is as good as missing. */
+/*
+ * The tensor, or None with the reason left out: what cannot be made is as good as missing. NULL with an exception that has to be
+ * seen.
+ */
 static PyObject *tensor_of(struct core_state *st, const struct mc_tensor_get *it, struct get_job *j)
 {
 	PyObject *memory = NULL, *out = NULL;
@@ -234,9 +239,21 @@ static PyObject *tensor_of(struct core_state *st, const struct mc_tensor_get *it
 		out = tensor_view(st, memory, off, &it->tensor);
 	free(j->land.own);
 	Py_XDECREF(memory);
-	if (PyErr_Occurred())
-		PyErr_Clear();
-	return out ? out : Py_NewRef(Py_None);
+	return out || !forgive() ? out : Py_NewRef(Py_None);
+}
+
+static PyObject *tensors_of(struct core_state *st, const struct mc_tensor_get *it,
+			    struct get_job *j, Py_ssize_t nr)
+{
+	PyObject *out = PyList_New(nr);
+
+	for (Py_ssize_t i = 0; i < nr; i++) {
+		if (!out)
+			free(j[i].land.own);
+		else if (!list_set(out, i, tensor_of(st, &it[i], &j[i])))
+			Py_CLEAR(out);
+	}
+	return out;
 }
 
 static bool shard_of(const struct tensor_get_shape *shape, const struct arg *a,
@@ -290,12 +307,11 @@ static PyObject *get_items(PyObject *self, const struct tensor_get_shape *shape,
 	struct core_state *st = ((struct store_obj *)self)->st;
 	struct mc_tensor_get *it = PyMem_Calloc((size_t)nr + 1, sizeof(*it));
 	struct get_job *j = PyMem_Calloc((size_t)nr + 1, sizeof(*j));
-	PyObject *out = NULL, *one = NULL;
+	PyObject *out = NULL;
 
 	if (!it || !j) {
-		UNLOCKED(store_put(sh));
 		PyErr_NoMemory();
-		goto out;
+		goto out_put;
 	}
 	for (Py_ssize_t i = 0; i < nr; i++) {
 		it[i] = (struct mc_tensor_get){ .key = shape->many ? a[0].keys[i] : a[0].key,
@@ -304,17 +320,14 @@ static PyObject *get_items(PyObject *self, const struct tensor_get_shape *shape,
 		if (!place_of(shape, a, i, sh, &j[i]) || !shard_of(shape, a, &it[i], &j[i]) ||
 		    !wish_of(shape, a, i, &it[i], &j[i]))
 			it[i].mode = -1; /* none: refused with -EINVAL */
+		if (PyErr_Occurred())
+			goto out_put;
 	}
 	UNLOCKED(mc_store_get_tensors(sh->s, it, (unsigned)nr, 0); store_put(sh));
-	if (shape->many)
-		out = PyList_New(nr);
-	for (Py_ssize_t i = 0; i < nr; i++) {
-		one = tensor_of(st, &it[i], &j[i]);
-		if (!shape->many)
-			out = one;
-		else if (!out || !list_set(out, i, one))
-			Py_CLEAR(out);
-	}
+	out = shape->many ? tensors_of(st, it, j, nr) : tensor_of(st, it, j);
+	goto out;
+out_put:
+	UNLOCKED(store_put(sh));
 out:
 	PyMem_Free(j);
 	PyMem_Free(it);

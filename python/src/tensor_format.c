@@ -38,6 +38,8 @@ PyObject *deserialize_tensor(PyObject *module, PyObject *o)
 	uint64_t off;
 	Py_ssize_t len;
 
+	if (!PyObject_CheckBuffer(o)) /* a number is no size here */
+		return PyErr_Format(PyExc_TypeError, "payload must be bytes-like");
 	memory = PyByteArray_FromObject(o); /* writable, and nobody else's */
 	if (!memory)
 		return NULL;

@@ -309,6 +309,38 @@ def test_bytes_without_a_store():
     for bad in (b"", header, header + raw(t) + b"x", b"\0" * 400):
         raises(ValueError, _deserialize_tensor, bad)
     raises(TypeError, _deserialize_tensor, 3.5)
+    raises(TypeError, _deserialize_tensor, 1 << 40, text="bytes-like")  # no size
+
+
+def test_what_is_not_ours_to_swallow():
+    """An object's own exception means it is no tensor; Ctrl-C in its code, and no memory, mean what they always mean."""
+    class Raising:
+        def __init__(self, kind):
+            self.kind = kind
+
+        def __getattr__(self, name):
+            raise self.kind(name)
+    with store_rig.opened() as s:
+        t = make((4, 4))
+        for kind in (KeyboardInterrupt, SystemExit, MemoryError):
+            raises(kind, s.put_tensor_with_parallelism, "k", t, Raising(kind))
+            raises(kind, s.put_tensor_with_parallelism, "k", t, None, writer_partition=Raising(kind))
+            raises(kind, s.batch_put_tensor_with_parallelism, ["a", "b"], [t, t], [None, Raising(kind)])
+            raises(kind, s.get_tensor_with_parallelism, "k", Raising(kind))
+            raises(kind, s.batch_get_tensor_with_parallelism, ["a", "b"], [Raising(kind), None])
+        eq(s.put_tensor_with_parallelism("k", t, Raising(ValueError)), -600)
+        eq(s.get_tensor_with_parallelism("k", Raising(ValueError)), None)
+        eq(s.batch_is_exist(["k", "a", "b"]), [0, 0, 0])
+        if numpy is None:
+            return
+
+        class Array(numpy.ndarray):
+            @property
+            def ndim(self):
+                raise KeyboardInterrupt
+        raises(KeyboardInterrupt, s.put_tensor, "k", numpy.zeros(3).view(Array))
+        raises(KeyboardInterrupt, s.batch_put_tensor, ["a", "b"], [t, numpy.zeros(3).view(Array)])
+        raises(KeyboardInterrupt, _serialize_tensor, numpy.zeros(3).view(Array))
 
 
 def test_files():
