@@ -26,7 +26,7 @@
 #include "meta/meta.h"
 #include "proto/proto.h"
 #include "transport/transport.h"
-#include "transport/turn.h"
+#include "base/turn.h"
 
 #define ENGINE_TRANSPORTS_MAX 4
 #define ENGINE_VECS_MAX	      DATA_VECS_MAX /* of one request */

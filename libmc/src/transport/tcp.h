@@ -18,7 +18,7 @@
 #include "base/list.h"
 #include "net/net.h"
 #include "transport/transport.h"
-#include "transport/turn.h"
+#include "base/turn.h"
 
 #define TCP_COST_NS_PER_MIB 400000
 #define TCP_STALL_NS	    (10 * NSEC_PER_SEC)
