@@ -21,7 +21,7 @@ $(DAEMON_BIN): $(BUILD)/bin/mooncake-%: $$(call daemon_obj,%) $$(SVC_OBJ) $(LIBM
 # Tests of the master's state, which needs no sockets, and of what daemons share.
 $(BUILD)/obj/tests/unit/test_pattern.o: CPPFLAGS_ALL += -Idaemon
 $(BUILD)/obj/tests/unit/test_svc_http.o: CPPFLAGS_ALL += -Idaemon
-MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects objects_query table pools)
+MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects objects_query objects_replicas table pools)
 TEST_EXTRA_test_objects := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_objects_gone := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pools_index := $(MASTER_STATE_OBJ)

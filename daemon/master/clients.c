@@ -205,6 +205,70 @@ static int collect(struct removing *rm, struct drops *d, const struct msg_keys *
 	return ret;
 }
 
+/* ---- clearing: one's own puts, or what of them lies in one segment ---- */
+
+struct wanted {
+	struct key segment;
+	struct pool_mask *in;
+};
+
+static void note_segment(void *arg, const struct pool *p)
+{
+	struct wanted *w = arg;
+
+	if (p->info.segment.len == w->segment.len && !memcmp(p->info.segment.data, w->segment.data, w->segment.len))
+		pool_mask_add(w->in, p->info.index);
+}
+
+static int collect_clear(struct removing *rm, struct drops *d, const struct msg_clear *m)
+{
+	struct master *ms = rm->w->m;
+	struct pool_mask in = { 0 };
+	uint64_t now = clock_now_ns();
+	int ret = 0;
+
+	if (m->segment.len)
+		pools_each(ms->pools, note_segment, &(struct wanted){ m->segment, &in });
+	for (uint32_t i = 0; i < m->nr && !ret; i++) {
+		struct holder h[REPLICAS_MAX];
+		unsigned nr;
+
+		rm->status[i] = objects_clear(ms->ix, &m->items[i].key, m->items[i].gen, m->segment.len ? &in : NULL, now, h, &nr);
+		for (unsigned k = 0; k < nr && !ret; k++)
+			ret = drops_add(d, &h[k], &m->items[i].key, i);
+	}
+	return ret;
+}
+
+static struct removing *removing_new(struct worker *w, struct conn_req *r, uint32_t nr, bool force, struct drops **d)
+{
+	struct removing *rm = calloc(1, sizeof(*rm) + nr * sizeof(*rm->status));
+
+	*d = rm ? drops_new(w, force, removed, rm) : NULL;
+	if (!*d) {
+		free(rm);
+		return NULL;
+	}
+	rm->req = r;
+	rm->w = w;
+	rm->nr = nr;
+	return rm;
+}
+
+/* Everything is collected, or @ret says why not. */
+static int removing_go(struct removing *rm, struct drops *d, int ret)
+{
+	if (ret) {
+		drops_cancel(d);
+		free(rm);
+		return ret;
+	}
+	count(rm->w, CNT_REMOVE, 1);
+	count(rm->w, CNT_REMOVE_ITEMS, rm->nr);
+	drops_send(d); /* keys stay valid with the request */
+	return 0;
+}
+
 int on_remove(struct peer *p, struct conn_req *r)
 {
 	struct worker *w = p->w;
@@ -216,25 +280,23 @@ int on_remove(struct peer *p, struct conn_req *r)
 	ret = msg_keys_decode(r->body, r->frame.body_len, &w->scratch, &m);
 	if (ret)
 		return ret;
-	rm = calloc(1, sizeof(*rm) + m.nr * sizeof(*rm->status));
-	d = rm ? drops_new(w, m.force, removed, rm) : NULL;
-	if (!d) {
-		free(rm);
-		return -ENOMEM;
-	}
-	rm->req = r;
-	rm->w = w;
-	rm->nr = m.nr;
-	ret = collect(rm, d, &m);
-	if (ret) {
-		drops_cancel(d);
-		free(rm);
+	rm = removing_new(w, r, m.nr, m.force, &d);
+	return rm ? removing_go(rm, d, collect(rm, d, &m)) : -ENOMEM;
+}
+
+int on_clear(struct peer *p, struct conn_req *r)
+{
+	struct worker *w = p->w;
+	struct removing *rm;
+	struct msg_clear m;
+	struct drops *d;
+	int ret;
+
+	ret = msg_clear_decode(r->body, r->frame.body_len, &w->scratch, &m);
+	if (ret)
 		return ret;
-	}
-	count(w, CNT_REMOVE, 1);
-	count(w, CNT_REMOVE_ITEMS, m.nr);
-	drops_send(d); /* keys stay valid with the request */
-	return 0;
+	rm = removing_new(w, r, m.nr, false, &d);
+	return rm ? removing_go(rm, d, collect_clear(rm, d, &m)) : -ENOMEM;
 }
 
 static void match_removed(void *arg, int status, uint64_t nr)

@@ -147,6 +147,7 @@ int on_locate(struct peer *p, struct conn_req *r);
 int on_pools(struct peer *p, struct conn_req *r);
 int on_list(struct peer *p, struct conn_req *r);
 int on_remove(struct peer *p, struct conn_req *r);
+int on_clear(struct peer *p, struct conn_req *r);
 int on_remove_match(struct peer *p, struct conn_req *r);
 int on_status(struct peer *p, struct conn_req *r);
 

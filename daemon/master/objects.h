@@ -108,6 +108,20 @@ void objects_locate(struct objects *ix, const struct key *key, bool touch, uint6
 int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],
 		    unsigned *nr);
 
+/* A set of pools, by index. */
+struct pool_mask {
+	uint64_t bits[POOLS_MAX / 64];
+};
+void pool_mask_add(struct pool_mask *m, uint32_t pool);
+bool pool_mask_has(const struct pool_mask *m, uint32_t pool); /* NULL: all */
+
+/*
+ * The same for what the put @put_id stored, as far as it is in the pools of @in. -ENOENT also when another put is there, or
+ * nothing in these pools; -EBUSY leased; -EAGAIN a replica of it is pending.
+ */
+int objects_clear(struct objects *ix, const struct key *key, uint64_t put_id, const struct pool_mask *in, uint64_t now,
+		  struct holder out[REPLICAS_MAX], unsigned *nr);
+
 /* Is any object leased? May say yes for up to a lease too long, never no when one is. */
 bool objects_leased(struct objects *ix, uint64_t now);
 

@@ -29,6 +29,7 @@ static const struct msg_kind {
 	[MSG_LIST] = { on_list, "LIST" },
 	[MSG_POOLS] = { on_pools, "POOLS" },
 	[MSG_STATUS] = { on_status, "STATUS" },
+	[MSG_CLEAR] = { on_clear, "CLEAR" },
 };
 
 void reply_out(struct worker *w, struct conn_req *r)

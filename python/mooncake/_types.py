@@ -41,6 +41,91 @@ class ObjectDataType(_Enum):
     GENERAL = 9
 
 
+class Descriptor:
+    """Memory that holds a copy: how much, where in its process, and the engine segment that reaches it."""
+
+    __slots__ = ("size", "buffer_address", "transport_endpoint")
+
+    def __init__(self):
+        self.size = 0
+        self.buffer_address = 0
+        self.transport_endpoint = ""
+
+    def __repr__(self):
+        return (f"<Descriptor size={self.size} buffer_address={self.buffer_address} "
+                f"transport_endpoint={self.transport_endpoint}>")
+
+
+class _Given:
+    """Comes from a call; there is nothing to make one of."""
+
+    __slots__ = ()
+
+    def __init__(self):
+        raise TypeError(f"{type(self).__name__}: No constructor defined!")
+
+
+class MemoryDescriptor(_Given):
+    """A copy in memory."""
+
+    __slots__ = ("buffer_descriptor",)
+
+    buffer_descriptor: Descriptor
+
+
+class DiskDescriptor(_Given):
+    """A copy in a file."""
+
+    __slots__ = ("file_path", "object_size")
+
+    file_path: str
+    object_size: int
+
+
+class ReplicaDescriptor(_Given):
+    """One copy of an object, as it was when it was asked for."""
+
+    __slots__ = ("_status", "_memory")
+
+    @property
+    def status(self) -> ReplicaStatus:
+        """ReplicaStatus: COMPLETE, of every copy that is listed"""
+        return self._status
+
+    def is_memory_replica(self) -> bool:
+        """Whether it lies in memory."""
+        return True
+
+    def is_disk_replica(self) -> bool:
+        """Whether it lies in a file of all nodes. There are none."""
+        return False
+
+    def is_local_disk_replica(self) -> bool:
+        """Whether it lies on the disk of one node. There are none."""
+        return False
+
+    def get_memory_descriptor(self) -> MemoryDescriptor:
+        """Where it is. An object in several pieces: where the first is, and the size of all."""
+        return self._memory
+
+    def get_disk_descriptor(self) -> DiskDescriptor:
+        """RuntimeError: it is in memory."""
+        raise RuntimeError("Expected DiskDescriptor")
+
+    def __repr__(self):
+        return f"<ReplicaDescriptor {self._status.name} {self._memory.buffer_descriptor!r}>"
+
+
+def _memory_replica(size, address, endpoint):
+    where = Descriptor()
+    where.size, where.buffer_address, where.transport_endpoint = size, address, endpoint
+    memory = MemoryDescriptor.__new__(MemoryDescriptor)
+    memory.buffer_descriptor = where
+    replica = ReplicaDescriptor.__new__(ReplicaDescriptor)
+    replica._status, replica._memory = ReplicaStatus.COMPLETE, memory
+    return replica
+
+
 class ParallelAxis:
     """Rank of size along one kind of parallelism: 'tp' with split_dim, 'dp', 'ep' with expert_id, 'pp' with stage_id."""
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store: immutable objects under keys, shared by all clients of a master."""
 from ._core import BufferHandle, BufferLease, BufferLeaseView, BufferPool, MooncakeDistributedStore, ReplicateConfig
-from ._types import ObjectDataType, ParallelAxis, ReadTarget, ReplicaStatus, SoftPinAction, TensorParallelism
+from ._types import (Descriptor, DiskDescriptor, MemoryDescriptor, ObjectDataType, ParallelAxis, ReadTarget, ReplicaDescriptor,
+                     ReplicaStatus, SoftPinAction, TensorParallelism)
 
 # Callers use these by their bare names too.
 UNKNOWN, KVCACHE, TENSOR, WEIGHT, SAMPLE, ACTIVATION, GRADIENT, OPTIMIZER_STATE, METADATA, GENERAL = ObjectDataType
@@ -10,8 +11,9 @@ UNDEFINED, INITIALIZED, PROCESSING, COMPLETE, REMOVED, FAILED = ReplicaStatus
 # Names of an older release.
 RegisteredBufferPool, RegisteredBufferLease, RegisteredBufferLeaseView = BufferPool, BufferLease, BufferLeaseView
 
-__all__ = ["BufferHandle", "BufferLease", "BufferLeaseView", "BufferPool", "MooncakeDistributedStore", "ObjectDataType", "ParallelAxis", "ReadTarget", "ReplicaStatus", "ReplicateConfig",
-           "SoftPinAction", "TensorParallelism"]
+__all__ = ["BufferHandle", "BufferLease", "BufferLeaseView", "BufferPool", "Descriptor", "DiskDescriptor", "MemoryDescriptor",
+           "MooncakeDistributedStore", "ObjectDataType", "ParallelAxis", "ReadTarget", "ReplicaDescriptor", "ReplicaStatus",
+           "ReplicateConfig", "SoftPinAction", "TensorParallelism"]
 
 
 def _tensor_metadata_size() -> int:

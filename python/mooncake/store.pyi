@@ -42,6 +42,43 @@ class SoftPinAction(_Enum):
     ENABLE = 1
     DISABLE = 2
 
+class Descriptor:
+    """Memory that holds a copy: how much, where in its process, and the engine segment that reaches it."""
+    def __init__(self) -> None: ...
+    size: int
+    buffer_address: int
+    transport_endpoint: str
+
+class MemoryDescriptor:
+    """A copy in memory."""
+    buffer_descriptor: Descriptor
+
+class DiskDescriptor:
+    """A copy in a file."""
+    file_path: str
+    object_size: int
+
+class ReplicaDescriptor:
+    """One copy of an object, as it was when it was asked for."""
+    @property
+    def status(self) -> ReplicaStatus:
+        """ReplicaStatus: COMPLETE, of every copy that is listed"""
+
+    def is_memory_replica(self) -> bool:
+        """Whether it lies in memory."""
+
+    def is_disk_replica(self) -> bool:
+        """Whether it lies in a file of all nodes. There are none."""
+
+    def is_local_disk_replica(self) -> bool:
+        """Whether it lies on the disk of one node. There are none."""
+
+    def get_memory_descriptor(self) -> MemoryDescriptor:
+        """Where it is. An object in several pieces: where the first is, and the size of all."""
+
+    def get_disk_descriptor(self) -> DiskDescriptor:
+        """RuntimeError: it is in memory."""
+
 class ParallelAxis:
     """Rank of size along one kind of parallelism: 'tp' with split_dim, 'dp', 'ep' with expert_id, 'pp' with stage_id."""
     def __init__(self) -> None: ...
@@ -329,6 +366,16 @@ class MooncakeDistributedStore:
 
     def batch_remove(self, keys: Sequence[Key], force: bool = False) -> list[int]:
         """As remove() for each key."""
+
+    def get_replica_desc(self, key: Key) -> list[ReplicaDescriptor]:
+        """A ReplicaDescriptor for each copy of the object; [] when it is missing. Grants a lease."""
+
+    def batch_get_replica_desc(self, keys: Sequence[Key]) -> dict[Key, list[ReplicaDescriptor]]:
+        """key: list of ReplicaDescriptor, for the keys that exist. Grants leases."""
+
+    def batch_replica_clear(self, keys: Sequence[Key], segment_name: str = "") -> list[Key]:
+        """Remove objects that this store has put and that nobody read lately; with a segment, their copies there.
+        Returns the keys of which something went."""
 
     def put_tensor(self, key: Key, tensor: Tensor) -> int:
         """Store a torch tensor, or a numpy array: any shape of up to 8 dimensions, dtypes

@@ -12,6 +12,7 @@
  *	store_zero_batch.c	many objects
  *	store_ranges.c		fragments of objects
  *	store_query.c		existence, sizes, removal
+ *	store_replicas.c	where copies are, clearing them
  *	store_tensor*.c, store_parallel.c: tensors (tensor.h)
  *	config.c, handle.c	ReplicateConfig, BufferHandle
  */
@@ -69,7 +70,7 @@ void store_replace(struct store_obj *o, struct shared *sh);
 int store_hook_exit(struct store_obj *o); /* open stores are closed when the interpreter ends */
 
 extern PyMethodDef store_setup[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
-	store_ranges[], store_query[], store_tensor[], store_tensor_tp[],
+	store_ranges[], store_query[], store_replicas[], store_tensor[], store_tensor_tp[],
 	store_parallel[]; /* each ends with a NULL name */
 
 /* ---- store_calls.c -------------------------------------------------------------------------- */

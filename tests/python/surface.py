@@ -52,6 +52,10 @@ STORE = [
     ("remove_by_regex", "(regex_pattern, force=False)", ("k",), -600),
     ("remove_all", "(force=False)", (), -600),
     ("batch_remove", "(keys, force=False)", (["a", "b"],), [-600, -600]),
+    # copies
+    ("get_replica_desc", "(key)", ("k",), []),
+    ("batch_get_replica_desc", "(keys)", (["a", "b"],), {}),
+    ("batch_replica_clear", "(keys, segment_name='')", (["a", "b"],), []),
     # tensors
     ("put_tensor", "(key, tensor)", ("k", None), -600),
     ("batch_put_tensor", "(keys, tensors_list)", (["a", "b"], [None, None]), [-600, -600]),
@@ -113,6 +117,8 @@ HANDLE = [("ptr", "()"), ("size", "()")]
 POOL = [("acquire", "(size, block=None, timeout=None)"), ("buffer", "(size, block=None, timeout=None)"), ("prewarm", "(size, count)"),
         ("close", "()")]
 LEASE = [("release", "()")]
+REPLICA = [("is_memory_replica", "()"), ("is_disk_replica", "()"), ("is_local_disk_replica", "()"), ("get_memory_descriptor", "()"),
+           ("get_disk_descriptor", "()")]
 
 CONFIG = [  # attribute, default, a good value, bad values
     ("replica_num", 1, 3, (-1, 1.0, "1", None)),

@@ -16,7 +16,8 @@ from mooncake.engine import TransferEngine
 from mooncake.store import MooncakeDistributedStore, ReplicateConfig
 
 CLASSES = [(store, MooncakeDistributedStore, surface.STORE), (engine, TransferEngine, surface.ENGINE),
-           (store, store.BufferHandle, surface.HANDLE), (store, store.BufferPool, surface.POOL), (store, store.BufferLease, surface.LEASE)]
+           (store, store.BufferHandle, surface.HANDLE), (store, store.BufferPool, surface.POOL), (store, store.BufferLease, surface.LEASE),
+           (store, store.ReplicaDescriptor, surface.REPLICA)]
 
 
 def plain(sig):

@@ -579,3 +579,40 @@ TEST(a_million_objects_in_250_bytes_each)
 	objects_close(ix);
 #endif
 }
+TEST(one_puts_replicas_are_cleared)
+{
+	struct objects *ix = index_new(2);
+	uint16_t a = slot_new(ix, 1), b = slot_new(ix, 2), c = slot_new(ix, 3);
+	struct pool_mask in = { 0 };
+	struct holder h[REPLICAS_MAX];
+	struct key k = key_of(0);
+	struct located l;
+	unsigned nr = 9;
+
+	pool_mask_add(&in, 2);
+	EXPECT_EQ(objects_clear(ix, &k, 1, NULL, 0, h, &nr), -ENOENT);
+	EXPECT_EQ(nr, 0);
+	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
+	EXPECT_EQ(put(ix, b, k, 1, 0, 20, NULL), 0);
+	EXPECT_EQ(objects_clear(ix, &k, 2, NULL, 0, h, &nr), -ENOENT); /* another put's */
+	EXPECT_EQ(objects_clear(ix, &k, 1, NULL, 0, h, &nr), 0);
+	EXPECT_EQ(nr, 2);
+	EXPECT_EQ(objects_clear(ix, &k, 1, &in, 0, h, &nr), 0);
+	EXPECT_EQ(nr, 1);
+	EXPECT_EQ(h[0].pool, 2);
+	EXPECT_EQ(h[0].gen, 20);
+	EXPECT_TRUE(objects_withdraw(ix, b, &k, 20));
+	EXPECT_EQ(objects_clear(ix, &k, 1, &in, 0, h, &nr), -ENOENT);
+
+	EXPECT_EQ(put(ix, c, k, 1, OBJ_PENDING, 30, NULL), 0);
+	EXPECT_EQ(objects_clear(ix, &k, 1, NULL, 0, h, &nr), -EAGAIN);
+	EXPECT_TRUE(objects_stored(ix, c, &k, 30));
+	objects_locate(ix, &k, true, 100, &l);
+	EXPECT_EQ(objects_clear(ix, &k, 1, NULL, 100, h, &nr), -EBUSY);
+	EXPECT_EQ(objects_clear(ix, &k, 1, NULL, 100 + LEASE, h, &nr), 0);
+	objects_slot_set(ix, a, SLOT_GONE);
+	objects_slot_set(ix, c, SLOT_GONE);
+	EXPECT_EQ(objects_clear(ix, &k, 1, NULL, 100 + LEASE, h, &nr), -ENOENT);
+	objects_close(ix);
+}
+

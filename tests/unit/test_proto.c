@@ -112,6 +112,7 @@ static int32_t statuses[] = { 0, -EEXIST, 1 };
 SAMPLE(statuses, msg_statuses, "03000000 00000000 efffffff 01000000", .nr = 3, .status = statuses)
 SAMPLE(match, msg_match, "01 0000 0300 612e2a 0500000000000000 64000000", .force = true,
        .tenant = K(""), .pattern = K("a.*"), .cursor = 5, .max = 100)
+SAMPLE(clear, msg_clear, "0100 73 " DROP_HEX, .segment = K("s"), .nr = 2, .items = drop_items)
 SAMPLE(count, msg_count, "ffffffffffffffff", .count = UINT64_MAX)
 
 static struct list_item list_items[] = { { K("\0a"), 4096, OBJ_SOFT_PIN, 1 }, { K("\0b"), 1, 0, 0 } };

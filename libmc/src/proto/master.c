@@ -175,6 +175,21 @@ int msg_match_decode(const void *data, size_t len, struct scratch *s, struct msg
 	return cur_done(&c);
 }
 
+void msg_clear_encode(const struct msg_clear *m, struct buf *b)
+{
+	buf_put_text(b, &m->segment);
+	drop_items_put(b, m->nr, m->items);
+}
+
+int msg_clear_decode(const void *data, size_t len, struct scratch *s, struct msg_clear *m)
+{
+	struct cur c = cur_init(data, len);
+
+	m->segment = cur_text(&c);
+	m->items = drop_items_get(&c, s, &m->nr);
+	return cur_done(&c);
+}
+
 void msg_count_encode(const struct msg_count *m, struct buf *b)
 {
 	buf_put_u64(b, m->count);

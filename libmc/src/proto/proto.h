@@ -58,6 +58,7 @@ enum proto_type {
 	MSG_LIST,
 	MSG_POOLS,
 	MSG_STATUS, /* JSON for people and tools; also answered by owners */
+	MSG_CLEAR,  /* replicas of one's own puts */
 
 	MSG_ATTACH = 64, /* client → owner */
 	MSG_GRANT,
@@ -235,6 +236,11 @@ struct msg_match { /* REMOVE_MATCH; LIST */
 	uint64_t cursor;    /* LIST: 0, then what the reply said */
 	uint32_t max;	    /* LIST */
 };
+struct msg_clear { /* reply msg_statuses: 0, -ENOENT, -EBUSY leased, -EAGAIN not all of it is stored */
+	struct key segment; /* replicas in its pools alone; empty: the whole object */
+	uint32_t nr;
+	struct drop_item *items; /* gen: the put that is meant */
+};
 struct msg_count {
 	uint64_t count;
 };
@@ -333,6 +339,7 @@ PROTO_MSG(msg_located);
 PROTO_MSG(msg_existing);
 PROTO_MSG(msg_statuses);
 PROTO_MSG(msg_match);
+PROTO_MSG(msg_clear);
 PROTO_MSG(msg_count);
 PROTO_MSG(msg_list_reply);
 PROTO_MSG(msg_pools);

@@ -13,6 +13,7 @@ static int decode(uint16_t type, struct ask *a)
 	case MSG_EXISTS:
 		return msg_existing_decode(data, len, &a->scratch, &a->existing);
 	case MSG_REMOVE:
+	case MSG_CLEAR:
 		return msg_statuses_decode(data, len, &a->scratch, &a->statuses);
 	case MSG_REMOVE_MATCH:
 		return msg_count_decode(data, len, &a->scratch, &a->count);
@@ -41,20 +42,44 @@ static uint32_t nr_answers(uint16_t type, const struct ask *a)
 	return type == MSG_LOCATE ? a->located.nr : type == MSG_EXISTS ? a->existing.nr : a->statuses.nr;
 }
 
-int store_ask_keys(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, bool force, uint64_t deadline_ns,
-	     struct ask *a)
+static int ask_keys(struct mc_store *s, uint16_t type, const struct msg_keys *m, uint64_t deadline_ns, struct ask *a)
 {
-	struct msg_keys m = { .touch = type != MSG_REMOVE, .force = force, .nr = nr, .keys = (struct key *)keys };
 	int ret;
 
 	buf_reset(&a->body);
-	msg_keys_encode(&m, &a->body);
+	msg_keys_encode(m, &a->body);
 	ret = ask(s, type, deadline_ns, a);
-	if (!ret && nr_answers(type, a) != nr)
+	if (!ret && nr_answers(type, a) != m->nr)
 		ret = -EBADMSG;
 	if (!ret && type != MSG_REMOVE)
 		pools_view_seen(s, type == MSG_LOCATE ? a->located.view : a->existing.view);
 	return ret;
+}
+
+int store_ask_keys(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, bool force, uint64_t deadline_ns,
+	     struct ask *a)
+{
+	struct msg_keys m = { .touch = type != MSG_REMOVE, .force = force, .nr = nr, .keys = (struct key *)keys };
+
+	return ask_keys(s, type, &m, deadline_ns, a);
+}
+
+int store_ask_keys_quietly(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, uint64_t deadline_ns,
+			   struct ask *a)
+{
+	struct msg_keys m = { .nr = nr, .keys = (struct key *)keys };
+
+	return ask_keys(s, type, &m, deadline_ns, a);
+}
+
+int store_ask_clear(struct mc_store *s, const struct msg_clear *m, uint64_t deadline_ns, struct ask *a)
+{
+	int ret;
+
+	buf_reset(&a->body);
+	msg_clear_encode(m, &a->body);
+	ret = ask(s, MSG_CLEAR, deadline_ns, a);
+	return !ret && a->statuses.nr != m->nr ? -EBADMSG : ret;
 }
 
 int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m, uint64_t deadline_ns, struct ask *a)

@@ -260,6 +260,55 @@ static int64_t embedded_list(struct mc_store *s, const char *regex, int (*fn)(vo
 	return walk(s, regex, list_match, &l);
 }
 
+static int embedded_replicas(struct mc_store *s, struct mc_replicas *items, const struct key *keys, unsigned nr,
+			     uint64_t deadline_ns)
+{
+	const struct pool_view *v = pool_view(s->embedded->pool);
+	struct pool_set *set = pools_get(s); /* whose one view has a touch ring that is drained */
+	struct found f;
+
+	for (unsigned i = 0; i < nr; i++) {
+		items[i].result = 0;
+		if (view_lookup(v, keys[i].data, keys[i].len, &f) || replicas_reserve(&items[i], 1))
+			continue;
+		view_touch(&set->pool[0]->view, &f);
+		replicas_add(&items[i], s->name,
+			     &(struct region_info){ (uintptr_t)v->region[f.loc.region].base, v->region[f.loc.region].size }, &f.loc,
+			     f.size);
+	}
+	pools_put(set);
+	return 0;
+}
+
+static int clear_one(struct mc_store *s, const struct key *key)
+{
+	struct embedded *e = s->embedded;
+	struct publish_item it;
+	int ret;
+
+	pthread_mutex_lock(&e->lock);
+	pool_drain_touches(e->pool, clock_now_ns());
+	ret = pool_find(e->pool, key, &it);
+	if (!ret && !store_put_is_ours(s, it.put_id))
+		ret = -ENOENT;
+	if (!ret)
+		ret = pool_drop(e->pool, key, it.loc.gen, false, clock_now_ns(), EMBEDDED_LEASE_NS);
+	pthread_mutex_unlock(&e->lock);
+	return ret;
+}
+
+static int embedded_clear(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, const char *segment,
+			  uint64_t deadline_ns)
+{
+	int ok = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		items[i].result = *segment && strcmp(segment, s->name) ? -ENOENT : clear_one(s, &keys[i]);
+		ok += !items[i].result;
+	}
+	return ok;
+}
+
 static int embedded_status(struct mc_store *s, struct buf *json, uint64_t deadline_ns)
 {
 	struct pool_stat st;
@@ -285,6 +334,8 @@ const struct store_ops embedded_ops = {
 	.remove = embedded_remove,
 	.remove_matching = embedded_remove_matching,
 	.list = embedded_list,
+	.replicas = embedded_replicas,
+	.clear = embedded_clear,
 	.status = embedded_status,
 	.health = embedded_health,
 };

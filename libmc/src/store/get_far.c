@@ -168,15 +168,6 @@ static bool pick_replica(struct mc_store *s, const struct pool_set *set, const s
 	return false;
 }
 
-static bool knows_all(const struct pool_set *set, const struct msg_located *m)
-{
-	for (uint32_t i = 0; i < m->nr; i++)
-		for (unsigned r = 0; r < m->items[i].nr_replicas; r++)
-			if (!pools_by_index(set, m->items[i].replica[r].pool))
-				return false;
-	return true;
-}
-
 /* Reads every item that has a pool: this node's at once, all others in parallel. Results are set; -ESTALE may be tried again. */
 static void read_placed(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
 {
@@ -300,17 +291,13 @@ static unsigned keep_open(struct mc_store *s, struct get_item **it, unsigned nr)
 /* One question, one round of reads. Return: how many may be asked for again; those are in front. */
 static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
 {
-	struct pool_set *set = pools_get(s);
 	struct ask a = ASK_INIT;
+	struct pool_set *set;
 	unsigned open = 0;
 	int ret;
 
 	ret = locate(s, it, nr, deadline_ns, &a);
-	if (!ret && (!knows_all(set, &a.located) || atomic_load(&s->view_seen) != atomic_load(&s->view_known))) {
-		pools_refresh(s, !knows_all(set, &a.located), deadline_ns);
-		pools_put(set);
-		set = pools_get(s);
-	}
+	set = pools_for(s, ret ? NULL : &a.located, deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
 		struct get_item *x = it[i];
 

@@ -391,6 +391,27 @@ out:
 	return ret;
 }
 
+static bool knows_all(const struct pool_set *set, const struct msg_located *m)
+{
+	for (uint32_t i = 0; i < m->nr; i++)
+		for (unsigned r = 0; r < m->items[i].nr_replicas; r++)
+			if (!pools_by_index(set, m->items[i].replica[r].pool))
+				return false;
+	return true;
+}
+
+struct pool_set *pools_for(struct mc_store *s, const struct msg_located *m, uint64_t deadline_ns)
+{
+	struct pool_set *set = pools_get(s);
+
+	if (m && (!knows_all(set, m) || atomic_load(&s->view_seen) != atomic_load(&s->view_known))) {
+		pools_refresh(s, !knows_all(set, m), deadline_ns);
+		pools_put(set);
+		set = pools_get(s);
+	}
+	return set;
+}
+
 int pools_attach(struct mc_store *s, const char *unix_path, struct spool **out, uint64_t deadline_ns)
 {
 	struct pool_set *set = set_alloc(1);

@@ -29,7 +29,7 @@ static bool exists_here(const struct pool_set *set, const struct key *key, struc
  * The master knows of a put that its owner has not confirmed: it may have returned, or be in the middle. A byte of the object, read
  * as any object is, tells which. Return: 1, 0 or why it cannot be said.
  */
-static int look_there(struct mc_store *s, const struct key *key, uint64_t deadline_ns)
+int store_look_there(struct mc_store *s, const struct key *key, uint64_t deadline_ns)
 {
 	uint8_t byte;
 	struct mc_slice first = { .dst = &byte, .len = 1 };
@@ -46,7 +46,7 @@ static int ask_exists(struct mc_store *s, struct mc_query **q, const struct key 
 	int ret = store_ask_keys(s, MSG_EXISTS, keys, nr, false, deadline_ns, &a);
 
 	for (unsigned i = 0; i < nr; i++)
-		q[i]->result = ret ? ret : a.existing.found[i] < 2 ? a.existing.found[i] : look_there(s, &keys[i], deadline_ns);
+		q[i]->result = ret ? ret : a.existing.found[i] < 2 ? a.existing.found[i] : store_look_there(s, &keys[i], deadline_ns);
 	ask_end(&a);
 	return ret;
 }
@@ -60,7 +60,7 @@ static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *k
 		const struct located *l = ret ? NULL : &a.located.items[i];
 
 		if (!ret && !l->status && l->flags & OBJ_PENDING && !q[i]->result)
-			q[i]->result = look_there(s, &keys[i], deadline_ns);
+			q[i]->result = store_look_there(s, &keys[i], deadline_ns);
 		else if (ret || l->status != -ENOENT)
 			q[i]->result = ret ? ret : l->status ? l->status : 1;
 		if (ret || l->status) /* a master that is being refilled may not know yet what was found here */
@@ -381,6 +381,8 @@ const struct store_ops cluster_ops = {
 	.remove = cluster_remove,
 	.remove_matching = cluster_remove_matching,
 	.list = cluster_list,
+	.replicas = cluster_replicas,
+	.clear = cluster_clear,
 	.status = cluster_status,
 	.health = cluster_health,
 };

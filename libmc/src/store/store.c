@@ -23,12 +23,23 @@ uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns)
 	return deadline_ns ? deadline_ns : deadline_after_ns(s->timeout_ns);
 }
 
+#define PUT_STEP    0x9e3779b97f4a7c15ULL
+#define PUT_UNSTEP  0xf1de83e19937733dULL /* times PUT_STEP it is 1 */
+
 uint64_t store_put_id(struct mc_store *s)
 {
 	uint64_t n = atomic_fetch_add_explicit(&s->next_put, 1, memory_order_relaxed) + 1;
-	uint64_t id = (s->put_salt ^ n * 0x9e3779b97f4a7c15ULL);
+	uint64_t id = (s->put_salt ^ n * PUT_STEP);
 
 	return id ? id : 1;
+}
+
+/* Of another store's ids one in 2^64 / next_put looks like ours. */
+bool store_put_is_ours(const struct mc_store *s, uint64_t put_id)
+{
+	uint64_t n = (put_id ^ s->put_salt) * PUT_UNSTEP;
+
+	return n && n <= atomic_load_explicit(&s->next_put, memory_order_relaxed);
 }
 
 int store_enter(struct mc_store *s)

@@ -13,11 +13,13 @@
  *	put.c		writing: place.c chooses where, put_round.c does it, grant.c has space for it
  *	prefault.c	page tables of mapped pools, ahead of use
  *	query.c		existence, removal, listing
+ *	replicas.c	the copies of objects
  *	embedded.c	one process with a pool of its own and no master
  */
 #ifndef MC_STORE_PRIVATE_H
 #define MC_STORE_PRIVATE_H
 
+#include <mooncake/replicas.h>
 #include <mooncake/store.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -96,6 +98,9 @@ struct ask {
 /* LOCATE, EXISTS (both grant a lease), REMOVE: on success there is one answer for each key. Else as link_call(), or -EBADMSG. */
 int store_ask_keys(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, bool force, uint64_t deadline_ns,
 	     struct ask *a);
+int store_ask_keys_quietly(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, uint64_t deadline_ns,
+			   struct ask *a); /* grants no lease */
+int store_ask_clear(struct mc_store *s, const struct msg_clear *m, uint64_t deadline_ns, struct ask *a);
 int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m, uint64_t deadline_ns, struct ask *a);
 int store_ask_pools(struct mc_store *s, uint64_t deadline_ns, struct ask *a);
 void ask_end(struct ask *a);
@@ -157,6 +162,7 @@ void spool_put(struct spool *p);
 /* Asks the master for its pools when they changed since (or @force), attaches new ones of this node. */
 int pools_refresh(struct mc_store *s, bool force, uint64_t deadline_ns);
 void pools_view_seen(struct mc_store *s, uint32_t view); /* from any reply of the master */
+struct pool_set *pools_for(struct mc_store *s, const struct msg_located *m, uint64_t deadline_ns); /* with those that @m names */
 void pools_fini(struct mc_store *s);
 
 /* A pool of this very process, without the master having told: own reads need no message from the first moment on. */
@@ -257,6 +263,9 @@ struct store_ops { /* with a master, or embedded */
 	int64_t (*remove_matching)(struct mc_store *s, const char *regex, uint32_t flags, uint64_t deadline_ns);
 	int64_t (*list)(struct mc_store *s, const char *regex, int (*fn)(void *, const struct mc_list_item *), void *arg,
 			uint64_t deadline_ns);
+	int (*replicas)(struct mc_store *s, struct mc_replicas *items, const struct key *keys, unsigned nr, uint64_t deadline_ns);
+	int (*clear)(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, const char *segment,
+		     uint64_t deadline_ns);
 	int (*status)(struct mc_store *s, struct buf *json, uint64_t deadline_ns);
 	int (*health)(struct mc_store *s, uint64_t deadline_ns);
 };
@@ -264,6 +273,14 @@ extern const struct store_ops cluster_ops, embedded_ops;
 
 int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns);
 void cluster_get_missing(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
+int cluster_replicas(struct mc_store *s, struct mc_replicas *items, const struct key *keys, unsigned nr, uint64_t deadline_ns);
+int cluster_clear(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, const char *segment,
+		  uint64_t deadline_ns);
+int replicas_reserve(struct mc_replicas *it, unsigned nr); /* memory for so many; none yet */
+void replicas_add(struct mc_replicas *it, const char *segment, const struct region_info *r, const struct loc *loc, uint64_t bytes);
+
+/* Is an object there of which the master only knows that a put began? 1, 0, or why it cannot be said (query.c). */
+int store_look_there(struct mc_store *s, const struct key *key, uint64_t deadline_ns);
 
 struct store_counters {
 	_Atomic uint64_t hits_node, hits_remote, misses, stale, puts, put_bytes, get_bytes, failed;
@@ -315,6 +332,7 @@ struct mc_store {
 
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
 uint64_t store_put_id(struct mc_store *s);
+bool store_put_is_ours(const struct mc_store *s, uint64_t put_id); /* did store_put_id() give it to this store? */
 uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns); /* 0: the default time-out from now */
 
 /* embedded.c: the pool of a store without a master. */
