@@ -193,6 +193,61 @@ struct mc_list_item {
 MC_API int64_t mc_store_list(struct mc_store *s, const char *regex, int (*fn)(void *arg, const struct mc_list_item *item),
 			     void *arg, uint64_t deadline_ns);
 
+/* ---- statistics ----------------------------------------------------------------------------------------------------- */
+
+/** enum mc_path - how an object's bytes travel; mc_path_name() has them in words. */
+enum mc_path {
+	MC_PATH_MAPPED, /* this machine's memory, mapped: one copy, no message for a get */
+	MC_PATH_LOCAL,	/* another process's private memory on this machine, copied by the kernel */
+	MC_PATH_TCP,
+	MC_PATHS = 8 /* room for more */
+};
+
+/** enum mc_miss - why a get did not return an object; mc_miss_name() has them in words. */
+enum mc_miss {
+	MC_MISS_ABSENT,	 /* nobody has the key */
+	MC_MISS_GONE,	 /* it was evicted, removed or replaced while it was looked for */
+	MC_MISS_MASTER,	 /* it is not on this machine, and the master could not be asked */
+	MC_MISS_NODE,	 /* nobody who has it could be reached */
+	MC_MISS_TIMEOUT, /* the deadline was first */
+	MC_MISS_CORRUPT, /* what arrived is not what was stored */
+	MC_MISS_CALL,	 /* the call itself: a bad key, a place too small, no memory */
+	MC_MISSES = 16	 /* room for more */
+};
+
+/** struct mc_path_stats - of one way, one direction. */
+struct mc_path_stats {
+	uint64_t objects; /* read, whole or in part; written, each replica */
+	uint64_t bytes;
+	uint64_t timed;	  /* calls whose time was taken: gets that only needed mapped memory 1 in 32, all others */
+	uint64_t p50_ns, p99_ns; /* of those, whole calls whatever their size, at most 1/8 too long; 0: none */
+};
+
+/** struct mc_store_stats - since the store was opened. */
+struct mc_store_stats {
+	size_t size;   /* sizeof(struct mc_store_stats): set by the caller */
+	uint64_t hits; /* objects that gets returned */
+	uint64_t misses; /* objects that they did not; by reason: */
+	uint64_t miss[MC_MISSES];
+	uint64_t retries; /* reads of mapped memory done again, because the object changed meanwhile */
+	uint64_t puts;	  /* objects of puts that succeeded, also because they were there already */
+	uint64_t puts_failed;
+	struct mc_path_stats get[MC_PATHS], put[MC_PATHS];
+};
+
+/**
+ * mc_store_stats - what this store has done. A call counts all at once, at its end; figures of calls under way in other threads may
+ * be of different moments. A call that spans several ways counts its time for the farthest. A call that is refused as a whole (too
+ * many items, a store that closes) counts nothing.
+ * @out: its @size says how much of it there is. Cheap, and takes no lock that gets or puts need.
+ * Return: 0; -EINVAL size.
+ */
+MC_API int mc_store_stats(struct mc_store *s, struct mc_store_stats *out);
+
+/** mc_path_name, mc_miss_name - "mapped", "absent" …; NULL: no way, no reason has this number. */
+MC_API const char *mc_path_name(unsigned path);
+MC_API const char *mc_miss_name(unsigned reason);
+
 #ifdef __cplusplus
 }
 #endif

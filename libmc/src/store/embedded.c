@@ -99,7 +99,7 @@ static int put_one(struct embedded *e, const struct key *key, const struct mc_pu
 	pthread_mutex_unlock(&e->lock);
 out:
 	free(x);
-	return ret == -EEXIST ? 0 : ret;
+	return ret;
 }
 
 static const struct mc_key *put_key(const void *items, unsigned i)
@@ -107,7 +107,8 @@ static const struct mc_key *put_key(const void *items, unsigned i)
 	return &((const struct mc_put *)items)[i].key;
 }
 
-static int embedded_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns)
+static int embedded_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
+			uint64_t deadline_ns)
 {
 	struct keys keys;
 	uint64_t bytes;
@@ -121,6 +122,10 @@ static int embedded_put(struct mc_store *s, struct mc_put *items, unsigned nr, c
 			items[i].result = -EINVAL;
 		else
 			items[i].result = put_one(s->embedded, &keys.key[i], &items[i], bytes, store_put_id(s), o);
+		if (items[i].result == -EEXIST)
+			items[i].result = 0;
+		else if (!items[i].result)
+			tally_add(t, MC_PATH_MAPPED, bytes);
 		ok += !items[i].result;
 	}
 	if (!ret)

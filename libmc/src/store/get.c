@@ -102,7 +102,7 @@ int get_mapped(const struct pool_view *v, struct get_item *it)
 }
 
 /* Is it in one of this node's pools, and did the copy hold? Return: settled (result is set). */
-static bool get_here(struct mc_store *s, const struct pool_set *set, struct get_item *it)
+static bool get_here(const struct pool_set *set, struct get_item *it, struct tally *tally)
 {
 	struct found f;
 
@@ -124,7 +124,7 @@ static bool get_here(struct mc_store *s, const struct pool_set *set, struct get_
 				view_touch(&p->view, &f);
 				return true;
 			}
-			atomic_fetch_add_explicit(&s->count.stale, 1, memory_order_relaxed);
+			tally->retries++;
 		}
 	}
 	return false;
@@ -144,37 +144,85 @@ static bool nowhere(const struct get_item *it)
 	return false;
 }
 
+static uint64_t bytes_of(const struct get_item *it)
+{
+	uint64_t sum = 0;
+
+	if (!it->slices)
+		return (uint64_t)it->result;
+	for (unsigned i = 0; i < it->nr_slices; i++)
+		sum += it->slices[i].result > 0 ? (uint64_t)it->slices[i].result : 0;
+	return sum;
+}
+
+/* Counts it, and why it failed. The first that did is told in words. */
+static void tally_get(struct get_item *it, struct tally *t, const struct get_item **first, enum mc_miss *why, uint64_t deadline_ns)
+{
+	enum mc_miss reason;
+
+	if (likely(it->result >= 0)) {
+		tally_add(t, it->path, bytes_of(it));
+		return;
+	}
+	reason = reason_of(it, deadline_ns);
+	if (!t->missed++) {
+		memset(t->miss, 0, sizeof(t->miss));
+		*first = it;
+		*why = reason;
+	}
+	t->miss[reason]++;
+	if (it->result == -ESTALE)
+		it->result = -ENOENT; /* evicted under every try: a miss */
+}
+
+static void tell_miss(const struct get_item *it, enum mc_miss why, uint64_t others)
+{
+	struct key tenant, key = { 0 };
+
+	key_split(&it->key, &tenant, &key);
+	note_miss(&(struct mc_key){ key.data, key.len }, why, (int)it->result, (unsigned)others);
+}
+
 /* Reads @items; @missing has room for pointers to all of them. */
 static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, struct get_item **missing, uint64_t deadline_ns)
 {
+	uint64_t start_ns = stats_sample_ns();
 	struct pool_set *set = pools_get(s);
+	const struct get_item *first = NULL;
 	unsigned nr_missing = 0;
+	struct tally tally;
+	enum mc_miss why;
 
+	tally_init(&tally);
 	/* From the last to the first: the blocks of a request are a chain, and what is touched last is evicted last. */
 	for (unsigned i = nr; i-- > 0;) {
 		if (!items[i].key.len || nowhere(&items[i])) {
 			items[i].result = -EINVAL;
-		} else if (get_here(s, set, &items[i])) {
-			atomic_fetch_add_explicit(&s->count.hits_node, 1, memory_order_relaxed);
-		} else {
+		} else if (!get_here(set, &items[i], &tally)) {
 			items[i].result = -ENOENT;
 			missing[nr_missing++] = &items[i];
 		}
 	}
 	pools_put(set);
-	if (nr_missing)
-		s->ops->get_missing(s, missing, nr_missing, store_deadline(s, deadline_ns));
-	for (unsigned i = 0; i < nr; i++) {
-		struct get_item *it = &items[i];
-
-		spool_put(it->pool);
-		if (it->result == -ESTALE)
-			it->result = -ENOENT; /* evicted under every try: a miss */
-		if (it->result >= 0)
-			atomic_fetch_add_explicit(&s->count.get_bytes, (uint64_t)it->result, memory_order_relaxed);
-		else
-			atomic_fetch_add_explicit(&s->count.misses, 1, memory_order_relaxed);
+	if (nr_missing) {
+		start_ns = start_ns ? start_ns : clock_now_ns();
+		deadline_ns = store_deadline(s, deadline_ns);
+		s->ops->get_missing(s, missing, nr_missing, deadline_ns);
 	}
+	for (unsigned i = 0; i < nr; i++) {
+		spool_put(items[i].pool);
+		tally_get(&items[i], &tally, &first, &why, deadline_ns);
+	}
+	stats_got(s, &tally, start_ns);
+	if (unlikely(first))
+		tell_miss(first, why, tally.missed - 1);
+}
+
+/* Before any item was looked for. The store may be gone, so nothing is counted. */
+static void tell_refused(const struct mc_key *key, unsigned nr, int err)
+{
+	if (nr)
+		note_miss(key, MC_MISS_CALL, err, nr - 1);
 }
 
 static const struct mc_key *get_key(const void *items, unsigned i)
@@ -258,6 +306,8 @@ out_leave:
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	if (ret)
+		tell_refused(get_key(items, 0), nr, ret);
 	return ok;
 }
 
@@ -292,5 +342,7 @@ out:
 		for (unsigned k = 0; k < items[i].nr; k++)
 			items[i].slices[k].result = ret;
 	}
+	if (ret)
+		tell_refused(slices_key(items, 0), nr, ret);
 	return ok;
 }

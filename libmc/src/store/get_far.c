@@ -182,6 +182,7 @@ static void read_placed(struct mc_store *s, struct get_item **it, unsigned nr, u
 		if (it[i]->pool->attached) {
 			int ret = get_mapped(&it[i]->pool->view, it[i]);
 
+			it[i]->path = MC_PATH_MAPPED;
 			if (ret)
 				it[i]->result = ret;
 		} else if (!far) {
@@ -277,7 +278,6 @@ static unsigned keep_open(struct mc_store *s, struct get_item **it, unsigned nr)
 			bounce_done(x);
 		if (x->pool && x->result >= 0) {
 			remember(s, x);
-			atomic_fetch_add_explicit(&s->count.hits_remote, 1, memory_order_relaxed);
 			continue;
 		}
 		if (x->pool && !try_again(s, x))
@@ -301,6 +301,7 @@ static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned 
 	for (unsigned i = 0; i < nr; i++) {
 		struct get_item *x = it[i];
 
+		x->unasked = ret;
 		if (ret)
 			x->result = ret;
 		else if (a.located.items[i].status)

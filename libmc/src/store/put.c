@@ -118,6 +118,7 @@ struct put_call {
 	struct put_room *rooms; /* one per task */
 	bool *used; /* nr × pools: where a replica of the item was tried */
 	struct chooser ch;
+	struct tally *tally;
 };
 
 /* Errors that another pool may not have. */
@@ -215,6 +216,7 @@ static struct outcome settle(struct put_call *c, unsigned nr)
 		o.progress |= t->result != -EAGAIN;
 		if (!t->result) {
 			st->stored++;
+			tally_add(c->tally, t->pool->attached ? MC_PATH_MAPPED : MC_PATH_TCP, t->bytes);
 		} else if (t->result == -EEXIST) {
 			st->exists = true;
 		} else {
@@ -353,18 +355,12 @@ static void refresh(struct mc_store *s, const struct mc_put_opts *o, uint64_t de
 		pools_refresh(s, true, MIN(deadline_ns, now + FIGURES_NS / 10));
 }
 
-static void count_put(struct put_call *c, const struct keys *keys, const struct mc_put_opts *o)
+/* Where a replaced object was last seen, it is no more. */
+static void forget_replaced(struct put_call *c, const struct keys *keys)
 {
-	struct mc_store *s = c->s;
-
-	for (unsigned i = 0; i < c->nr; i++) {
-		if (!c->state[i].stored)
-			continue;
-		atomic_fetch_add_explicit(&s->count.puts, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&s->count.put_bytes, c->state[i].bytes, memory_order_relaxed);
-		if (o->flags & MC_PUT_REPLACE && s->cache)
-			cache_drop(s->cache, &keys->key[i]);
-	}
+	for (unsigned i = 0; i < c->nr && c->s->cache; i++)
+		if (c->state[i].stored)
+			cache_drop(c->s->cache, &keys->key[i]);
 }
 
 static int call_memory(struct put_call *c)
@@ -390,9 +386,10 @@ static int call_memory(struct put_call *c)
 	return 0;
 }
 
-int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns)
+int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
+		uint64_t deadline_ns)
 {
-	struct put_call c = { .s = s, .items = items, .nr = nr };
+	struct put_call c = { .s = s, .items = items, .nr = nr, .tally = t };
 	struct keys keys = { 0 };
 	int ret, ok = 0;
 	bool late;
@@ -415,7 +412,8 @@ int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const str
 		items[i].result = put_result(s, &c.state[i], late);
 		ok += !items[i].result;
 	}
-	count_put(&c, &keys, o);
+	if (o->flags & MC_PUT_REPLACE)
+		forget_replaced(&c, &keys);
 out:
 	free(c.memory);
 	if (c.ch.set)
@@ -443,20 +441,40 @@ static int take_put_opts(const struct mc_put_opts *in, struct mc_put_opts *o)
 	return o->flags & ~(MC_PUT_HARD_PIN | MC_PUT_SOFT_PIN | MC_PUT_REPLACE) ? -EINVAL : 0;
 }
 
+static void count_put(struct mc_store *s, unsigned nr, unsigned ok, struct tally *t, uint64_t start_ns)
+{
+	t->puts = ok;
+	t->missed = nr - ok;
+	stats_put(s, t, start_ns);
+}
+
+static void tell_failed(const struct mc_put *items, unsigned nr, unsigned ok)
+{
+	for (unsigned i = 0; i < nr && ok < nr; i++)
+		if (items[i].result) {
+			note_put(&items[i].key, items[i].result, nr - ok - 1);
+			return;
+		}
+}
+
 int mc_store_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *opts, uint64_t deadline_ns)
 {
+	uint64_t start_ns = clock_now_ns();
 	struct mc_put_opts o;
-	int ret = nr > BATCH_MAX ? -E2BIG : take_put_opts(opts, &o);
+	struct tally tally;
+	int ret = nr > BATCH_MAX ? -E2BIG : take_put_opts(opts, &o), ok = 0;
 
 	if (!ret)
 		ret = store_enter(s);
-	if (ret) {
-		for (unsigned i = 0; i < nr; i++)
-			items[i].result = ret;
-		return 0;
+	for (unsigned i = 0; i < nr && ret; i++)
+		items[i].result = ret;
+	if (!ret) {
+		tally_init(&tally);
+		if (nr)
+			ok = s->ops->put(s, items, nr, &o, &tally, store_deadline(s, deadline_ns));
+		count_put(s, nr, (unsigned)ok, &tally, start_ns);
+		store_leave(s);
 	}
-	if (nr)
-		ret = s->ops->put(s, items, nr, &o, store_deadline(s, deadline_ns));
-	store_leave(s);
-	return ret;
+	tell_failed(items, nr, (unsigned)ok);
+	return ok;
 }

@@ -205,6 +205,15 @@ static const struct mc_key *remove_key(const void *items, unsigned i)
 	return &((const struct mc_remove *)items)[i].key;
 }
 
+static void tell_failed(const struct mc_remove *items, unsigned nr, unsigned ok)
+{
+	for (unsigned i = 0; i < nr && ok < nr; i++)
+		if (items[i].result) {
+			note_remove(&items[i].key, items[i].result, nr - ok - 1);
+			return;
+		}
+}
+
 int mc_store_remove(struct mc_store *s, struct mc_remove *items, unsigned nr, uint32_t flags, uint64_t deadline_ns)
 {
 	struct keys keys;
@@ -232,6 +241,7 @@ out_leave:
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	tell_failed(items, nr, (unsigned)ok);
 	return ok;
 }
 

@@ -126,6 +126,14 @@ static int remote_addr(const struct get_item *it, uint64_t place, uint64_t *addr
 	return 0;
 }
 
+/* By which way its bytes come. */
+static enum mc_path path_to(const struct mc_store *s, const struct mc_segment *seg)
+{
+	const char *way = s->transports[0] && !strchr(s->transports, ',') ? s->transports : mc_segment_transport(seg);
+
+	return strcmp(way, "local") ? MC_PATH_TCP : MC_PATH_LOCAL;
+}
+
 static struct mc_request request_of(const struct mc_store *s, struct piece *p, struct mc_segment *seg)
 {
 	return (struct mc_request){ .op = MC_READ,
@@ -261,6 +269,7 @@ static int start_one(struct mc_store *s, struct piece *p, uint64_t deadline_ns, 
 		ret = spool_segment(p->it->pool, deadline_ns, &seg);
 	if (ret)
 		return ret;
+	p->it->path = path_to(s, seg);
 	if (p->it->loc.nr_extents > 1) {
 		ret = store_engine(s, &eng);
 		if (!ret)

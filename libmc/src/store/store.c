@@ -358,6 +358,7 @@ static void destroy(struct mc_store *s, uint64_t deadline_ns)
 	cache_close(s->cache);
 	range_set_fini(&s->buffers);
 	free(s->buffer_list);
+	stats_close(s->stats);
 	if (s->name_fd >= 0)
 		close(s->name_fd);
 	pthread_rwlock_destroy(&s->buffers_lock);
@@ -423,6 +424,8 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 
 	ret = link_init(&s->master, s, master, ROLE_CLIENT);
 	s->master.renewed = master_renewed;
+	if (!ret)
+		ret = stats_open(&s->stats);
 	if (!ret)
 		ret = take_opts(s, &o);
 	deadline_ns = store_deadline(s, o.deadline_ns);

@@ -15,6 +15,7 @@
  *	query.c		existence, removal, listing
  *	replicas.c	the copies of objects
  *	embedded.c	one process with a pool of its own and no master
+ *	stats.c		what was done; reason.c: why something was not
  */
 #ifndef MC_STORE_PRIVATE_H
 #define MC_STORE_PRIVATE_H
@@ -241,6 +242,8 @@ struct get_item { /* one object on its way, in get.c and remote.c */
 	void *bounce;	   /* ours: the size came from the cache, and @alloc is asked once only */
 	uint32_t avoid[STORE_TRIES]; /* pools (by index) where it could not be read */
 	unsigned nr_avoid;
+	uint8_t path;	   /* enum mc_path: the way its bytes came */
+	bool unasked;	   /* the master did not answer */
 	bool cached;	   /* loc came from the cache */
 	bool stale;	   /* the current replica was asked for twice */
 	bool sole;	   /* no other replica is left to try */
@@ -253,8 +256,45 @@ int get_mapped(const struct pool_view *v, struct get_item *it);
 /* Reads all @it[i] with pool set through the engine, in parallel. Results: bytes, -ESTALE, -EBADMSG (CRC), -EIO, -ETIMEDOUT. */
 void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
 
+/* ---- stats.c, reason.c ----------------------------------------------------------------------------------------------- */
+
+/* What one call did. */
+struct tally {
+	struct tally_way {
+		uint64_t objects, bytes;
+	} way[MC_PATH_TCP + 1];
+	uint64_t retries, puts;
+	uint64_t missed, miss[MC_MISS_CALL + 1]; /* @miss is not set unless something missed: most calls need not clear it */
+};
+
+static inline void tally_init(struct tally *t)
+{
+	memset(t, 0, offsetof(struct tally, miss));
+}
+
+struct stats;
+int stats_open(struct stats **out);
+void stats_close(struct stats *st);
+/* The time, for some calls; 0 for the others, which shall not be late because of it. */
+uint64_t stats_sample_ns(void);
+void stats_got(struct mc_store *s, const struct tally *t, uint64_t start_ns); /* @start_ns 0: not timed */
+void stats_put(struct mc_store *s, const struct tally *t, uint64_t start_ns);
+
+static inline void tally_add(struct tally *t, enum mc_path path, uint64_t bytes)
+{
+	t->way[path].objects++;
+	t->way[path].bytes += bytes;
+}
+
+enum mc_miss reason_of(const struct get_item *it, uint64_t deadline_ns);
+/* For mc_last_error(): what happened to @key, and to @others of the same call. */
+void note_miss(const struct mc_key *key, enum mc_miss why, int err, unsigned others);
+void note_put(const struct mc_key *key, int err, unsigned others);
+void note_remove(const struct mc_key *key, int err, unsigned others);
+
 struct store_ops { /* with a master, or embedded */
-	int (*put)(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns);
+	int (*put)(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
+		   uint64_t deadline_ns);
 	void (*get_missing)(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
 	/* Results are 1 with one replica and its size where this node has it, else 0; more may be known elsewhere. */
 	int (*query)(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool sizes, uint64_t deadline_ns);
@@ -271,7 +311,8 @@ struct store_ops { /* with a master, or embedded */
 };
 extern const struct store_ops cluster_ops, embedded_ops;
 
-int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, uint64_t deadline_ns);
+int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
+		uint64_t deadline_ns);
 void cluster_get_missing(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
 int cluster_replicas(struct mc_store *s, struct mc_replicas *items, const struct key *keys, unsigned nr, uint64_t deadline_ns);
 int cluster_clear(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, const char *segment,
@@ -281,10 +322,6 @@ void replicas_add(struct mc_replicas *it, const char *segment, const struct regi
 
 /* Is an object there of which the master only knows that a put began? 1, 0, or why it cannot be said (query.c). */
 int store_look_there(struct mc_store *s, const struct key *key, uint64_t deadline_ns);
-
-struct store_counters {
-	_Atomic uint64_t hits_node, hits_remote, misses, stale, puts, put_bytes, get_bytes, failed;
-};
 
 struct mc_store {
 	const struct store_ops *ops;
@@ -327,7 +364,7 @@ struct mc_store {
 	struct range *buffer_list; /* as registered, for exact removal */
 	unsigned nr_buffers;
 
-	struct store_counters count;
+	struct stats *stats;
 };
 
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
