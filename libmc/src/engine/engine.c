@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/opts.h"
 #include "dev/dev.h"
 #include "net/net.h"
 
@@ -254,22 +255,15 @@ static int start(struct mc_engine *eng, const struct mc_engine_opts *o)
 
 static int read_opts(const struct mc_engine_opts *in, struct mc_engine_opts *out)
 {
-	const uint8_t *p = (const uint8_t *)in;
+	int ret;
 
 	*out = (struct mc_engine_opts){ .size = sizeof(*out) };
-	if (!in)
-		return 0;
-	if (in->size < sizeof(in->size)) {
-		log_err("engine options: size is not set");
-		return -EINVAL;
+	ret = in ? opts_take(in, sizeof(in->size), out, sizeof(*out)) : 0;
+	if (ret) {
+		log_err("engine options: %s",
+			ret == -EINVAL ? "size is not set" : "something that this version of the library does not know");
+		return ret;
 	}
-	for (size_t i = sizeof(*out); i < in->size; i++) {
-		if (p[i]) {
-			log_err("engine options that this version of the library does not know");
-			return -E2BIG;
-		}
-	}
-	memcpy(out, in, MIN(in->size, sizeof(*out)));
 	return out->flags & ~MC_ENGINE_CLIENT ? -EINVAL : check_protocol(out->protocol);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/opts.h"
 
 bool put_check(const struct mc_put *it, uint64_t *bytes)
 {
@@ -427,17 +428,12 @@ out:
 /* Copies what this library knows of @in; NULL: all defaults. */
 static int take_put_opts(const struct mc_put_opts *in, struct mc_put_opts *o)
 {
-	const uint8_t *p = (const uint8_t *)in;
+	int ret;
 
 	*o = (struct mc_put_opts){ .size = sizeof(*o) };
-	if (!in)
-		return 0;
-	if (in->size < sizeof(in->size))
-		return -EINVAL;
-	for (size_t i = sizeof(*o); i < in->size; i++)
-		if (p[i])
-			return -E2BIG;
-	memcpy(o, in, MIN(in->size, sizeof(*o)));
+	ret = in ? opts_take(in, sizeof(in->size), o, sizeof(*o)) : 0;
+	if (ret)
+		return ret;
 	return o->flags & ~(MC_PUT_HARD_PIN | MC_PUT_SOFT_PIN | MC_PUT_REPLACE) ? -EINVAL : 0;
 }
 

@@ -11,6 +11,7 @@
 #include "base/fork.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/opts.h"
 #include "engine/engine.h"
 
 #define MASTER_DEFAULT "127.0.0.1:50051"
@@ -371,16 +372,9 @@ static void destroy(struct mc_store *s, uint64_t deadline_ns)
 /* A caller built against a newer header may know options that this library does not: unless they are zero, say so. */
 static int check_size(const struct mc_store_opts *opts, struct mc_store_opts *o)
 {
-	const uint8_t *tail = (const uint8_t *)opts + sizeof(*o);
+	int ret = opts ? opts_take(opts, offsetof(struct mc_store_opts, metadata), o, sizeof(*o)) : -EINVAL;
 
-	if (!opts || opts->size < offsetof(struct mc_store_opts, metadata))
-		return -EINVAL;
-	for (size_t i = sizeof(*o); i < opts->size; i++)
-		if (*tail++)
-			return -E2BIG;
-	memset(o, 0, sizeof(*o));
-	memcpy(o, opts, MIN(opts->size, sizeof(*o)));
-	return o->flags ? -EINVAL : 0;
+	return !ret && o->flags ? -EINVAL : ret;
 }
 
 /* A blank master numbers pools anew, and counts its views from the start. */
