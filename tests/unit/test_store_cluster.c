@@ -111,6 +111,37 @@ TEST(batches_here_and_by_tcp)
 }
 
 /* Large enough for parts and for space that is asked for ahead; what is wrong with one object is no other's business. */
+/* From the machine's memory or not at all: a client that may not map it is told to ask. */
+TEST(get_here)
+{
+	struct mc_store *s, *far;
+	char buf[64] = "";
+	struct mc_iov iov = { buf, sizeof(buf) };
+	struct mc_get g[3] = { { .iov = &iov, .nr_iov = 1 }, { .iov = &iov, .nr_iov = 1 }, { .iov = &iov, .nr_iov = 1 } };
+
+	NEED_MASTER();
+	s = st_open(master.port, 16 * MIB, NULL);
+	far = st_open(master.port, 0, "tcp");
+	ASSERT_TRUE(s && far);
+	EXPECT_EQ(st_put(s, "k", "hello", 5), 0);
+	g[0].key = key_of("none");
+	g[1].key = key_of("k");
+	g[2].key = key_of("");
+	EXPECT_EQ(mc_store_get_here(s, g, 3), 1);
+	EXPECT_EQ(g[0].result, -EAGAIN);
+	EXPECT_EQ(g[1].result, 5);
+	EXPECT_EQ(g[2].result, -EINVAL);
+	EXPECT_MEMEQ(buf, "hello", 5);
+	EXPECT_EQ(mc_store_get_here(far, g, 2), 0);
+	EXPECT_EQ(g[1].result, -EAGAIN);
+	EXPECT_EQ(st_get(far, "k", buf, sizeof(buf)), 5);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
+	EXPECT_EQ(mc_store_get_here(s, g, 2), 1); /* there is nobody to ask */
+	EXPECT_EQ(g[0].result, -EAGAIN);
+	mc_store_close(far);
+	mc_store_close(s);
+}
+
 TEST(batches_in_parts)
 {
 	enum { PARTED = 700, ROOM = 4096 };

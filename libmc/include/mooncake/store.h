@@ -121,6 +121,12 @@ struct mc_get {
  */
 MC_API int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t deadline_ns);
 
+/**
+ * mc_store_get_here - the same from this machine's memory alone: no message is sent and nothing is waited for but the copy.
+ * Results: as mc_store_get(); -EAGAIN it is not here, so only mc_store_get() can tell.
+ */
+MC_API int mc_store_get_here(struct mc_store *s, struct mc_get *items, unsigned nr);
+
 /** struct mc_slice - one fragment: @len bytes from @src_off of the object to @dst. */
 struct mc_slice {
 	void *dst;

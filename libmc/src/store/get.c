@@ -164,6 +164,8 @@ static void tally_get(struct get_item *it, struct tally *t, const struct get_ite
 		tally_add(t, it->path, bytes_of(it));
 		return;
 	}
+	if (it->result == -EAGAIN)
+		return; /* no miss yet */
 	reason = reason_of(it, deadline_ns);
 	if (!t->missed++) {
 		memset(t->miss, 0, sizeof(t->miss));
@@ -183,8 +185,9 @@ static void tell_miss(const struct get_item *it, enum mc_miss why, uint64_t othe
 	note_miss(&(struct mc_key){ key.data, key.len }, why, (int)it->result, (unsigned)others);
 }
 
-/* Reads @items; @missing has room for pointers to all of them. */
-static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, struct get_item **missing, uint64_t deadline_ns)
+/* Reads @items; @missing has room for pointers to all of them. What is not here ends with -EAGAIN, unless it may be @far. */
+static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, struct get_item **missing, bool far,
+		    uint64_t deadline_ns)
 {
 	uint64_t start_ns = stats_sample_ns();
 	struct pool_set *set = pools_get(s);
@@ -199,12 +202,12 @@ static void run_get(struct mc_store *s, struct get_item *items, unsigned nr, str
 		if (!items[i].key.len || nowhere(&items[i])) {
 			items[i].result = -EINVAL;
 		} else if (!get_here(set, &items[i], &tally)) {
-			items[i].result = -ENOENT;
+			items[i].result = far ? -ENOENT : -EAGAIN;
 			missing[nr_missing++] = &items[i];
 		}
 	}
 	pools_put(set);
-	if (nr_missing) {
+	if (nr_missing && far) {
 		start_ns = start_ns ? start_ns : clock_now_ns();
 		deadline_ns = store_deadline(s, deadline_ns);
 		s->ops->get_missing(s, missing, nr_missing, deadline_ns);
@@ -278,7 +281,7 @@ static void call_close(struct get_call *c)
 	keys_free(&c->keys);
 }
 
-int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t deadline_ns)
+static int get(struct mc_store *s, struct mc_get *items, unsigned nr, bool far, uint64_t deadline_ns)
 {
 	struct get_call c;
 	int ret, ok = 0;
@@ -295,7 +298,7 @@ int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t
 		c.items[i].alloc = items[i].alloc;
 		c.items[i].arg = items[i].arg;
 	}
-	run_get(s, c.items, nr, c.missing, deadline_ns);
+	run_get(s, c.items, nr, c.missing, far, deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
 		items[i].result = c.items[i].result;
 		ok += items[i].result >= 0;
@@ -309,6 +312,16 @@ out:
 	if (ret)
 		tell_refused(get_key(items, 0), nr, ret);
 	return ok;
+}
+
+int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t deadline_ns)
+{
+	return get(s, items, nr, true, deadline_ns);
+}
+
+int mc_store_get_here(struct mc_store *s, struct mc_get *items, unsigned nr)
+{
+	return get(s, items, nr, false, 0);
 }
 
 int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigned nr, uint64_t deadline_ns)
@@ -326,7 +339,7 @@ int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigne
 		c.items[i].slices = items[i].slices;
 		c.items[i].nr_slices = items[i].nr;
 	}
-	run_get(s, c.items, nr, c.missing, deadline_ns);
+	run_get(s, c.items, nr, c.missing, true, deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
 		items[i].result = c.items[i].result;
 		ok += c.items[i].result >= 0;
