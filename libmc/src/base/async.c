@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls in the background: a bounded queue, a fixed number of threads, one descriptor. */
+#include <mooncake/async.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/clock.h"
+#include "base/fork.h"
+#include "base/log.h"
+#include "base/opts.h"
+#include "base/thread.h"
+
+#define THREADS_DEFAULT 4
+#define THREADS_MAX 64
+#define JOBS_DEFAULT 4096
+
+/*
+ *	IDLE -> WAITING -> RUNNING -> ENDED -> IDLE (collected)
+ *		   |          \________^ (its time was over)
+ *		   '-> IDLE (cancelled)
+ */
+enum job_state { JOB_IDLE, JOB_WAITING, JOB_RUNNING, JOB_ENDED };
+
+struct jobs {
+	struct mc_job *first, *last;
+};
+
+struct mc_async {
+	int fd;
+	unsigned fork_gen, max, max_threads;
+
+	pthread_mutex_t lock; /* guards what follows, and the queue's part of each job; never held while a job runs */
+	pthread_cond_t more;  /* jobs wait, or it is closing */
+	pthread_cond_t quiet; /* nothing runs */
+	struct jobs waiting, ended;
+	unsigned nr, nr_waiting; /* not collected; of these */
+	unsigned running, idle, threads;
+	bool closing;
+	pthread_t thread[THREADS_MAX];
+};
+
+/* ---- lists: the nodes are in a public struct, which knows no list.h --------------------------- */
+
+static void jobs_add(struct jobs *l, struct mc_job *j, enum job_state state)
+{
+	j->state_ = state;
+	j->next_ = NULL;
+	j->prev_ = l->last;
+	if (l->last)
+		l->last->next_ = j;
+	else
+		l->first = j;
+	l->last = j;
+}
+
+static void jobs_del(struct jobs *l, struct mc_job *j)
+{
+	if (j->prev_)
+		j->prev_->next_ = j->next_;
+	else
+		l->first = j->next_;
+	if (j->next_)
+		j->next_->prev_ = j->prev_;
+	else
+		l->last = j->prev_;
+}
+
+/* ---- threads -------------------------------------------------------------------------------- */
+
+/* With the lock. The descriptor becomes readable with the first and stays so until all are collected. */
+static void end(struct mc_async *a, struct mc_job *j, int error)
+{
+	j->error = error;
+	if (!a->ended.first)
+		eventfd_write(a->fd, 1);
+	jobs_add(&a->ended, j, JOB_ENDED);
+}
+
+static void take_waiting(struct mc_async *a, struct mc_job *j)
+{
+	jobs_del(&a->waiting, j);
+	a->nr_waiting--;
+}
+
+/* With the lock, which is released meanwhile. */
+static void run_one(struct mc_async *a, struct mc_job *j)
+{
+	take_waiting(a, j);
+	if (j->deadline_ns && deadline_passed(j->deadline_ns)) {
+		end(a, j, -ETIMEDOUT);
+		return;
+	}
+	j->state_ = JOB_RUNNING;
+	a->running++;
+	pthread_mutex_unlock(&a->lock);
+	j->run(j);
+	pthread_mutex_lock(&a->lock);
+	end(a, j, 0);
+	if (!--a->running)
+		pthread_cond_broadcast(&a->quiet);
+}
+
+static void *worker(void *arg)
+{
+	struct mc_async *a = arg;
+
+	pthread_mutex_lock(&a->lock);
+	while (!a->closing) {
+		if (a->waiting.first) {
+			run_one(a, a->waiting.first);
+			continue;
+		}
+		a->idle++;
+		pthread_cond_wait(&a->more, &a->lock);
+		a->idle--;
+	}
+	pthread_mutex_unlock(&a->lock);
+	return NULL;
+}
+
+/* With the lock, before one more job waits. A thread that cannot be started is missed only when there is no other. */
+static int start_worker(struct mc_async *a)
+{
+	int ret;
+
+	if (a->nr_waiting < a->idle || a->threads == a->max_threads)
+		return 0;
+	ret = thread_start(&a->thread[a->threads], "mc-async", worker, a);
+	if (!ret)
+		a->threads++;
+	return a->threads ? 0 : ret;
+}
+
+/* ---- the calls ------------------------------------------------------------------------------ */
+
+static bool foreign(const struct mc_async *a)
+{
+	return a->fork_gen != fork_generation();
+}
+
+static void init_cond(pthread_cond_t *c)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(c, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int mc_async_open(const struct mc_async_opts *opts, struct mc_async **out)
+{
+	struct mc_async_opts o = { 0 };
+	struct mc_async *a;
+	int ret = opts ? opts_take(opts, sizeof(opts->size), &o, sizeof(o)) : 0;
+
+	if (ret)
+		return ret;
+	if (o.threads > THREADS_MAX) {
+		log_err("a queue of calls may have %u threads, not %u", THREADS_MAX, o.threads);
+		return -EINVAL;
+	}
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	a->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (a->fd < 0) {
+		ret = -errno;
+		free(a);
+		return ret;
+	}
+	a->fork_gen = fork_watch();
+	a->max = o.max ? o.max : JOBS_DEFAULT;
+	a->max_threads = o.threads ? o.threads : THREADS_DEFAULT;
+	pthread_mutex_init(&a->lock, NULL);
+	init_cond(&a->more);
+	init_cond(&a->quiet);
+	*out = a;
+	return 0;
+}
+
+int mc_async_fd(const struct mc_async *a)
+{
+	return a->fd;
+}
+
+int mc_async_submit(struct mc_async *a, struct mc_job *job)
+{
+	int ret;
+
+	if (foreign(a)) {
+		log_err_limited("a queue of calls cannot be used in a forked child; open one there after the fork");
+		return -EPERM;
+	}
+	pthread_mutex_lock(&a->lock);
+	ret = a->closing ? -ESHUTDOWN : a->nr == a->max ? -EAGAIN : start_worker(a);
+	if (!ret) {
+		a->nr++;
+		a->nr_waiting++;
+		jobs_add(&a->waiting, job, JOB_WAITING);
+		pthread_cond_signal(&a->more);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return ret;
+}
+
+int mc_async_cancel(struct mc_async *a, struct mc_job *job)
+{
+	int ret = -EBUSY;
+
+	if (foreign(a))
+		return 0; /* nobody is here who could run it */
+	pthread_mutex_lock(&a->lock);
+	if (job->state_ == JOB_WAITING) {
+		take_waiting(a, job);
+		job->state_ = JOB_IDLE;
+		job->error = -ECANCELED;
+		a->nr--;
+		ret = 0;
+	}
+	pthread_mutex_unlock(&a->lock);
+	return ret;
+}
+
+unsigned mc_async_collect(struct mc_async *a, struct mc_job **out, unsigned max)
+{
+	struct mc_job *j;
+	eventfd_t n;
+	unsigned nr = 0;
+
+	if (foreign(a))
+		return 0;
+	pthread_mutex_lock(&a->lock);
+	for (; nr < max && a->ended.first; nr++) {
+		j = a->ended.first;
+		jobs_del(&a->ended, j);
+		j->state_ = JOB_IDLE;
+		out[nr] = j;
+	}
+	a->nr -= nr;
+	if (!a->ended.first)
+		eventfd_read(a->fd, &n);
+	pthread_mutex_unlock(&a->lock);
+	return nr;
+}
+
+int mc_async_shutdown(struct mc_async *a, uint64_t deadline_ns)
+{
+	struct timespec by = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
+	int ret = 0;
+
+	if (foreign(a))
+		return 0;
+	pthread_mutex_lock(&a->lock);
+	a->closing = true;
+	pthread_cond_broadcast(&a->more);
+	for (struct mc_job *j; (j = a->waiting.first);) {
+		take_waiting(a, j);
+		end(a, j, -ECANCELED);
+	}
+	while (a->running && !ret)
+		ret = pthread_cond_timedwait(&a->quiet, &a->lock, &by);
+	ret = a->running ? -EINPROGRESS : 0;
+	pthread_mutex_unlock(&a->lock);
+	return ret;
+}
+
+void mc_async_close(struct mc_async *a)
+{
+	if (!a)
+		return;
+	if (!foreign(a)) {
+		mc_async_shutdown(a, clock_now_ns());
+		for (unsigned i = 0; i < a->threads; i++)
+			pthread_join(a->thread[i], NULL);
+		pthread_mutex_destroy(&a->lock);
+		pthread_cond_destroy(&a->more);
+		pthread_cond_destroy(&a->quiet);
+	}
+	close(a->fd);
+	free(a);
+}
