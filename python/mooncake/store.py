@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store: immutable objects under keys, shared by all clients of a master."""
-from ._core import BufferHandle, BufferLease, BufferLeaseView, BufferPool, MooncakeDistributedStore, ReplicateConfig
+from ._core import (BufferHandle, BufferLease, BufferLeaseView, BufferPool, MooncakeDistributedStore, MooncakeHostMemAllocator,
+                    ReplicateConfig, bind_to_numa_node, get_alloc_func_addr, get_free_func_addr)
 from ._types import (Descriptor, DiskDescriptor, MemoryDescriptor, ObjectDataType, ParallelAxis, ReadTarget, ReplicaDescriptor,
                      ReplicaStatus, SoftPinAction, TensorParallelism)
 
@@ -11,9 +12,26 @@ UNDEFINED, INITIALIZED, PROCESSING, COMPLETE, REMOVED, FAILED = ReplicaStatus
 # Names of an older release.
 RegisteredBufferPool, RegisteredBufferLease, RegisteredBufferLeaseView = BufferPool, BufferLease, BufferLeaseView
 
-__all__ = ["BufferHandle", "BufferLease", "BufferLeaseView", "BufferPool", "Descriptor", "DiskDescriptor", "MemoryDescriptor",
-           "MooncakeDistributedStore", "ObjectDataType", "ParallelAxis", "ReadTarget", "ReplicaDescriptor", "ReplicaStatus",
-           "ReplicateConfig", "SoftPinAction", "TensorParallelism"]
+__all__ = [
+    "BufferHandle",
+    "BufferLease",
+    "BufferLeaseView",
+    "BufferPool",
+    "Descriptor",
+    "DiskDescriptor",
+    "MemoryDescriptor",
+    "MooncakeDistributedStore",
+    "MooncakeHostMemAllocator",
+    "ObjectDataType",
+    "ParallelAxis",
+    "ReadTarget",
+    "ReplicaDescriptor",
+    "ReplicaStatus",
+    "ReplicateConfig",
+    "SoftPinAction",
+    "TensorParallelism",
+    "bind_to_numa_node",
+]
 
 
 def _tensor_metadata_size() -> int:

@@ -146,6 +146,28 @@ class BufferPool:
     def close(self) -> None:
         """Free the memory. RuntimeError while leases are active; may be called again."""
 
+class MooncakeHostMemAllocator:
+    """Memory in a memfd, which a client of a node on this host can register (setup_dummy). On huge pages when MC_STORE_USE_HUGEPAGE
+    is set, of MC_STORE_HUGEPAGE_SIZE (2MB or 1GB), where enough are set aside. All instances are one.
+    """
+    def __init__(self) -> None: ...
+    def alloc(self, size: int, /) -> int:
+        """The address of size bytes, zeroed, all pages there, aligned to a page. RuntimeError when they cannot be had."""
+
+    def free(self, ptr: int, /) -> int:
+        """Give back what alloc() gave. Returns 0; -1 nothing starts at ptr. While it is registered with a
+        store it stays mapped.
+        """
+
+def bind_to_numa_node(node: int, /) -> None:
+    """Run the calling thread on the processors of a NUMA node, and prefer its memory. What cannot be had is logged."""
+
+def get_alloc_func_addr() -> int:
+    """The address of void *(size_t), which allocates for SPDK. Without SPDK, as here, it gives NULL."""
+
+def get_free_func_addr() -> int:
+    """The address of void (void *), which frees what that gave. Here it does nothing."""
+
 RegisteredBufferPool = BufferPool
 RegisteredBufferLease = BufferLease
 RegisteredBufferLeaseView = BufferLeaseView
@@ -249,6 +271,9 @@ class MooncakeDistributedStore:
 
     def get_hostname(self) -> str:
         """'host:port' of this client; '' when not set up."""
+
+    def alloc_from_mem_pool(self, size: int) -> int:
+        """For clients of a node on this host (setup_dummy): the address of new memory shared with it. Else 0."""
 
     def last_error(self) -> str:
         """The calling thread's last error in words, with cause and fix; '' when nothing failed."""

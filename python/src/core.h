@@ -17,7 +17,8 @@
 #include <stdint.h>
 
 struct core_state { /* of the module */
-	PyTypeObject *store, *config, *handle, *engine, *inner, *pool, *lease, *lease_view;
+	PyTypeObject *store, *config, *handle, *engine, *inner, *pool, *lease, *lease_view,
+		*allocator;
 	PyObject *types;	/* mooncake._types, written in Python; imported on first use */
 	PyObject *tensor;	/* mooncake._tensor, the same */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
@@ -152,7 +153,7 @@ PyObject *list_of_value(Py_ssize_t nr, long value);
 /* ---- types ---------------------------------------------------------------------------------- */
 
 extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec, pool_spec,
-	lease_spec, lease_view_spec;
+	lease_spec, lease_view_spec, allocator_spec;
 
 /* As PyObject_GetAttrString(), which leaves a new string in the cache of types with every call. */
 PyObject *attr(PyObject *o, const char *name);

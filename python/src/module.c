@@ -2,6 +2,7 @@
 /* The module: makes the types, nothing else. Importing it starts no thread and opens nothing. */
 #include "core.h"
 #include "gather.h"
+#include "memory.h"
 
 static struct PyModuleDef core_def;
 
@@ -79,7 +80,8 @@ static int core_exec(PyObject *module)
 	    add_type(module, &inner_spec, "InnerTransferEngine", &st->inner) ||
 	    add_type(module, &pool_spec, "BufferPool", &st->pool) ||
 	    add_type(module, &lease_spec, "BufferLease", &st->lease) ||
-	    add_type(module, &lease_view_spec, "BufferLeaseView", &st->lease_view))
+	    add_type(module, &lease_view_spec, "BufferLeaseView", &st->lease_view) ||
+	    add_type(module, &allocator_spec, "MooncakeHostMemAllocator", &st->allocator))
 		return -1;
 	if (PyModule_AddIntConstant(module, "tensor_header_bytes", MC_TENSOR_HEADER_BYTES))
 		return -1;
@@ -98,6 +100,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(st->pool);
 	Py_VISIT(st->lease);
 	Py_VISIT(st->lease_view);
+	Py_VISIT(st->allocator);
 	Py_VISIT(st->types);
 	Py_VISIT(st->tensor);
 	return 0;
@@ -115,6 +118,7 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(st->pool);
 	Py_CLEAR(st->lease);
 	Py_CLEAR(st->lease_view);
+	Py_CLEAR(st->allocator);
 	Py_CLEAR(st->types);
 	Py_CLEAR(st->tensor);
 	return 0;
@@ -133,6 +137,15 @@ static PyModuleDef_Slot core_slots[] = {
 static PyMethodDef core_functions[] = {
 	{ "serialize_tensor", serialize_tensor, METH_O, NULL },
 	{ "deserialize_tensor", deserialize_tensor, METH_O, NULL },
+	{ "bind_to_numa_node", bind_to_numa_node, METH_O,
+	  "bind_to_numa_node($module, node, /)\n--\n\nRun the calling thread on the processors of a NUMA "
+	  "node, and prefer its memory. What cannot be had is logged." },
+	{ "get_alloc_func_addr", get_alloc_func_addr, METH_NOARGS,
+	  "get_alloc_func_addr($module, /)\n--\n\nThe address of void *(size_t), which allocates for SPDK. "
+	  "Without SPDK, as here, it gives NULL." },
+	{ "get_free_func_addr", get_free_func_addr, METH_NOARGS,
+	  "get_free_func_addr($module, /)\n--\n\nThe address of void (void *), which frees what that gave. "
+	  "Here it does nothing." },
 	{ NULL, NULL, 0, NULL },
 };
 

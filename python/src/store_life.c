@@ -42,6 +42,15 @@ METHOD(leave)
 	Py_RETURN_NONE;
 }
 
+/* Memory that a node shares with its clients on the same host; a store of its own has none to give. */
+METHOD(alloc_from_mem_pool)
+{
+	static const struct sig sig = { "alloc_from_mem_pool", 1, 0, { { "size", ARG_U64 } } };
+	struct arg a[1];
+
+	return TAKE(&sig, a) ? PyLong_FromLong(0) : NULL;
+}
+
 static PyObject *last_error(PyObject *self, PyObject *unused)
 {
 	return PyUnicode_DecodeUTF8(mc_last_error(), (Py_ssize_t)strlen(mc_last_error()),
@@ -57,6 +66,9 @@ PyMethodDef store_life[] = {
 	  "answer." },
 	{ "get_hostname", get_hostname, METH_NOARGS,
 	  "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up." },
+	{ "alloc_from_mem_pool", CALL(alloc_from_mem_pool), FAST,
+	  "alloc_from_mem_pool($self, /, size)\n--\n\nFor clients of a node on this host (setup_dummy): the "
+	  "address of new memory shared with it. Else 0." },
 	{ "last_error", last_error, METH_NOARGS,
 	  "last_error($self, /)\n--\n\nThe calling thread's last error in words, with cause and "
 	  "fix; '' when nothing failed." },

@@ -17,6 +17,7 @@ STORE = [
     ("health_check", "()", (), 1),
     ("get_hostname", "()", (), ""),
     ("last_error", "()", (), None),
+    ("alloc_from_mem_pool", "(size)", (8,), 0),
     # bytes
     ("put", "(key, value, config=...)", ("k", b"v"), -600),
     ("put_parts", "(key, *parts, config=...)", ("k", b"v"), -600),
@@ -119,6 +120,8 @@ POOL = [("acquire", "(size, block=None, timeout=None)"), ("buffer", "(size, bloc
 LEASE = [("release", "()")]
 REPLICA = [("is_memory_replica", "()"), ("is_disk_replica", "()"), ("is_local_disk_replica", "()"), ("get_memory_descriptor", "()"),
            ("get_disk_descriptor", "()")]
+ALLOCATOR = [("alloc", "(size, /)"), ("free", "(ptr, /)")]
+FUNCTIONS = [("bind_to_numa_node", "(node, /)"), ("get_alloc_func_addr", "()"), ("get_free_func_addr", "()")]
 
 CONFIG = [  # attribute, default, a good value, bad values
     ("replica_num", 1, 3, (-1, 1.0, "1", None)),

@@ -17,7 +17,8 @@ from mooncake.store import MooncakeDistributedStore, ReplicateConfig
 
 CLASSES = [(store, MooncakeDistributedStore, surface.STORE), (engine, TransferEngine, surface.ENGINE),
            (store, store.BufferHandle, surface.HANDLE), (store, store.BufferPool, surface.POOL), (store, store.BufferLease, surface.LEASE),
-           (store, store.ReplicaDescriptor, surface.REPLICA)]
+           (store, store.ReplicaDescriptor, surface.REPLICA),
+           (store, store.MooncakeHostMemAllocator, surface.ALLOCATOR)]
 
 
 def plain(sig):
@@ -90,11 +91,21 @@ def test_nothing_else_is_there():
         eq(written_ - names, set(), f"stub {cls.__name__}: not in the table")
 
 
+def test_functions():
+    have = {n.name: n for n in stub(store).body if isinstance(n, ast.FunctionDef)}
+    for name, sig in surface.FUNCTIONS:
+        f = getattr(store, name)
+        eq(plain(inspect.signature(f)), wanted(sig), name)
+        eq(written(have[name]), wanted(sig), f"stub {name}")
+        eq(ast.get_docstring(have[name]), inspect.getdoc(f), f"docstring of {name}")
+    eq(set(have), {r[0] for r in surface.FUNCTIONS})
+
+
 def test_names_of_the_modules():
     for module in (store, engine):
         names = set()
         for n in stub(module).body:
-            if isinstance(n, ast.ClassDef):
+            if isinstance(n, (ast.ClassDef, ast.FunctionDef)):
                 names.add(n.name)
             elif isinstance(n, ast.Assign):
                 names |= {t.id for t in n.targets}

@@ -121,7 +121,7 @@ TEST(sealed)
 {
 	struct region r;
 
-	ASSERT_EQ(region_create("test", 1 * MiB, REGION_SMALL, -1, &r), 0);
+	ASSERT_EQ(region_create("test", 1 * MiB, REGION_MEMFD, -1, &r), 0);
 	EXPECT_EQ(fcntl(r.fd, F_GET_SEALS) & (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL),
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 	EXPECT_EQ(ftruncate(r.fd, 4096), -1);
@@ -339,7 +339,7 @@ TEST(backend_has_a_name)
 		EXPECT_STREQ(region_backend(), "memfd");
 	EXPECT_EQ(region_source("sometimes"), -EINVAL);
 	/* Small things never need the module. */
-	ASSERT_EQ(region_create("test", 4096, REGION_SMALL, -1, &r), 0);
+	ASSERT_EQ(region_create("test", 4096, REGION_MEMFD, -1, &r), 0);
 	EXPECT_TRUE(fcntl(r.fd, F_GET_SEALS) > 0);
 	region_close(&r);
 }

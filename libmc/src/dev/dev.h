@@ -30,7 +30,8 @@ enum region_flag {
 	REGION_POPULATE = 1, /* touch all pages now, in parallel; without it pages appear at first use */
 	REGION_HUGE = 2,     /* huge pages when they can be had; falls back, says so at info level */
 	REGION_KEEP = 4,     /* may be given a name; -EOPNOTSUPP from memfd */
-	REGION_SMALL = 8,    /* a ring or the like: memfd, whatever else there is */
+	REGION_MEMFD = 8,    /* memfd, whatever else there is: rings and the like, memory of the program (memory.c) */
+	REGION_GIANT = 16,   /* with REGION_HUGE: pages of 1 GiB */
 };
 
 /*
@@ -83,6 +84,13 @@ struct region_stat {
 	int node;		 /* bound to; -1: none */
 };
 int region_stat(const struct region *r, struct region_stat *out); /* -EKEYREVOKED */
+
+/*
+ * Memory of mc_memory_alloc() (memory.c) stays mapped while somebody holds it, freed or not. NULL: not all of the range is
+ * memory of one such call.
+ */
+void *memory_hold(const void *addr, size_t len);
+void memory_let_go(void *hold); /* NULL is fine */
 
 /* ---- names: regions that outlive every process (module_name.c); memfd has none: -EOPNOTSUPP ----------------------- */
 
@@ -167,11 +175,15 @@ struct topo {
 int topo_read(const char *sysfs, struct topo *out);
 void topo_free(struct topo *t);
 
+/* The processors of one node, a bit each in @set of @bytes bytes, cleared first. -ENOENT: no such node; -EBADMSG. */
+int topo_cpus(const char *sysfs, int node, unsigned long *set, size_t bytes);
+
 /* ---- limits worth telling (limits.c) ----------------------------------------------------------------------------- */
 
 uint64_t limit_memlock_bytes(void);	/* UINT64_MAX: none */
 uint64_t mem_available_bytes(void);	/* of the machine, and of the control groups this process is in */
 uint64_t huge_pages_free_bytes(void); /* of the default size, not promised to anybody */
+uint64_t giant_pages_free_bytes(void); /* the same of pages of 1 GiB */
 uint64_t node_free_bytes(int node); /* of one NUMA node, page cache it could drop included; UINT64_MAX: not known */
 
 #endif

@@ -82,6 +82,20 @@ uint64_t huge_pages_free_bytes(void)
 	return bytes;
 }
 
+uint64_t giant_pages_free_bytes(void)
+{
+	static const char dir[] = "/sys/kernel/mm/hugepages/hugepages-1048576kB";
+	uint64_t nr_free, reserved = 0, bytes;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/free_hugepages", dir);
+	if (file_u64(path, &nr_free))
+		return 0;
+	snprintf(path, sizeof(path), "%s/resv_hugepages", dir);
+	file_u64(path, &reserved);
+	return reserved >= nr_free || check_mul(nr_free - reserved, GiB, &bytes) ? 0 : bytes;
+}
+
 uint64_t node_free_bytes(int node)
 {
 	char path[64], text[4096];

@@ -58,16 +58,18 @@ static int memfd_sized(const char *name, unsigned mfd_flags, uint64_t page, stru
 	return 0;
 }
 
+#define MFD_GIANT (MFD_HUGETLB | 30u << 26 /* log2 of the page's size */)
+
 /* Reserves the pages as well: whether hugetlb memory is there shows at mmap(2), not before. */
-static int memfd_huge(const char *name, struct region *r)
+static int memfd_huge(const char *name, bool giant, uint64_t free_bytes, struct region *r)
 {
-	uint64_t page = meminfo_bytes("Hugepagesize:"), free_bytes = huge_pages_free_bytes();
+	uint64_t page = giant ? GiB : meminfo_bytes("Hugepagesize:");
 	void *p;
 	int ret;
 
 	if (!is_pow2(page) || page > UINT32_MAX || free_bytes < page || r->size > free_bytes)
 		return -ENOMEM;
-	ret = memfd_sized(name, MFD_HUGETLB, page, r);
+	ret = memfd_sized(name, giant ? MFD_GIANT : MFD_HUGETLB, page, r);
 	if (ret)
 		return ret;
 	p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
@@ -87,13 +89,15 @@ static int memfd_region(const char *name, unsigned flags, int node, struct regio
 	if (flags & REGION_KEEP)
 		return -EOPNOTSUPP;
 	if (flags & REGION_HUGE) {
-		if (!memfd_huge(name, r))
+		bool giant = flags & REGION_GIANT;
+		uint64_t room = giant ? giant_pages_free_bytes() : huge_pages_free_bytes();
+
+		if (!memfd_huge(name, giant, room, r))
 			return 0;
 		r->size = asked;
-		log_info("region %s: ordinary pages, %llu MiB of huge ones are too few for %llu; "
-			 "vm.nr_hugepages sets more aside",
-			 name, (unsigned long long)(huge_pages_free_bytes() / MiB),
-			 (unsigned long long)(asked / MiB));
+		log_info("region %s: ordinary pages, %llu MiB of huge ones are too few for %llu; %s sets more aside", name,
+			 (unsigned long long)(room / MiB), (unsigned long long)(asked / MiB),
+			 giant ? "hugepagesz=1G hugepages=N at boot" : "vm.nr_hugepages");
 	}
 	return memfd_sized(name, 0, (uint64_t)sysconf(_SC_PAGESIZE), r);
 }

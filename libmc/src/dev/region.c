@@ -154,12 +154,12 @@ static void prefer_node(const struct region *r, int node)
 static bool fits(uint64_t size, unsigned flags)
 {
 	return size <= mem_available_bytes() ||
-	       (flags & REGION_HUGE && size <= huge_pages_free_bytes());
+	       (flags & REGION_HUGE && size <= (flags & REGION_GIANT ? giant_pages_free_bytes() : huge_pages_free_bytes()));
 }
 
 static int create(const char *name, unsigned flags, int node, struct region *r)
 {
-	const struct region_ops *ops = flags & REGION_SMALL ? &region_memfd : backend();
+	const struct region_ops *ops = flags & REGION_MEMFD ? &region_memfd : backend();
 	int ret;
 
 	if (!ops)

@@ -120,6 +120,25 @@ static int single_node(struct topo *t)
 	return 0;
 }
 
+int topo_cpus(const char *sysfs, int node, unsigned long *set, size_t bytes)
+{
+	const long bits = 8 * (long)sizeof(*set), max = (long)bytes * 8;
+	char path[PATH_MAX], text[LIST_TEXT];
+	const char *p = text;
+	long first, last;
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/devices/system/node/node%d/cpulist", sysfs ? sysfs : "/sys", node);
+	ret = file_text(path, text, sizeof(text));
+	if (ret < 0)
+		return ret;
+	memset(set, 0, bytes);
+	while ((ret = next_range(&p, &first, &last)) > 0)
+		for (long cpu = first; cpu <= last && cpu < max; cpu++)
+			set[cpu / bits] |= 1UL << cpu % bits;
+	return ret;
+}
+
 int topo_read(const char *sysfs, struct topo *out)
 {
 	struct topo t = { 0 };

@@ -22,7 +22,7 @@ int ring_init(struct pool_ring *r)
 	int ret;
 
 	*r = (struct pool_ring){ 0 };
-	ret = region_create("mc-touches", LOSSY_RING_BYTES(TOUCH_PLACES), REGION_SMALL, -1, &r->region);
+	ret = region_create("mc-touches", LOSSY_RING_BYTES(TOUCH_PLACES), REGION_MEMFD, -1, &r->region);
 	if (ret)
 		return ret;
 	r->ring = r->region.base;

@@ -4,15 +4,28 @@
 
 #include "base/log.h"
 
+struct buffer {
+	struct range r;
+	void *hold; /* memory of mc_memory_alloc() outlives its registration */
+};
+
 static int insert(struct mc_store *s, struct range r)
 {
-	struct range *more = realloc(s->buffer_list, (s->nr_buffers + 1) * sizeof(*more));
+	struct buffer *more = realloc(s->buffer_list, (s->nr_buffers + 1) * sizeof(*more));
 
 	if (!more)
 		return -ENOMEM;
 	s->buffer_list = more;
-	s->buffer_list[s->nr_buffers++] = r;
+	s->buffer_list[s->nr_buffers++] = (struct buffer){ r, memory_hold((const void *)(uintptr_t)r.off, r.len) };
 	return 0;
+}
+
+void buffers_fini(struct mc_store *s)
+{
+	for (unsigned i = 0; i < s->nr_buffers; i++)
+		memory_let_go(s->buffer_list[i].hold);
+	free(s->buffer_list);
+	range_set_fini(&s->buffers);
 }
 
 int mc_store_buffer_add(struct mc_store *s, void *addr, size_t len)
@@ -45,20 +58,26 @@ int mc_store_buffer_add(struct mc_store *s, void *addr, size_t len)
 int mc_store_buffer_del(struct mc_store *s, void *addr)
 {
 	int ret = store_enter(s);
+	void *hold = NULL;
 
 	if (ret)
 		return ret;
 	ret = -ENOENT;
 	pthread_rwlock_wrlock(&s->buffers_lock);
 	for (unsigned i = 0; i < s->nr_buffers; i++) {
-		if (s->buffer_list[i].off != (uint64_t)(uintptr_t)addr)
+		const struct buffer *b = &s->buffer_list[i];
+
+		if (b->r.off != (uint64_t)(uintptr_t)addr)
 			continue;
-		ret = range_set_del(&s->buffers, s->buffer_list[i].off, s->buffer_list[i].len);
-		if (!ret)
+		ret = range_set_del(&s->buffers, b->r.off, b->r.len);
+		if (!ret) {
+			hold = b->hold;
 			s->buffer_list[i] = s->buffer_list[--s->nr_buffers];
+		}
 		break;
 	}
 	pthread_rwlock_unlock(&s->buffers_lock);
+	memory_let_go(hold);
 	store_leave(s);
 	return ret;
 }

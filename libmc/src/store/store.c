@@ -357,8 +357,7 @@ static void destroy(struct mc_store *s, uint64_t deadline_ns)
 	link_fini(&s->master);
 	loop_close(s->loop);
 	cache_close(s->cache);
-	range_set_fini(&s->buffers);
-	free(s->buffer_list);
+	buffers_fini(s);
 	stats_close(s->stats);
 	if (s->name_fd >= 0)
 		close(s->name_fd);

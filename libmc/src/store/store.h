@@ -361,12 +361,13 @@ struct mc_store {
 
 	pthread_rwlock_t buffers_lock;
 	struct range_set buffers;
-	struct range *buffer_list; /* as registered, for exact removal */
+	struct buffer *buffer_list; /* as registered, for exact removal */
 	unsigned nr_buffers;
 
 	struct stats *stats;
 };
 
+void buffers_fini(struct mc_store *s); /* buffers.c */
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
 uint64_t store_put_id(struct mc_store *s);
 bool store_put_is_ours(const struct mc_store *s, uint64_t put_id); /* did store_put_id() give it to this store? */
