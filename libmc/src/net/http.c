@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* One HTTP request at a time on libcurl; each thread keeps its handle, and with it the connection. */
-#include <curl/curl.h>
 #include <pthread.h>
 
 #include "base/log.h"
-#include "net/net.h"
-
-#define CONNECT_MS_MAX 10000
+#include "net/curl.h"
 
 static struct {
 	pthread_once_t once;
@@ -21,7 +18,7 @@ static void handle_free(void *handle)
 
 static void http_init(void)
 {
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) || pthread_key_create(&http.key, handle_free))
+	if (pthread_key_create(&http.key, handle_free))
 		http.err = -EIO;
 }
 
@@ -37,7 +34,7 @@ static CURL *handle_get(void)
 		curl_easy_reset(h); /* keeps live connections */
 		return h;
 	}
-	h = curl_easy_init();
+	h = curl_handle_new();
 	if (h && pthread_setspecific(http.key, h)) {
 		curl_easy_cleanup(h);
 		return NULL;
@@ -66,24 +63,9 @@ static size_t take(char *data, size_t size, size_t nr, void *arg)
 
 static int status_of(CURLcode code, const struct answer *a)
 {
-	switch (code) {
-	case CURLE_OPERATION_TIMEDOUT:
-		return -ETIMEDOUT;
-	case CURLE_COULDNT_CONNECT:
-		return -ECONNREFUSED;
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-		return -EHOSTUNREACH;
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_CONNECT_ERROR:
-		return -EACCES;
-	case CURLE_WRITE_ERROR:
+	if (code == CURLE_WRITE_ERROR)
 		return a->too_long ? -EMSGSIZE : a->buf->err ? a->buf->err : -EIO;
-	default:
-		return -EIO;
-	}
+	return curl_errno(code);
 }
 
 static int set_method(CURL *h, const char *method, const void *body, size_t len)
@@ -97,21 +79,6 @@ static int set_method(CURL *h, const char *method, const void *body, size_t len)
 		bad |= curl_easy_setopt(h, CURLOPT_POSTFIELDS, len ? body : "");
 	}
 	bad |= curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method);
-	return bad ? -EIO : 0;
-}
-
-static int set_target(CURL *h, const char *url, uint64_t deadline_ns)
-{
-	int ms = deadline_left_ms(deadline_ns);
-	CURLcode bad = 0;
-
-	if (!ms)
-		return -ETIMEDOUT;
-	bad |= curl_easy_setopt(h, CURLOPT_URL, url);
-	bad |= curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
-	bad |= curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
-	bad |= curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, ms < 0 ? 0L : (long)ms);
-	bad |= curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, ms < 0 ? (long)CONNECT_MS_MAX : (long)MIN(ms, CONNECT_MS_MAX));
 	return bad ? -EIO : 0;
 }
 
@@ -140,21 +107,6 @@ static int set_headers(CURL *h, const struct http_call *c, struct curl_slist **o
 	if (!ok)
 		return -ENOMEM;
 	return curl_easy_setopt(h, CURLOPT_HTTPHEADER, *out) ? -EIO : 0;
-}
-
-static int set_tls(CURL *h, const struct http_tls *t)
-{
-	CURLcode bad = 0;
-
-	if (!t)
-		return 0;
-	if (t->ca)
-		bad |= curl_easy_setopt(h, CURLOPT_CAINFO, t->ca);
-	if (t->cert)
-		bad |= curl_easy_setopt(h, CURLOPT_SSLCERT, t->cert);
-	if (t->key)
-		bad |= curl_easy_setopt(h, CURLOPT_SSLKEY, t->key);
-	return bad ? -EIO : 0;
 }
 
 static int perform(CURL *h, const char *url, struct answer *a)
@@ -188,13 +140,13 @@ int http_call(const struct http_call *c, uint64_t deadline_ns, struct buf *answe
 	if (!h)
 		return -ENOMEM;
 	buf_reset(answer);
-	ret = set_target(h, c->url, deadline_ns);
+	ret = curl_set_target(h, c->url, deadline_ns);
 	if (!ret)
 		ret = set_method(h, c->method, c->body, c->len);
 	if (!ret)
 		ret = set_headers(h, c, &headers);
 	if (!ret)
-		ret = set_tls(h, c->tls);
+		ret = curl_set_tls(h, c->tls);
 	if (!ret)
 		ret = perform(h, c->url, &a);
 	curl_easy_reset(h); /* nothing in it points to our caller any more */

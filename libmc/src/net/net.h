@@ -291,4 +291,15 @@ int http_request(const char *method, const char *url, const char *content_type, 
 		 uint64_t deadline_ns, struct buf *answer);
 int http_escape(const char *text, struct buf *out); /* percent-encodes all but unreserved characters */
 
+/* ---- byte streams for protocols that are not ours (line.c, on libcurl) ------------------------------------------------ */
+
+struct line;
+/* "host:port", by the deadline. @tls NULL: none. Errors as http_call()'s. */
+int line_open(const char *host_port, const struct http_tls *tls, uint64_t deadline_ns,
+		struct line **out);
+void line_close(struct line *s);
+int line_send(struct line *s, const void *data, size_t len, uint64_t deadline_ns); /* all; -ETIMEDOUT, -ECONNRESET */
+/* At least one byte, at most @len. -ECONNRESET: the end, too. */
+int line_recv(struct line *s, void *data, size_t len, size_t *got, uint64_t deadline_ns);
+
 #endif
