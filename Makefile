@@ -31,8 +31,7 @@ OPT ?= -O2 -g
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 # Optional parts: on where their library is found, off with WITH_...=no.
 WITH_REDIS ?= $(if $(shell pkg-config --exists hiredis && echo yes),yes,no)
-HIREDIS_SSL := $(shell pkg-config --exists hiredis_ssl && echo hiredis_ssl)
-PKGS := json-c libcurl $(if $(filter yes,$(WITH_REDIS)),hiredis $(HIREDIS_SSL))
+PKGS := json-c libcurl $(if $(filter yes,$(WITH_REDIS)),hiredis)
 CPPFLAGS_ALL := -D_GNU_SOURCE $(if $(filter yes,$(WITH_REDIS)),-DMC_WITH_REDIS) -Ilibmc/include -Ilibmc/src -Ikmod/uapi $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -pthread $(WARN) $(SANFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -pthread $(SANFLAGS) $(LDFLAGS)

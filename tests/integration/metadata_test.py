@@ -72,9 +72,13 @@ class Etcd:
 
 
 class Redis:
-    def __init__(self, dir, *more):
+    def __init__(self, dir, *more, tls=None):
         self.port = tap.free_port()
         self.argv = [tap.tool("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", dir, *more]
+        if tls:
+            self.argv[2] = "0"
+            self.argv += ["--tls-port", str(self.port), "--tls-cert-file", tls[0], "--tls-key-file", tls[1], "--tls-ca-cert-file", tls[0],
+                          "--tls-auth-clients", "optional"]
         self.start()
 
     def start(self):
@@ -287,6 +291,21 @@ def test_redis_with_a_password_and_a_database():
         eq(Engine("d", f"redis://:s3cret@127.0.0.1:{redis.port}/none").started != 0, True)
         del a, b
         eq(redis.ask("AUTH s3cret", "SELECT 3", "DBSIZE"), b":0\r\n")
+        redis.stop()
+
+
+def test_redis_over_tls():
+    with tap.tempdir() as dir:
+        tls = certificate(dir)
+        redis = Redis(dir, "--requirepass", "s3cret", tls=tls)
+        meta = f"rediss://:s3cret@127.0.0.1:{redis.port}"
+        eq(Engine("a", meta).started != 0, True)  # signed by nobody we know
+        os.environ.update(MC_REDIS_CA=tls[0], MC_REDIS_CERT=tls[0], MC_REDIS_KEY=tls[1])
+        a, b = Engine("a", meta), Engine("b", meta)
+        eq(Engine("c", f"redis://:s3cret@127.0.0.1:{redis.port}").started != 0, True)  # speaks no TLS
+        del os.environ["MC_REDIS_CA"], os.environ["MC_REDIS_CERT"], os.environ["MC_REDIS_KEY"]
+        eq((a.started, b.started), (0, 0))
+        exchange(a, b, 1)
         redis.stop()
 
 

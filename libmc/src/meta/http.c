@@ -6,10 +6,8 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "meta/kv.h"
-#include "net/net.h"
 
 struct http_meta {
 	struct kv_meta kv;
@@ -44,7 +42,7 @@ static int ask(const struct http_meta *m, const char *method, const char *key, c
 	if (!ret)
 		ret = http_request(method, (const char *)url.data, body ? "application/json" : NULL,
 				   body, len, KV_ANSWER_MAX,
-				   MIN(deadline_ns, deadline_after_ns(KV_ATTEMPT_NS)), answer);
+				   kv_attempt(deadline_ns, 1), answer);
 	buf_fini(&url);
 	if (ret < 0)
 		log_warn_limited("metadata service %s: %s %s: %s", m->url, method, key,

@@ -4,7 +4,15 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+
+uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left)
+{
+	uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
+
+	return now + MIN(left / hosts_left, KV_ATTEMPT_NS);
+}
 
 int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv)
 {

@@ -7,6 +7,7 @@
 #define MC_META_KV_H
 
 #include "meta/backend.h"
+#include "net/net.h"
 
 #define KV_ANSWER_MAX (4 * MiB)
 #define KV_ATTEMPT_NS (3 * NSEC_PER_SEC) /* upstream's limit for one request */
@@ -31,6 +32,9 @@ struct kv_meta { /* the first member of each service's struct */
 	char prefix[128];     /* of all keys */
 	bool ends_in_newline; /* texts do, as upstream writes them to databases */
 };
+
+/* Of one attempt, with @hosts_left hosts still to be asked: one that swallows everything leaves time for the others. */
+uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left);
 
 /* Fills all but @kv->service. -EINVAL: MC_METADATA_CLUSTER_ID is too long. */
 int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv);
@@ -63,6 +67,18 @@ struct kv_url {
 /* @conn without its scheme. -EINVAL with a message: no host, more than KV_HOSTS_MAX, a port that is none; -ENOMEM. */
 int kv_url_parse(const char *conn, uint16_t default_port, struct kv_url *out);
 void kv_url_fini(struct kv_url *u);
+
+struct kv_access { /* who we are, and who the service has to be */
+	char *user, *password; /* "": nobody logs in */
+	struct http_tls tls;
+};
+/*
+ * From the connection string, else from MC_<@service>_USERNAME, _PASSWORD, _CA, _CERT and _KEY, as they are now: the environment
+ * may change later. -ENOMEM.
+ */
+int kv_access_read(const struct kv_url *u, const char *service, struct kv_access *out);
+void kv_access_fini(struct kv_access *a);
+
 bool kv_url_is_bare(const char *conn); /* "host:port…" without a scheme: an etcd, says upstream */
 
 #endif

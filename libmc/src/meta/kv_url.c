@@ -126,6 +126,61 @@ void kv_url_fini(struct kv_url *u)
 	free(u->text);
 }
 
+/* ---- credentials --------------------------------------------------------------------------------------------------------- */
+
+/* A copy of @given, or of what the environment says; "" when neither does. */
+static int setting(const char *given, const char *service, const char *what, char **out)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "MC_%s_%s", service, what);
+	*out = strdup(*given ? given : getenv(name) ?: "");
+	return *out ? 0 : -ENOMEM;
+}
+
+/* NULL: not set. */
+static int file_setting(const char *service, const char *what, const char **out)
+{
+	char *path;
+	int ret = setting("", service, what, &path);
+
+	if (!ret && *path) {
+		*out = path;
+		return 0;
+	}
+	free(path);
+	return ret;
+}
+
+int kv_access_read(const struct kv_url *u, const char *service, struct kv_access *out)
+{
+	struct kv_access a = { 0 };
+	int ret = setting(u->user, service, "USERNAME", &a.user);
+
+	if (!ret)
+		ret = setting(u->password, service, "PASSWORD", &a.password);
+	if (!ret)
+		ret = file_setting(service, "CA", &a.tls.ca);
+	if (!ret)
+		ret = file_setting(service, "CERT", &a.tls.cert);
+	if (!ret)
+		ret = file_setting(service, "KEY", &a.tls.key);
+	if (ret)
+		kv_access_fini(&a);
+	else
+		*out = a;
+	return ret;
+}
+
+void kv_access_fini(struct kv_access *a)
+{
+	free(a->user);
+	free(a->password);
+	free((char *)(uintptr_t)a->tls.ca);
+	free((char *)(uintptr_t)a->tls.cert);
+	free((char *)(uintptr_t)a->tls.key);
+}
+
 bool kv_url_is_bare(const char *conn)
 {
 	const char *colon = strrchr(conn, ':');

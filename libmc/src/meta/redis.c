@@ -1,35 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Redis: GET, SET and DEL over one connection, which is made again when it broke. */
+/*
+ * Redis: GET, SET and DEL over one connection, which is made again when it broke. The bytes go by a line of net (TLS, deadlines);
+ * hiredis writes commands and reads replies.
+ */
 #include <hiredis/hiredis.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <strings.h>
-#include <sys/time.h>
 
-#include "base/clock.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "meta/kv.h"
-
-#if __has_include(<hiredis/hiredis_ssl.h>)
-#include <hiredis/hiredis_ssl.h>
-#define WITH_TLS 1
-#else
-#define WITH_TLS 0
-#endif
 
 /* What upstream's parser takes when no port is given, not Redis' own 6379: both have to end at the same server. */
 #define REDIS_PORT 12001
+#define REPLY_MAX  (KV_ANSWER_MAX + KiB)
 
 struct redis_meta {
 	struct kv_meta kv;
 	struct kv_url url;
-	const char *user, *password;
+	struct kv_access access;
+	bool use_tls;
 	unsigned database;
-	pthread_mutex_t lock; /* one exchange at a time */
-	redisContext *c;
-#if WITH_TLS
-	redisSSLContext *tls; /* NULL: plain */
-#endif
+
+	struct turn turn; /* guards what follows, for one command */
+	struct line *line;
+	redisReader *reader;
 };
 
 static struct redis_meta *of(struct kv_meta *kv)
@@ -37,54 +32,71 @@ static struct redis_meta *of(struct kv_meta *kv)
 	return container_of(kv, struct redis_meta, kv);
 }
 
-static struct timeval left_of(uint64_t deadline_ns)
-{
-	uint64_t until = MIN(deadline_ns, deadline_after_ns(KV_ATTEMPT_NS)), now = clock_now_ns();
-	uint64_t left = until > now ? until - now : 0;
-
-	/* Zero would mean for ever. */
-	return (struct timeval){ (time_t)(left / NSEC_PER_SEC),
-				 (suseconds_t)MAX(left % NSEC_PER_SEC / 1000, (uint64_t)1) };
-}
-
-static int failure(const redisContext *c)
-{
-	if (c->err == REDIS_ERR_PROTOCOL)
-		return -EBADMSG;
-	if (c->err == REDIS_ERR_EOF)
-		return -ECONNRESET;
-	if (c->err == REDIS_ERR_IO &&
-	    (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETIMEDOUT))
-		return -ETIMEDOUT;
-	return c->err == REDIS_ERR_IO && errno == ECONNREFUSED ? -ECONNREFUSED : -EIO;
-}
+/* ---- one exchange -------------------------------------------------------------------------------------------------------- */
 
 static void hang_up(struct redis_meta *m)
 {
-	if (m->c)
-		redisFree(m->c);
-	m->c = NULL;
+	line_close(m->line);
+	if (m->reader)
+		redisReaderFree(m->reader);
+	m->line = NULL;
+	m->reader = NULL;
+}
+
+/* None of our commands is answered by an array, and a list could announce any number of things. */
+static bool is_scalar(char first)
+{
+	return strchr("+-:$", first) && first;
+}
+
+static int receive(struct redis_meta *m, uint64_t deadline_ns, redisReply **reply)
+{
+	size_t total = 0, got;
+	void *r = NULL;
+	char in[4096];
+
+	do {
+		int ret = line_recv(m->line, in, sizeof(in), &got, deadline_ns);
+
+		if (ret)
+			return ret;
+		if ((!total && !is_scalar(in[0])) || total + got > REPLY_MAX)
+			return -EBADMSG;
+		total += got;
+		if (redisReaderFeed(m->reader, in, got) != REDIS_OK ||
+		    redisReaderGetReply(m->reader, &r) != REDIS_OK)
+			return m->reader->err == REDIS_ERR_OOM ? -ENOMEM : -EBADMSG;
+	} while (!r);
+	*reply = r;
+	return 0;
 }
 
 /* Return: 0 with *reply to be freed; a negative errno when the connection is of no use any more. */
 static int exchange(struct redis_meta *m, int argc, const char **argv, const size_t *len,
-		    redisReply **reply)
+		    uint64_t deadline_ns, redisReply **reply)
 {
+	char *cmd;
+	int n = redisFormatCommandArgv(&cmd, argc, argv, len);
 	int ret;
 
-	*reply = redisCommandArgv(m->c, argc, argv, len);
-	if (*reply)
-		return 0;
-	ret = failure(m->c);
-	hang_up(m);
+	if (n < 0)
+		return -ENOMEM;
+	ret = line_send(m->line, cmd, (size_t)n, deadline_ns);
+	redisFreeCommand(cmd);
+	if (!ret)
+		ret = receive(m, deadline_ns, reply);
+	if (ret)
+		hang_up(m);
 	return ret;
 }
 
+/* ---- the connection ------------------------------------------------------------------------------------------------------ */
+
 /* A command of the greeting, whose answer is OK. */
-static int greet(struct redis_meta *m, int argc, const char **argv)
+static int greet(struct redis_meta *m, int argc, const char **argv, uint64_t deadline_ns)
 {
 	redisReply *r;
-	int ret = exchange(m, argc, argv, NULL, &r);
+	int ret = exchange(m, argc, argv, NULL, deadline_ns, &r);
 
 	if (ret)
 		return ret;
@@ -98,84 +110,77 @@ static int greet(struct redis_meta *m, int argc, const char **argv)
 	return ret;
 }
 
-static int start_tls(struct redis_meta *m)
-{
-#if WITH_TLS
-	if (m->tls && redisInitiateSSLWithContext(m->c, m->tls) != REDIS_OK) {
-		log_err_limited("metadata service %s: TLS: %s", m->kv.service, m->c->errstr);
-		hang_up(m);
-		return -EACCES;
-	}
-#endif
-	return 0;
-}
-
 static int connect_to(struct redis_meta *m, const char *where, uint64_t deadline_ns)
 {
-	const char *colon = strrchr(where, ':');
-	char host[256], db[16];
-	const char *auth[] = { "AUTH", m->password, NULL }, *select[] = { "SELECT", db };
-	int ret;
+	const char *as[] = { "AUTH", m->access.user, m->access.password };
+	const char *alone[] = { "AUTH", m->access.password };
+	char db[16];
+	const char *select[] = { "SELECT", db };
+	int ret = line_open(where, m->use_tls ? &m->access.tls : NULL, deadline_ns, &m->line);
 
-	snprintf(host, sizeof(host), "%.*s", (int)(colon - where), where);
-	if (host[0] == '[') {
-		memmove(host, host + 1, strlen(host));
-		host[strlen(host) - 1] = 0;
-	}
-	errno = 0;
-	m->c = redisConnectWithTimeout(host, atoi(colon + 1), left_of(deadline_ns));
-	if (!m->c)
-		return -ENOMEM;
-	if (m->c->err) {
-		ret = strstr(m->c->errstr, "refused") ? -ECONNREFUSED : failure(m->c);
-		hang_up(m);
+	if (ret)
 		return ret;
+	m->reader = redisReaderCreate();
+	if (!m->reader) {
+		hang_up(m);
+		return -ENOMEM;
 	}
-	redisSetTimeout(m->c, left_of(deadline_ns));
-	ret = start_tls(m);
-	if (!ret && *m->password) {
-		if (*m->user) {
-			auth[1] = m->user;
-			auth[2] = m->password;
-		}
-		ret = greet(m, auth[2] ? 3 : 2, auth);
-	}
+	if (*m->access.password)
+		ret = *m->access.user ? greet(m, 3, as, deadline_ns) :
+					greet(m, 2, alone, deadline_ns);
 	if (!ret && m->database) {
 		snprintf(db, sizeof(db), "%u", m->database);
-		ret = greet(m, 2, select);
+		ret = greet(m, 2, select, deadline_ns);
 	}
 	return ret;
 }
 
 static int connected(struct redis_meta *m, uint64_t deadline_ns)
 {
+	unsigned nr = m->url.nr_hosts;
 	int ret = -EIO;
 
-	if (m->c) {
-		redisSetTimeout(m->c, left_of(deadline_ns));
+	if (m->line)
 		return 0;
-	}
-	for (unsigned i = 0; i < m->url.nr_hosts; i++) {
-		ret = connect_to(m, m->url.hosts[i], deadline_ns);
+	for (unsigned i = 0; i < nr; i++) {
+		ret = connect_to(m, m->url.hosts[i], kv_attempt(deadline_ns, nr - i));
 		if (!ret || ret == -EACCES)
 			break;
 	}
 	return ret;
 }
 
-/* One command; a connection that went stale while it was idle is replaced once. */
-static int command(struct redis_meta *m, int argc, const char **argv, const size_t *len,
-		   uint64_t deadline_ns, redisReply **reply)
+/* ---- commands ------------------------------------------------------------------------------------------------------------ */
+
+/* A connection that went stale while it was idle is replaced once. */
+static int try_command(struct redis_meta *m, int argc, const char **argv, const size_t *len,
+		       uint64_t deadline_ns, redisReply **reply)
 {
-	bool stale = m->c;
+	bool stale = m->line;
 	int ret = connected(m, deadline_ns);
 
 	if (!ret)
-		ret = exchange(m, argc, argv, len, reply);
-	if (stale && (ret == -ECONNRESET || ret == -EIO) && !deadline_passed(deadline_ns)) {
-		ret = connected(m, deadline_ns);
-		if (!ret)
-			ret = exchange(m, argc, argv, len, reply);
+		ret = exchange(m, argc, argv, len, kv_attempt(deadline_ns, 1), reply);
+	if (!stale || ret != -ECONNRESET)
+		return ret;
+	ret = connected(m, deadline_ns);
+	return ret ? ret : exchange(m, argc, argv, len, kv_attempt(deadline_ns, 1), reply);
+}
+
+static bool is_refusal(const char *error)
+{
+	return !strncmp(error, "NOAUTH", 6) || !strncmp(error, "NOPERM", 6);
+}
+
+/* Return: 0 with *reply, which is no error, to be freed. */
+static int command(struct redis_meta *m, int argc, const char **argv, const size_t *len,
+		   uint64_t deadline_ns, redisReply **reply)
+{
+	int ret = turn_take(&m->turn, deadline_ns) ? 0 : -ETIMEDOUT;
+
+	if (!ret) {
+		ret = try_command(m, argc, argv, len, deadline_ns, reply);
+		turn_give(&m->turn);
 	}
 	if (ret) {
 		log_warn_limited("metadata service %s: %s: %s", m->kv.service, argv[0],
@@ -185,63 +190,52 @@ static int command(struct redis_meta *m, int argc, const char **argv, const size
 	if ((*reply)->type != REDIS_REPLY_ERROR)
 		return 0;
 	log_warn_limited("metadata service %s: %s: %s", m->kv.service, argv[0], (*reply)->str);
+	ret = is_refusal((*reply)->str) ? -EACCES : -EIO;
 	freeReplyObject(*reply);
-	return -EIO;
+	return ret;
 }
 
 static int redis_get(struct kv_meta *kv, const char *key, uint64_t deadline_ns, struct buf *answer)
 {
-	struct redis_meta *m = of(kv);
 	const char *argv[] = { "GET", key };
 	redisReply *r;
-	int ret;
+	int ret = command(of(kv), 2, argv, NULL, deadline_ns, &r);
 
-	pthread_mutex_lock(&m->lock);
-	ret = command(m, 2, argv, NULL, deadline_ns, &r);
-	if (!ret) {
-		if (r->type == REDIS_REPLY_STRING && r->len <= KV_ANSWER_MAX) {
-			buf_put(answer, r->str, r->len);
-			ret = answer->err;
-		} else {
-			ret = r->type == REDIS_REPLY_NIL ? -ENOENT : -EBADMSG;
-		}
-		freeReplyObject(r);
+	if (ret)
+		return ret;
+	if (r->type == REDIS_REPLY_STRING) {
+		buf_put(answer, r->str, (size_t)r->len);
+		ret = answer->err;
+	} else {
+		ret = r->type == REDIS_REPLY_NIL ? -ENOENT : -EBADMSG;
 	}
-	pthread_mutex_unlock(&m->lock);
+	freeReplyObject(r);
 	return ret;
 }
 
 static int redis_put(struct kv_meta *kv, const char *key, const void *text, size_t text_len,
 		     uint64_t deadline_ns)
 {
-	struct redis_meta *m = of(kv);
 	const char *argv[] = { "SET", key, text };
 	size_t len[] = { 3, strlen(key), text_len };
 	redisReply *r;
-	int ret;
+	int ret = command(of(kv), 3, argv, len, deadline_ns, &r);
 
-	pthread_mutex_lock(&m->lock);
-	ret = command(m, 3, argv, len, deadline_ns, &r);
 	if (!ret)
 		freeReplyObject(r);
-	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
 
 static int redis_del(struct kv_meta *kv, const char *key, uint64_t deadline_ns)
 {
-	struct redis_meta *m = of(kv);
 	const char *argv[] = { "DEL", key };
 	redisReply *r;
-	int ret;
+	int ret = command(of(kv), 2, argv, NULL, deadline_ns, &r);
 
-	pthread_mutex_lock(&m->lock);
-	ret = command(m, 2, argv, NULL, deadline_ns, &r);
-	if (!ret) {
-		ret = r->type == REDIS_REPLY_INTEGER && r->integer > 0 ? 0 : -ENOENT;
-		freeReplyObject(r);
-	}
-	pthread_mutex_unlock(&m->lock);
+	if (ret)
+		return ret;
+	ret = r->type == REDIS_REPLY_INTEGER && r->integer > 0 ? 0 : -ENOENT;
+	freeReplyObject(r);
 	return ret;
 }
 
@@ -250,11 +244,8 @@ static void redis_close(struct kv_meta *kv)
 	struct redis_meta *m = of(kv);
 
 	hang_up(m);
-#if WITH_TLS
-	if (m->tls)
-		redisFreeSSLContext(m->tls);
-#endif
-	pthread_mutex_destroy(&m->lock);
+	turn_fini(&m->turn);
+	kv_access_fini(&m->access);
 	kv_url_fini(&m->url);
 	free(m);
 }
@@ -268,9 +259,14 @@ static const struct kv_ops redis_ops = {
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------- */
 
+static bool is_tls(const char *conn)
+{
+	return !strncasecmp(conn, "rediss://", 9);
+}
+
 static bool redis_speaks(const char *conn)
 {
-	return !strncasecmp(conn, "redis://", 8) || !strncasecmp(conn, "rediss://", 9);
+	return !strncasecmp(conn, "redis://", 8) || is_tls(conn);
 }
 
 static int take_database(struct redis_meta *m)
@@ -291,27 +287,13 @@ static int take_database(struct redis_meta *m)
 	return 0;
 }
 
-static int prepare_tls(struct redis_meta *m, bool wanted)
+static void redis_init(struct redis_meta *m, bool tls)
 {
-	if (!wanted)
-		return 0;
-#if WITH_TLS
-	redisSSLContextError err;
-
-	redisInitOpenSSL();
-	m->tls = redisCreateSSLContext(getenv("MC_REDIS_CA"), NULL, getenv("MC_REDIS_CERT"),
-				       getenv("MC_REDIS_KEY"), NULL, &err);
-	if (m->tls)
-		return 0;
-	log_err("metadata service %s: TLS: %s; look at MC_REDIS_CA, MC_REDIS_CERT and MC_REDIS_KEY",
-		m->kv.service, redisSSLContextGetError(err));
-	return -EINVAL;
-#else
-	log_err("metadata service %s: TLS needs a build with hiredis 1.0 or newer and its "
-		"hiredis_ssl",
-		m->kv.service);
-	return -EPROTONOSUPPORT;
-#endif
+	turn_init(&m->turn);
+	m->use_tls = tls;
+	m->kv.ends_in_newline = true;
+	snprintf(m->kv.service, sizeof(m->kv.service), "redis%s://%s%s", tls ? "s" : "",
+		 m->url.hosts[0], m->url.nr_hosts > 1 ? ";..." : "");
 }
 
 static int redis_open(const char *conn, struct meta **out)
@@ -326,16 +308,12 @@ static int redis_open(const char *conn, struct meta **out)
 		free(m);
 		return ret;
 	}
-	pthread_mutex_init(&m->lock, NULL);
-	snprintf(m->kv.service, sizeof(m->kv.service), "redis://%s", m->url.hosts[0]);
-	m->kv.ends_in_newline = true;
-	m->user = *m->url.user ? m->url.user : getenv("MC_REDIS_USERNAME") ?: "";
-	m->password = *m->url.password ? m->url.password : getenv("MC_REDIS_PASSWORD") ?: "";
+	redis_init(m, is_tls(conn));
 	ret = kv_init(&m->kv, &meta_redis, &redis_ops);
 	if (!ret)
-		ret = take_database(m);
+		ret = kv_access_read(&m->url, "REDIS", &m->access);
 	if (!ret)
-		ret = prepare_tls(m, !strncasecmp(conn, "rediss://", 9));
+		ret = take_database(m);
 	if (ret) {
 		redis_close(&m->kv);
 		return ret;
