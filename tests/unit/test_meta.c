@@ -13,9 +13,10 @@
 
 #include "base/clock.h"
 #include "meta/meta.h"
+#include "http_server.h"
 #include "net/net.h"
 
-/* ---- the server: one thread, one request per connection -------------------------------------- */
+/* ---- what the server keeps ------------------------------------------------------------------- */
 
 #define KEYS 16
 
@@ -25,9 +26,7 @@ static struct {
 } kept[KEYS];
 static bool python_rules; /* a second PUT of an rpc_meta is refused even when it is the same */
 static char last_target[1024];
-static int listener, last_status;
-static uint16_t port;
-static pthread_t thread;
+static int last_status;
 
 static int find(const char *key)
 {
@@ -88,64 +87,24 @@ static int answer_to(const char *method, const char *target, const char *body, c
 	return 200;
 }
 
-static void serve(int fd)
+static int answered(struct http_server *s, const char *method, const char *target, const char *body, const char **out)
 {
-	char in[8192], out[8192], method[16], target[1024], *head_end;
-	const char *body;
-	size_t len = 0, want = 0;
-	ssize_t n;
-
-	do {
-		n = recv(fd, in + len, sizeof(in) - 1 - len, 0);
-		if (n <= 0)
-			return;
-		len += (size_t)n;
-		in[len] = 0;
-		head_end = strstr(in, "\r\n\r\n");
-		if (head_end) {
-			char *cl = strstr(in, "Content-Length:");
-
-			want = (size_t)(head_end + 4 - in) + (cl ? strtoul(cl + 15, NULL, 10) : 0);
-		}
-	} while (!head_end || len < want);
-	if (sscanf(in, "%15s %1023s", method, target) != 2)
-		return;
-	last_status = answer_to(method, target, head_end + 4, &body);
-	n = snprintf(out, sizeof(out),
-		     "HTTP/1.1 %d x\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-		     last_status, strlen(body), body);
-	if (send(fd, out, (size_t)n, MSG_NOSIGNAL) != n)
-		return;
+	return last_status = answer_to(method, target, body, out);
 }
 
-static void *server_main(void *arg)
-{
-	for (;;) {
-		int fd = accept(listener, NULL, NULL);
-
-		if (fd < 0)
-			break;
-		serve(fd);
-		close(fd);
-	}
-	return NULL;
-}
+static struct http_server server = { .answer = answered };
 
 static void start(char url[64])
 {
 	memset(kept, 0, sizeof(kept));
 	python_rules = false;
-	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &listener, &port), 0);
-	fcntl(listener, F_SETFL, 0);
-	snprintf(url, 64, "http://127.0.0.1:%u/metadata", port);
-	pthread_create(&thread, NULL, server_main, NULL);
+	http_server_start(&server);
+	snprintf(url, 64, "http://127.0.0.1:%u/metadata", server.port);
 }
 
 static void stop(void)
 {
-	shutdown(listener, SHUT_RDWR);
-	pthread_join(thread, NULL);
-	close(listener);
+	http_server_stop(&server);
 }
 
 static uint64_t soon(void)
@@ -260,6 +219,7 @@ TEST(opening_ends_by_its_deadline)
 	uint64_t began = clock_now_ns();
 	struct mc_engine *eng;
 	char url[64];
+	uint16_t port;
 	int fd;
 
 	EXPECT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &fd, &port), 0);

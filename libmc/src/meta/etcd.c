@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 
 #define ETCD_PORT 2379
@@ -26,7 +25,7 @@ static int call(struct etcd_meta *m, unsigned host, const char *path, const stru
 		.body = body->data,
 		.len = body->len,
 		.max = KV_ANSWER_MAX * 4 / 3 + KiB,
-		.tls = m->use_tls ? &m->tls : NULL,
+		.tls = m->use_tls ? &m->access.tls : NULL,
 	};
 	int ret;
 
@@ -38,32 +37,32 @@ static int call(struct etcd_meta *m, unsigned host, const char *path, const stru
 	return ret;
 }
 
-/* A token, when the connection string or the environment names a user. */
-static int login(struct etcd_meta *m, unsigned host, uint64_t deadline_ns)
+/* A token, when the connection string or the environment names a user. Return: 0, or what call() says of a host that failed. */
+static int login(struct etcd_meta *m, unsigned host, uint64_t deadline_ns, struct buf *answer)
 {
-	struct buf body = BUF_INIT, answer = BUF_INIT;
+	struct buf body = BUF_INIT;
 	char token[ETCD_TOKEN_MAX], why[256];
 	int ret;
 
-	etcd_encode_login(&body, m->user, m->password);
+	etcd_encode_login(&body, m->access.user, m->access.password);
 	ret = body.err ? body.err :
-			 call(m, host, "/v3/auth/authenticate", &body, NULL, deadline_ns, &answer);
-	if (ret > 0 && ret != 200) {
-		etcd_decode_error((char *)answer.data, answer.len, why);
-		log_err_limited("metadata service %s: user %s is refused: %s", m->kv.service,
-				m->user, why);
-		ret = -EACCES;
-	} else if (ret == 200) {
-		ret = etcd_decode_token((char *)answer.data, answer.len, token);
-	}
-	if (!ret) {
-		pthread_mutex_lock(&m->lock);
-		snprintf(m->header, sizeof(m->header), "Authorization: %s", token);
-		pthread_mutex_unlock(&m->lock);
-	}
+			 call(m, host, "/v3/auth/authenticate", &body, NULL, deadline_ns, answer);
 	buf_fini(&body);
-	buf_fini(&answer);
-	return ret;
+	if (ret < 0 || ret >= 500)
+		return ret;
+	if (ret != 200) {
+		etcd_decode_error((char *)answer->data, answer->len, why);
+		log_err_limited("metadata service %s: user %s is refused: %s", m->kv.service,
+				m->access.user, why);
+		return -EACCES;
+	}
+	ret = etcd_decode_token((char *)answer->data, answer->len, token);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&m->lock);
+	snprintf(m->header, sizeof(m->header), "Authorization: %s", token);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
 }
 
 static int call_as_user(struct etcd_meta *m, unsigned host, const char *path,
@@ -91,13 +90,14 @@ static bool has_token(struct etcd_meta *m)
 static int ask_host(struct etcd_meta *m, unsigned host, const char *path, const struct buf *body,
 		    uint64_t deadline_ns, struct buf *answer)
 {
-	int ret = *m->user && !has_token(m) ? login(m, host, deadline_ns) : 0;
+	bool has_user = *m->access.user;
+	int ret = has_user && !has_token(m) ? login(m, host, deadline_ns, answer) : 0;
 
 	if (!ret)
 		ret = call_as_user(m, host, path, body, deadline_ns, answer);
-	if (ret != 401 || !*m->user)
+	if (ret != 401 || !has_user)
 		return ret;
-	ret = login(m, host, deadline_ns);
+	ret = login(m, host, deadline_ns, answer);
 	return ret ? ret : call_as_user(m, host, path, body, deadline_ns, answer);
 }
 
@@ -106,6 +106,15 @@ static bool host_failed(int ret)
 {
 	return ret == -ECONNREFUSED || ret == -ETIMEDOUT || ret == -EHOSTUNREACH || ret == -EIO ||
 	       ret >= 500;
+}
+
+/* A 404 of the gateway is of a lease; of something else that is no etcd, it is only an error. */
+static bool is_lost_lease(const struct buf *answer)
+{
+	char why[256];
+
+	etcd_decode_error((char *)answer->data, answer->len, why);
+	return strstr(why, "lease");
 }
 
 static void complain(const struct etcd_meta *m, const char *path, int ret, const struct buf *answer)
@@ -131,11 +140,8 @@ int etcd_ask(struct etcd_meta *m, const char *path, const struct buf *body, uint
 		return body->err;
 	for (unsigned i = 0; i < nr; i++) {
 		unsigned host = (first + i) % nr;
-		uint64_t now = clock_now_ns(), left = deadline_ns > now ? deadline_ns - now : 0;
 
-		/* A host that swallows everything must leave time for the others. */
-		ret = ask_host(m, host, path, body, now + MIN(left / (nr - i), KV_ATTEMPT_NS),
-			       answer);
+		ret = ask_host(m, host, path, body, kv_attempt(deadline_ns, nr - i), answer);
 		if (!host_failed(ret)) {
 			atomic_store(&m->host, host);
 			break;
@@ -143,7 +149,7 @@ int etcd_ask(struct etcd_meta *m, const char *path, const struct buf *body, uint
 	}
 	if (ret == 200)
 		return 0;
-	if (ret == 404) /* of a lease that ended */
+	if (ret == 404 && is_lost_lease(answer))
 		return -ENOENT;
 	complain(m, path, ret, answer);
 	return ret == -EMSGSIZE		? -EBADMSG :
@@ -197,9 +203,12 @@ static int etcd_del(struct kv_meta *kv, const char *key, uint64_t deadline_ns)
 	struct buf body = BUF_INIT, answer = BUF_INIT;
 	int ret;
 
+	if (!turn_take(&of(kv)->writing, deadline_ns))
+		return -ETIMEDOUT;
 	lease_forget(of(kv), key);
 	etcd_encode_key(&body, key);
 	ret = etcd_ask(of(kv), "/v3/kv/deleterange", &body, deadline_ns, &answer);
+	turn_give(&of(kv)->writing);
 	if (!ret)
 		ret = etcd_decode_deleted((char *)answer.data, answer.len);
 	buf_fini(&body);
@@ -213,6 +222,7 @@ static void etcd_close(struct kv_meta *kv)
 
 	lease_end(m);
 	pthread_mutex_destroy(&m->lock);
+	kv_access_fini(&m->access);
 	kv_url_fini(&m->url);
 	free(m);
 }
@@ -230,13 +240,6 @@ static bool etcd_speaks(const char *conn)
 	       kv_url_is_bare(conn);
 }
 
-static const char *env(const char *name)
-{
-	const char *v = getenv(name);
-
-	return v && *v ? v : NULL;
-}
-
 static int etcd_open(const char *conn, struct meta **out)
 {
 	const char *hosts = strstr(conn, "://");
@@ -251,16 +254,16 @@ static int etcd_open(const char *conn, struct meta **out)
 		return ret;
 	}
 	pthread_mutex_init(&m->lock, NULL);
-	m->use_tls = !strncasecmp(conn, "etcds://", 8) || env("MC_ETCD_CA");
-	m->tls = (struct http_tls){ env("MC_ETCD_CA"), env("MC_ETCD_CERT"), env("MC_ETCD_KEY") };
-	m->user = *m->url.user ? m->url.user : env("MC_ETCD_USERNAME") ?: "";
-	m->password = *m->url.user ? m->url.password : env("MC_ETCD_PASSWORD") ?: "";
+	lease_init(m);
 	m->kv.ends_in_newline = true;
 	snprintf(m->kv.service, sizeof(m->kv.service), "etcd://%s%s", m->url.hosts[0],
 		 m->url.nr_hosts > 1 ? ";..." : "");
 	ret = kv_init(&m->kv, &meta_etcd, &etcd_ops);
 	if (!ret)
-		ret = lease_init(m);
+		ret = kv_access_read(&m->url, "ETCD", &m->access);
+	if (!ret)
+		ret = lease_read_ttl(m);
+	m->use_tls = !strncasecmp(conn, "etcds://", 8) || m->access.tls.ca;
 	if (ret) {
 		etcd_close(&m->kv);
 		return ret;

@@ -12,19 +12,25 @@
 
 #define TTL_S	  30
 #define TTL_MAX_S 3600
-#define RENEW_NS  (1 * NSEC_PER_SEC) /* limit of one request of the keeper: closing waits for it */
+#define RENEW_NS  (1 * NSEC_PER_SEC) /* limit of what the keeper does at once: closing waits for it */
 
-int lease_init(struct etcd_meta *m)
+void lease_init(struct etcd_meta *m)
 {
-	const char *ttl = getenv("MC_ETCD_LEASE_TTL_S");
 	pthread_condattr_t attr;
-	char *end;
 
 	list_init(&m->kept);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&m->wake, &attr);
 	pthread_condattr_destroy(&attr);
+	turn_init(&m->writing);
+}
+
+int lease_read_ttl(struct etcd_meta *m)
+{
+	const char *ttl = getenv("MC_ETCD_LEASE_TTL_S");
+	char *end;
+
 	m->ttl_s = TTL_S;
 	if (!ttl || !*ttl)
 		return 0;
@@ -35,18 +41,39 @@ int lease_init(struct etcd_meta *m)
 	return -EINVAL;
 }
 
-static int grant(struct etcd_meta *m, uint64_t deadline_ns, int64_t *lease)
+/* A lease instead of @lost (0: there was none), unless somebody was faster. */
+static int grant(struct etcd_meta *m, int64_t lost, uint64_t deadline_ns)
 {
 	struct buf body = BUF_INIT, answer = BUF_INIT;
+	int64_t lease;
 	int ret;
 
 	etcd_encode_grant(&body, m->ttl_s);
 	ret = etcd_ask(m, "/v3/lease/grant", &body, deadline_ns, &answer);
 	if (!ret)
-		ret = etcd_decode_grant((char *)answer.data, answer.len, lease);
+		ret = etcd_decode_grant((char *)answer.data, answer.len, &lease);
+	if (!ret) {
+		pthread_mutex_lock(&m->lock);
+		if (m->lease == lost)
+			m->lease = lease;
+		pthread_mutex_unlock(&m->lock);
+	}
+	if (!ret && lost)
+		log_info("metadata service %s had lost our lease; our keys are written again",
+			 m->kv.service);
 	buf_fini(&body);
 	buf_fini(&answer);
 	return ret;
+}
+
+static int64_t lease_now(struct etcd_meta *m)
+{
+	int64_t lease;
+
+	pthread_mutex_lock(&m->lock);
+	lease = m->lease;
+	pthread_mutex_unlock(&m->lock);
+	return lease;
 }
 
 /* ---- what is kept -------------------------------------------------------------------------------------------------------- */
@@ -69,24 +96,29 @@ static struct kept *kept_find(struct etcd_meta *m, const char *key)
 	return NULL;
 }
 
-static int kept_set(struct etcd_meta *m, const char *key, const void *text, size_t len)
+static struct kept *kept_new(struct etcd_meta *m, const char *key)
 {
-	struct kept *k = kept_find(m, key);
+	struct kept *k = calloc(1, sizeof(*k));
 
-	if (!k) {
-		k = calloc(1, sizeof(*k));
-		if (!k)
-			return -ENOMEM;
-		list_append(&m->kept, &k->node);
-		k->key = strdup(key);
-		if (!k->key) {
-			kept_free(k);
-			return -ENOMEM;
-		}
-	}
-	buf_reset(&k->text);
-	buf_put(&k->text, text, len);
-	return k->text.err;
+	if (!k)
+		return NULL;
+	list_push(&m->kept, &k->node);
+	k->key = strdup(key);
+	if (k->key)
+		return k;
+	kept_free(k);
+	return NULL;
+}
+
+/* The key gets @text, in exchange for the one it had; not written yet. */
+static void kept_swap(struct kept *k, struct buf *text)
+{
+	struct buf had = k->text;
+
+	k->text = *text;
+	*text = had;
+	k->version++;
+	k->lease = 0;
 }
 
 void lease_forget(struct etcd_meta *m, const char *key)
@@ -100,75 +132,92 @@ void lease_forget(struct etcd_meta *m, const char *key)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- the keeper ---------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------------------------- */
 
-/* The @i-th kept key, copied: requests run without the lock. 0: there is none. */
-static int kept_copy(struct etcd_meta *m, unsigned i, struct buf *key, struct buf *text,
-		     int64_t *lease)
+struct letter { /* a copy of a kept key: requests run without the lock */
+	struct buf key, text;
+	uint64_t version;
+	int64_t lease;
+};
+
+/* The first key that is not on our lease. 1, 0: there is none, or a negative errno. */
+static int next_letter(struct etcd_meta *m, struct letter *l)
 {
 	struct kept *k;
 	int ret = 0;
 
+	buf_reset(&l->key);
+	buf_reset(&l->text);
 	pthread_mutex_lock(&m->lock);
 	list_for_each_entry(k, &m->kept, node) {
-		if (i--)
+		if (k->lease && k->lease == m->lease)
 			continue;
-		buf_reset(key);
-		buf_reset(text);
-		buf_put(key, k->key, strlen(k->key) + 1);
-		buf_put(text, k->text.data, k->text.len);
-		*lease = m->lease;
-		ret = 1;
+		buf_put(&l->key, k->key, strlen(k->key) + 1);
+		buf_put(&l->text, k->text.data, k->text.len);
+		l->version = k->version;
+		l->lease = m->lease;
+		ret = l->key.err ?: l->text.err ?: 1;
 		break;
 	}
 	pthread_mutex_unlock(&m->lock);
 	return ret;
 }
 
-static int write_again(struct etcd_meta *m)
+static void letter_arrived(struct etcd_meta *m, const struct letter *l)
 {
-	struct buf key = BUF_INIT, text = BUF_INIT;
-	int64_t lease = 0;
-	unsigned nr = 0;
-	int ret;
-
-	ret = grant(m, deadline_after_ns(RENEW_NS), &lease);
-	if (!ret) {
-		pthread_mutex_lock(&m->lock);
-		m->lease = lease;
-		pthread_mutex_unlock(&m->lock);
-	}
-	for (; !ret && kept_copy(m, nr, &key, &text, &lease); nr++) {
-		ret = key.err ? key.err : text.err;
-		if (!ret)
-			ret = etcd_write(m, (char *)key.data, text.data, text.len, lease,
-					 deadline_after_ns(RENEW_NS));
-	}
-	buf_fini(&key);
-	buf_fini(&text);
-	if (!ret)
-		log_info("metadata service %s had lost our lease; %u keys are there again",
-			 m->kv.service, nr);
-	return ret;
-}
-
-/* 0: it lives; -ENOENT: it does not; else the service did not say. */
-static int renew(struct etcd_meta *m)
-{
-	struct buf body = BUF_INIT, answer = BUF_INIT;
-	int64_t lease;
-	int ret;
+	struct kept *k;
 
 	pthread_mutex_lock(&m->lock);
-	lease = m->lease;
+	k = kept_find(m, (char *)l->key.data);
+	if (k && k->version == l->version)
+		k->lease = l->lease;
 	pthread_mutex_unlock(&m->lock);
+}
+
+/* Every key that is not on our lease yet. What fails is left to the next call. */
+static int write_kept(struct etcd_meta *m, uint64_t deadline_ns)
+{
+	struct letter l = { 0 };
+	int ret;
+
+	if (!turn_take(&m->writing, deadline_ns))
+		return -ETIMEDOUT;
+	while ((ret = next_letter(m, &l)) > 0 && !deadline_passed(deadline_ns)) {
+		ret = l.lease ? etcd_write(m, (char *)l.key.data, l.text.data, l.text.len, l.lease,
+					   deadline_ns) :
+				-ENOENT;
+		if (!ret)
+			letter_arrived(m, &l);
+		if (ret == -ENOENT)
+			ret = grant(m, l.lease, deadline_ns);
+		if (ret)
+			break;
+	}
+	turn_give(&m->writing);
+	buf_fini(&l.key);
+	buf_fini(&l.text);
+	return ret > 0 ? -ETIMEDOUT : ret;
+}
+
+/* ---- the keeper ---------------------------------------------------------------------------------------------------------- */
+
+/* A lease that is lost gets a successor. Else: the service did not say. */
+static int renew(struct etcd_meta *m)
+{
+	uint64_t deadline_ns = deadline_after_ns(RENEW_NS);
+	struct buf body = BUF_INIT, answer = BUF_INIT;
+	int64_t lease = lease_now(m);
+	int ret;
+
+	if (!lease)
+		return 0;
 	etcd_encode_lease(&body, lease);
-	ret = etcd_ask(m, "/v3/lease/keepalive", &body, deadline_after_ns(RENEW_NS), &answer);
+	ret = etcd_ask(m, "/v3/lease/keepalive", &body, deadline_ns, &answer);
 	if (!ret)
 		ret = etcd_decode_alive((char *)answer.data, answer.len);
 	buf_fini(&body);
 	buf_fini(&answer);
-	return ret;
+	return ret == -ENOENT ? grant(m, lease, deadline_ns) : ret;
 }
 
 static bool rest(struct etcd_meta *m, uint64_t until_ns)
@@ -192,8 +241,8 @@ static void *keeper_main(void *arg)
 	while (rest(m, deadline_after_ns(wait_ns))) {
 		int ret = renew(m);
 
-		if (ret == -ENOENT)
-			ret = write_again(m);
+		if (!ret)
+			ret = write_kept(m, deadline_after_ns(RENEW_NS));
 		wait_ns = ret ? MIN(third_ns, NSEC_PER_SEC) : third_ns;
 	}
 	return NULL;
@@ -213,46 +262,60 @@ static int start_keeper(struct etcd_meta *m)
 
 /* ---- the calls ----------------------------------------------------------------------------------------------------------- */
 
-/* Remembers the key, and writes it on the lease, which is granted first if there is none. */
-static int publish(struct etcd_meta *m, const char *key, const void *text, size_t len,
-		   uint64_t deadline_ns)
+/* Takes the key over, in exchange for its earlier @text if it had one. Return: its version, or a negative errno. */
+static int64_t take_over(struct etcd_meta *m, const char *key, struct buf *text, bool *known)
 {
-	int64_t lease;
-	int ret;
+	struct kept *k;
+	int64_t ret;
 
 	pthread_mutex_lock(&m->lock);
-	lease = m->lease;
-	pthread_mutex_unlock(&m->lock);
-	if (!lease) {
-		ret = grant(m, deadline_ns, &lease);
-		if (ret)
-			return ret;
+	ret = start_keeper(m);
+	k = kept_find(m, key);
+	*known = k;
+	if (!k && !ret)
+		k = kept_new(m, key);
+	if (k && !ret) {
+		kept_swap(k, text);
+		list_del(&k->node);
+		list_push(&m->kept, &k->node);
+		ret = (int64_t)k->version;
 	}
-	pthread_mutex_lock(&m->lock);
-	if (!m->lease)
-		m->lease = lease;
-	lease = m->lease;
-	ret = kept_set(m, key, text, len);
-	if (!ret)
-		ret = start_keeper(m);
 	pthread_mutex_unlock(&m->lock);
-	if (!ret)
-		ret = etcd_write(m, key, text, len, lease, deadline_ns);
-	return ret == -ENOENT ? write_again(m) : ret;
+	return ret ?: -ENOMEM;
+}
+
+/* Was it written? If not, the caller is told so: the text that it had before is what the keeper shall write. */
+static int settle(struct etcd_meta *m, const char *key, uint64_t version, struct buf *before,
+		  bool known, int ret)
+{
+	struct kept *k;
+
+	pthread_mutex_lock(&m->lock);
+	k = kept_find(m, key);
+	if (!k || k->version != version || k->lease)
+		ret = 0; /* it was, or somebody said something newer */
+	else if (known)
+		kept_swap(k, before);
+	else
+		kept_free(k);
+	pthread_mutex_unlock(&m->lock);
+	return ret;
 }
 
 int lease_put(struct etcd_meta *m, const char *key, const void *text, size_t len,
 	      uint64_t deadline_ns)
 {
-	bool known;
+	struct buf b = BUF_INIT;
+	int64_t version;
+	bool known = false;
 	int ret;
 
-	pthread_mutex_lock(&m->lock);
-	known = kept_find(m, key);
-	pthread_mutex_unlock(&m->lock);
-	ret = publish(m, key, text, len, deadline_ns);
-	if (ret && !known)
-		lease_forget(m, key); /* the caller was told that it is not there */
+	buf_put(&b, text, len);
+	version = b.err ? b.err : take_over(m, key, &b, &known);
+	ret = version < 0 ? (int)version : write_kept(m, deadline_ns);
+	if (ret && version > 0)
+		ret = settle(m, key, (uint64_t)version, &b, known, ret);
+	buf_fini(&b);
 	return ret;
 }
 
@@ -279,4 +342,5 @@ void lease_end(struct etcd_meta *m)
 	while (!list_empty(&m->kept))
 		kept_free(list_first(&m->kept, struct kept, node));
 	pthread_cond_destroy(&m->wake);
+	turn_fini(&m->writing);
 }
