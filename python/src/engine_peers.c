@@ -101,8 +101,10 @@ METHOD(get_local_topology)
 	if (!TAKE(&sig, a))
 		return NULL;
 	UNLOCKED(json = mc_topology_json(a[0].text));
-	if (!json)
-		return PyErr_NoMemory();
+	if (!json) {
+		PyErr_SetString(PyExc_RuntimeError, mc_last_error());
+		return NULL;
+	}
 	out = PyUnicode_FromString(json);
 	free(json);
 	return out;
@@ -129,7 +131,8 @@ PyMethodDef engine_peers[] = {
 	  "get_notifies($self, /)\n--\n\nWhat peers left since the last call, oldest first." },
 	{ "get_local_topology", CALL(get_local_topology), FAST,
 	  "get_local_topology($self, /, device_name=None)\n--\n\nLocations of this machine and "
-	  "their NICs, as JSON." },
+	  "their NICs, as JSON: {\"cpu:0\": [[near], [others]], \"cuda:0\": ...}.\n"
+	  "device_name is a comma list of devices to look at; RuntimeError when the machine cannot be read." },
 	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST,
 	  "warmup_efa_segment($self, segment_name, /)\n--\n\nNothing to do: 0." },
 	{ NULL, NULL, 0, NULL },

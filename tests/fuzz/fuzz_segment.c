@@ -47,13 +47,25 @@ static int notify(const char *text, size_t len, struct buf *out)
 	return ret;
 }
 
+static int topology(const char *text, size_t len, struct buf *out)
+{
+	struct places t;
+	int ret = places_parse(text, len, &t);
+
+	if (ret)
+		return ret;
+	places_print(&t, out);
+	places_fini(&t);
+	return out->err;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static round_fn *const decoders[] = { segment, rpc, notify };
+	static round_fn *const decoders[] = { segment, rpc, notify, topology };
 	struct buf b[3] = { BUF_INIT, BUF_INIT, BUF_INIT };
 	round_fn *fn;
 
-	/* '0', '1', '2': a corpus of text stays text. */
+	/* '0' to '3': a corpus of text stays text. */
 	if (!len || data[0] < '0' || data[0] >= '0' + ARRAY_SIZE(decoders))
 		return 0;
 	fn = decoders[data[0] - '0'];

@@ -3,46 +3,9 @@
 #include "mctest.h"
 #include "dev/dev.h"
 
-#include <ftw.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-static char root[64];
-
-static void tree_make(void)
-{
-	strcpy(root, "/tmp/mc-topo-XXXXXX");
-	if (!mkdtemp(root))
-		abort();
-}
-
-static void put(const char *path, const char *text)
-{
-	char full[256], *p;
-	FILE *f;
-
-	snprintf(full, sizeof(full), "%s/%s", root, path);
-	for (p = strchr(full + strlen(root) + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = 0;
-		mkdir(full, 0700);
-		*p = '/';
-	}
-	f = fopen(full, "w");
-	if (!f)
-		abort();
-	fputs(text, f);
-	fclose(f);
-}
-
-static int drop(const char *path, const struct stat *st, int kind, struct FTW *w)
-{
-	return remove(path);
-}
-
-static void tree_drop(void)
-{
-	nftw(root, drop, 8, FTW_DEPTH | FTW_PHYS);
-}
+#include "unit/sysfs_rig.h"
 
 TEST(two_nodes_with_a_hole_and_one_without_processors)
 {

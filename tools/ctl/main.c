@@ -2,6 +2,7 @@
 /* mooncakectl: options, the table of commands, and how failures are told. */
 #include "ctl.h"
 
+#include <ctype.h>
 #include <mooncake/compat.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -232,16 +233,6 @@ int store_connect(struct ctl *c, bool bytes)
 	return EXIT_OK;
 }
 
-static int hex_digit(char ch)
-{
-	const char *digits = "0123456789abcdef", *at;
-
-	if (ch >= 'A' && ch <= 'F')
-		ch = (char)(ch - 'A' + 'a');
-	at = ch ? strchr(digits, ch) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
 int word_key(struct ctl *c, int i, struct mc_key *out)
 {
 	const char *word = c->words[i];
@@ -253,7 +244,7 @@ int word_key(struct ctl *c, int i, struct mc_key *out)
 		return fail(c, -ENOMEM, "key");
 	memcpy(bytes, word, len);
 	for (size_t k = 0; c->opt.hex && k < len; k += 2) {
-		int high = hex_digit(word[k]), low = hex_digit(word[k + 1]);
+		int high = hex_digit((char)tolower((uint8_t)word[k])), low = hex_digit((char)tolower((uint8_t)word[k + 1]));
 
 		if (high < 0 || low < 0) {
 			free(bytes);

@@ -221,8 +221,12 @@ MC_API int mc_notify_recv(struct mc_engine *eng, struct mc_notify *out);
 MC_API int mc_probe(struct mc_engine *eng, const char *name, uint64_t deadline_ns);
 
 /**
- * mc_topology_json - locations of this machine and their NICs, as upstream writes them. Return: a
- * string to free(), or NULL.
+ * mc_topology_json - the places memory of this machine can be in, and the RDMA devices near each, as
+ * upstream writes them: {"cpu:0": [[near], [others]], "cuda:0": ...}. Read from sysfs at each call.
+ * @devices: comma list of the devices to look at, or NULL for all; those that cannot be used (no
+ * active port, no address, no node in /dev/infiniband) are left out.
+ * Near a NUMA node are the devices on it, near a graphics card those the fewest PCI bridges away.
+ * Return: a string to free(), or NULL with errno: EBADMSG sysfs makes no sense; ENOMEM.
  */
 MC_API char *mc_topology_json(const char *devices);
 

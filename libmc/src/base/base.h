@@ -68,6 +68,12 @@ static inline bool range_inside(uint64_t off, uint64_t len, uint64_t size)
 	return len <= size && off <= size - len;
 }
 
+/* What a lower-case hexadecimal digit stands for; -1: it is none. */
+static inline int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Little endian in memory of any alignment: wire formats are read and written through these alone. */
 #define MC_DEFINE_LE(bits)                                          \
 	static inline uint##bits##_t get_le##bits(const void *p)    \

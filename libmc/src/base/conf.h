@@ -70,6 +70,9 @@ int parse_size(const char *text, uint64_t *out); /* b k kb kib m ... tib, binary
 int parse_duration_ns(const char *text, uint64_t unit_ns, uint64_t *out); /* ns us ms s m h; whole numbers */
 int parse_bool(const char *text, bool *out);
 
+/* Is @word one of a comma list's? Blanks around words do not count; an empty list, or none, has every word. */
+bool list_has(const char *list, const char *word);
+
 /* The candidate closest to @word within two edits, or NULL: for "did you mean". */
 const char *suggest(const char *word, const char *const *candidates, size_t nr);
 

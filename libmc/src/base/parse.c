@@ -236,3 +236,20 @@ const char *suggest(const char *word, const char *const *candidates, size_t nr)
 	}
 	return best;
 }
+
+bool list_has(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	if (!list || !*list)
+		return true;
+	while (*list) {
+		size_t n = strcspn(list, ", \t");
+
+		if (n == len && !memcmp(list, word, len))
+			return true;
+		list += n;
+		list += strspn(list, ", \t");
+	}
+	return false;
+}

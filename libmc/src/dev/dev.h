@@ -154,7 +154,7 @@ struct process_vec {
 int process_read(pid_t pid, const struct process_vec *v, size_t nr);
 int process_write(pid_t pid, const struct process_vec *v, size_t nr);
 
-/* ---- identity and topology (node.c, topo.c) ---------------------------------------------------------------------- */
+/* ---- identity and topology (node.c, topo.c, topo_nic.c, topo_gpu.c, gid.c) ----------------------------------------- */
 
 /* 16 bytes derived from machine-id (never the machine-id itself); from the boot id when there is none. The same for every
  * process of a boot that shares a kernel and may share memory. */
@@ -177,6 +177,63 @@ void topo_free(struct topo *t);
 
 /* The processors of one node, a bit each in @set of @bytes bytes, cleared first. -ENOENT: no such node; -EBADMSG. */
 int topo_cpus(const char *sysfs, int node, unsigned long *set, size_t bytes);
+
+/* How good an address of an RDMA port is for others to connect to; the lower the better. */
+enum gid_class {
+	GID_ROUTABLE,
+	GID_ROUTABLE_NO_NETDEV,
+	GID_PRIVATE, /* IPv4 of 10/8, 172.16/12 or 100.64/10 */
+	GID_DEGRADED, /* link-local, or of a container's or tunnel's interface */
+	GID_PRIVATE_NO_NETDEV,
+	GID_DEGRADED_NO_NETDEV,
+	GID_ANY, /* none of the above: the first that is not zero */
+};
+struct gid {
+	uint8_t raw[16];
+	int index; /* in the port's table; -1: none */
+	enum gid_class class;
+	char netdev[16];
+};
+/* The best of a port's table: RoCE v2 and native InfiniBand before anything else. @port: its folder in sysfs. */
+struct gid gid_choose(const char *port);
+
+/* An RDMA device. */
+struct topo_nic {
+	char name[64];
+	char *path; /* of its PCI device, resolved; for topo_distance() */
+	int node;   /* -1: not known */
+	int port;   /* the first that is active and has an address; 0: none */
+	struct gid gid;
+	const char *unusable; /* why; NULL: it can be used */
+};
+struct topo_nics {
+	struct topo_nic *nic; /* by name, numbers in them counted as numbers */
+	int nr;
+};
+/*
+ * @sysfs NULL: "/sys"; @dev NULL: "/dev", where each device's node must be open to this process. What cannot be understood
+ * is left out, with a line at debug level. -ENOMEM.
+ */
+int topo_nics_read(const char *sysfs, const char *dev, struct topo_nics *out);
+void topo_nics_free(struct topo_nics *t);
+
+/* A processor with memory of its own on the PCI bus: graphics, 3D and accelerator cards of makers whose memory can be reached. */
+struct topo_gpu {
+	const char *kind; /* "cuda", "hip", "musa", "maca": what comes before the number in a location */
+	int index;	  /* among its kind, in the order of PCI addresses */
+	char address[16]; /* "0000:17:00.0" */
+	char *path;
+	int node;
+};
+struct topo_gpus {
+	struct topo_gpu *gpu; /* by PCI address */
+	int nr;
+};
+int topo_gpus_read(const char *sysfs, struct topo_gpus *out);
+void topo_gpus_free(struct topo_gpus *t);
+
+/* How many steps apart two devices are in the tree of PCI bridges: 0 the same, 2 two functions below one switch port. */
+unsigned topo_distance(const char *path_a, const char *path_b);
 
 /* ---- limits worth telling (limits.c) ----------------------------------------------------------------------------- */
 

@@ -2,7 +2,10 @@
 /* Small files of /proc and /sys. */
 #include "dev/text.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 int file_text(const char *path, char *text, size_t size)
@@ -58,4 +61,36 @@ uint64_t meminfo_bytes(const char *field)
 		return 0;
 	v = text_kb_bytes(text, field);
 	return v < 0 ? 0 : (uint64_t)v;
+}
+
+static int visible(const struct dirent *d)
+{
+	return d->d_name[0] != '.';
+}
+
+int dir_each(const char *path, int (*fn)(void *arg, const char *name), void *arg)
+{
+	struct dirent **all;
+	int nr = scandir(path, &all, visible, versionsort), ret = 0;
+
+	if (nr < 0)
+		return errno == ENOMEM ? -ENOMEM : 0;
+	for (int i = 0; i < nr; i++) {
+		if (!ret)
+			ret = fn(arg, all[i]->d_name);
+		free(all[i]);
+	}
+	free(all);
+	return ret;
+}
+
+int device_node(const char *folder)
+{
+	char path[PATH_MAX], text[32], *end;
+	long node;
+
+	if (snprintf(path, sizeof(path), "%s/numa_node", folder) >= PATH_MAX || file_text(path, text, sizeof(text)) <= 0)
+		return -1;
+	node = strtol(text, &end, 10);
+	return end == text || *end != '\n' || node < 0 || node > INT_MAX ? -1 : (int)node;
 }

@@ -17,4 +17,13 @@ int64_t text_kb_bytes(const char *text, const char *field);
 /* The same of /proc/meminfo. 0: no such line. */
 uint64_t meminfo_bytes(const char *field);
 
+/*
+ * Calls @fn for each name in a folder, in the order of strverscmp(), until it returns something else than 0. Return: that, 0
+ * also when there is no such folder, -ENOMEM.
+ */
+int dir_each(const char *path, int (*fn)(void *arg, const char *name), void *arg);
+
+/* The NUMA node of a device, by its folder in sysfs; -1: not known. */
+int device_node(const char *folder);
+
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/conf.h"
 #include "base/log.h"
 #include "base/opts.h"
 #include "dev/dev.h"
@@ -129,24 +130,6 @@ static void withdraw(struct mc_engine *eng, uint64_t deadline_ns)
 
 /* ---- transports ------------------------------------------------------------------------------ */
 
-/* Is @name one of the comma list's words? An empty list allows all. */
-static bool allowed(const char *list, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (!list || !*list)
-		return true;
-	while (*list) {
-		size_t n = strcspn(list, ", ");
-
-		if (n == len && !memcmp(list, name, len))
-			return true;
-		list += n;
-		list += strspn(list, ", ");
-	}
-	return false;
-}
-
 static int open_transports(struct mc_engine *eng, const char *list)
 {
 	const struct transport_env env = {
@@ -160,7 +143,7 @@ static int open_transports(struct mc_engine *eng, const char *list)
 	for (int i = 0; transports[i]; i++) {
 		int ret;
 
-		if (!allowed(list, transports[i]->name))
+		if (!list_has(list, transports[i]->name))
 			continue;
 		ret = transports[i]->open(&env, &eng->transport[eng->nr_transports]);
 		if (ret)

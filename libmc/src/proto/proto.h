@@ -416,4 +416,29 @@ void notify_json_fini(struct notify_json *n); /* absent members decode as "", wh
 int notify_json_encode(const struct notify_json *n, struct buf *json);
 int notify_json_decode(const char *json, size_t len, struct notify_json *n);
 
+/* ---- topology: for each place memory can be in, the NICs near it and the others --------------------------------------- */
+
+#define PLACE_NAME_MAX 64
+#define PLACES_MAX     4096
+#define PLACE_NICS_MAX 1024 /* in each of a place's two lists */
+
+struct place {
+	char name[PLACE_NAME_MAX]; /* "cpu:0", "cuda:3" */
+	char **near, **far;	   /* names of NICs */
+	unsigned nr_near, nr_far;
+};
+struct places {
+	struct place *place;
+	unsigned nr;
+};
+void places_fini(struct places *t);
+int places_add(struct places *t, const char *name, struct place **out); /* -E2BIG; -ENAMETOOLONG; -ENOMEM */
+int place_add_nic(struct place *p, bool near, const char *nic);		/* a copy. -E2BIG; -ENOMEM */
+void places_sort(struct places *t);					/* by name, as bytes: upstream's order */
+
+void places_print(const struct places *t, struct buf *json); /* as upstream's topology dump: tabs, a newline at the end */
+
+/* An object of places, each a list of two lists. -EBADMSG: anything else, after a log line that names it; -ENOMEM. */
+int places_parse(const char *json, size_t len, struct places *out);
+
 #endif

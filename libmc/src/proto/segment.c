@@ -304,11 +304,6 @@ static int read_buffers(struct json_object *o, const struct rdma_rules *rules,
 	return 0;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static int read_node(const char *hex, uint8_t out[16])
 {
 	if (strlen(hex) != 32)

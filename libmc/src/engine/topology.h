@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For each place memory of this machine can be in, which NICs are near it and which are not. */
+#ifndef MC_ENGINE_TOPOLOGY_H
+#define MC_ENGINE_TOPOLOGY_H
+
+#include "proto/proto.h"
+
+/* Where to look, and what may be used. NULL: "/sys", "/dev", all devices. */
+struct topology_source {
+	const char *sysfs, *dev;
+	const char *devices; /* comma list, blanks around its words do not count */
+	const char *also;    /* a second list; a device has to be in both */
+};
+
+/* -EBADMSG sysfs makes no sense; -ENOMEM. A machine without RDMA devices has places without NICs. */
+int topology_discover(const struct topology_source *from, struct places *out);
+
+#endif
