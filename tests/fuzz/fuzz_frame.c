@@ -50,6 +50,7 @@ static void give_back(void *arg)
 static int on_payload(struct conn_req *r, struct iovec *iov, int max)
 {
 	uint64_t len = r->frame.payload_len, first = len / 3;
+	static uint32_t crc[3];
 	struct memory *m;
 
 	if (len > TAKE_MAX)
@@ -61,6 +62,8 @@ static int on_payload(struct conn_req *r, struct iovec *iov, int max)
 	placed = m;
 	in_use++;
 	r->user = m;
+	if (r->frame.type & 1)
+		r->piece_crc = crc;
 	iov[0] = (struct iovec){ m->bytes, first };
 	iov[1] = (struct iovec){ m->bytes + first, 0 };
 	iov[2] = (struct iovec){ m->bytes + first, len - first };
@@ -144,6 +147,7 @@ static void receive_mux(int fd, uint8_t how)
 		iov[2 * i + 1] = (struct iovec){ in[i] + 100, (size_t)(i * 1000) };
 		r[i].in = &iov[2 * i];
 		r[i].nr_in = 2;
+		r[i].sum_in = i & 1;
 		if (mux_submit(m, &r[i], i < 3))
 			abort();
 	}

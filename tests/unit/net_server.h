@@ -101,6 +101,12 @@ static inline void srv_request(struct conn_req *r)
 	unsigned i;
 
 	atomic_fetch_add(&s->requests, 1);
+	if (r->damaged) {
+		atomic_fetch_add(&s->oneway, r->frame.type == SRV_ONEWAY);
+		free(r->user);
+		conn_reply_status(r, r->damaged);
+		return;
+	}
 	switch (r->frame.type) {
 	case SRV_HOLD:
 		s->held[s->nr_held++ % ARRAY_SIZE(s->held)] = r;

@@ -3,6 +3,8 @@
 #include "mctest.h"
 #include "peer.h"
 
+#include "base/hash.h"
+
 static void batch_of_many(const char *transport)
 {
 	enum { NR = 600 };
@@ -192,4 +194,48 @@ TEST(polling_and_cancelling)
 	peer_stop(&p, 0);
 	peer_free(&p);
 	free(mine);
+}
+
+static void checksum(const char *transport)
+{
+	struct peer_proc p = { .len = 3 * MiB };
+	uint8_t *mine = calloc(1, 3 * MiB);
+	struct mc_vec v[3] = { { mine, 0, 64 }, { mine + 64, 0, 2 * MiB }, { mine + 64 + 2 * MiB, 0, 1 } };
+	struct mc_request r = { .op = MC_READ, .vec = v, .nr_vec = 3, .transport = transport, .flags = MC_REQUEST_CRC };
+	struct mc_engine *eng;
+	struct mc_status st;
+	struct mc_batch *b;
+
+	ASSERT_EQ(peer_start(&p), 0);
+	pattern(p.mem, p.len, 8);
+	eng = engine_new(NULL);
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &r.segment), 0);
+	for (int i = 0; i < 3; i++)
+		v[i].remote = (uintptr_t)p.mem + (uint64_t)(2 - i) * 1000;
+	ASSERT_EQ(mc_batch_open(eng, 1, NULL, NULL, &b), 0);
+	EXPECT_EQ(mc_batch_submit(b, &r, 1, soon()), 0);
+	EXPECT_EQ(mc_batch_wait(b, soon()), 1);
+	EXPECT_EQ(mc_batch_status(b, 0, &st), 0);
+	EXPECT_EQ(st.bytes, 65 + 2 * MiB);
+	EXPECT_EQ(st.crc, crc32c(0, mine, st.bytes));
+	EXPECT_NE(st.crc, 0u);
+	r.flags = 1u << 31;
+	EXPECT_EQ(mc_batch_reset(b), 0);
+	EXPECT_EQ(mc_batch_submit(b, &r, 1, soon()), -EINVAL);
+	mc_batch_close(b);
+	mc_segment_close(r.segment);
+	mc_engine_close(eng);
+	peer_stop(&p, 0);
+	peer_free(&p);
+	free(mine);
+}
+
+TEST(a_read_with_its_checksum_by_local)
+{
+	checksum("local");
+}
+
+TEST(a_read_with_its_checksum_by_tcp)
+{
+	checksum("tcp");
 }

@@ -60,7 +60,8 @@ TEST(one_wrong_field_at_a_time)
 	EXPECT_EQ(decode_with(0, 0x3143434c, 4), -EBADMSG);
 	EXPECT_EQ(decode_with(4, 0, 1), -EBADMSG);
 	EXPECT_EQ(decode_with(4, 2, 1), -EBADMSG);
-	EXPECT_EQ(decode_with(5, NET_REPLY | 8, 1), -EBADMSG);
+	EXPECT_EQ(decode_with(5, NET_REPLY | NET_SUM, 1), 0);
+	EXPECT_EQ(decode_with(5, NET_REPLY | 16, 1), -EBADMSG);
 	EXPECT_EQ(decode_with(5, NET_REPLY | 0x80, 1), -EBADMSG);
 	EXPECT_EQ(decode_with(5, NET_REPLY | NET_ONEWAY, 1), -EBADMSG);
 	EXPECT_EQ(decode_with(5, 0, 1), -EBADMSG); /* a request with a status */
@@ -73,6 +74,18 @@ TEST(one_wrong_field_at_a_time)
 	EXPECT_EQ(decode_with(24, NET_PAYLOAD_MAX + 1, 8), -EBADMSG);
 	EXPECT_EQ(decode_with(24, UINT64_MAX, 8), -EBADMSG);
 	EXPECT_EQ(decode_with(24, NET_PAYLOAD_MAX, 8), 0);
+}
+
+TEST(a_checksum_of_nothing)
+{
+	struct net_frame f = { .flags = NET_SUM, .type = 1, .id = 1, .body_len = 3 };
+	uint8_t wire[NET_FRAME_BYTES];
+
+	net_frame_encode(&f, wire);
+	EXPECT_EQ(net_frame_decode(wire, &f), -EBADMSG);
+	f.payload_len = 1;
+	net_frame_encode(&f, wire);
+	EXPECT_EQ(net_frame_decode(wire, &f), 0);
 }
 
 /* docs/protocol.md gives numbers for the status values, which are this platform's errno or the build is wrong. */

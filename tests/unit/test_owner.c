@@ -287,6 +287,48 @@ TEST(put_from_elsewhere)
 	free(data);
 }
 
+/* The checksum follows the bytes; each extent has its own in the end. */
+TEST(put_with_its_checksum_behind)
+{
+	struct owner_opts o = { .pool_opts = { .bytes = 8 * MiB, .region_max = 1 * MiB }, .listen = "127.0.0.1:0" };
+	size_t len = 3 * MiB + 17;
+	char *data = malloc(len);
+	uint32_t crc;
+	struct iovec iov[16];
+	struct pool_stat st;
+	struct found f;
+	struct tc t;
+	struct rig r;
+	int nr;
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = (char)(i * 11);
+	crc = crc32c(0, data, len);
+	ASSERT_EQ(rig_open_opts(&r, &o, true), 0);
+	ASSERT_EQ(tc_connect(&t, owner_addr(r.ow)), 0);
+	EXPECT_EQ(tc_hello(&t), 0);
+	EXPECT_EQ(tc_send_sum(&t, "wrong", data, len, crc + 1), -EBADMSG);
+	EXPECT_EQ(view_find(&r.c.v, "wrong", &f), -ENOENT);
+	owner_stat(r.ow, &st);
+	EXPECT_EQ(st.used, 0u);
+	EXPECT_EQ(tc_send_sum(&t, "right", data, len, crc), 0);
+	EXPECT_EQ(view_check(&r.c.v, "right", data, len), 0);
+	ASSERT_EQ(view_find(&r.c.v, "right", &f), 0);
+	nr = view_map(&r.c.v, &f.loc, f.size, iov, ARRAY_SIZE(iov));
+	EXPECT_GT(nr, 3);
+	for (int i = 0; i < nr; i++) {
+		const struct extent_hdr *h = (const struct extent_hdr *)iov[i].iov_base - 1;
+
+		EXPECT_EQ(h->crc, crc32c(0, iov[i].iov_base, iov[i].iov_len));
+	}
+	EXPECT_EQ(tc_send_sum(&t, "right", data, len, crc), -EEXIST); /* skipped with its checksum */
+	EXPECT_EQ(tc_send_sum(&t, "small", data, 1, crc32c(0, data, 1)), 0);
+	EXPECT_EQ(view_check(&r.c.v, "small", data, 1), 0);
+	tc_close(&t);
+	rig_close(&r);
+	free(data);
+}
+
 TEST(put_that_stops_in_the_middle)
 {
 	struct owner_opts o = { .pool_opts = { .bytes = 8 * MiB }, .listen = "127.0.0.1:0" };

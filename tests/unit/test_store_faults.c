@@ -21,28 +21,36 @@ static int put_until(struct mc_store *s, const char *key, const void *data, size
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------------- */
 
+static void flip(struct mc_store *own, struct mc_store *far, const char *key, size_t len, size_t where)
+{
+	const struct pool_view *v = owner_view(own->owner);
+	uint8_t *data = malloc(len), *buf = malloc(len), *at;
+
+	fill(data, len, len);
+	EXPECT_EQ(st_put(far, key, data, len), 0);
+	EXPECT_EQ(st_get(far, key, buf, len), (int64_t)len);
+	at = memmem(v->region[0].base, v->region[0].size, data, len);
+	ASSERT_TRUE(at);
+	__atomic_fetch_xor(&at[where], 4, __ATOMIC_SEQ_CST);
+	EXPECT_LT(st_get(far, key, buf, len), 0);
+	__atomic_fetch_xor(&at[where], 4, __ATOMIC_SEQ_CST);
+	EXPECT_EQ(st_get(far, key, buf, len), (int64_t)len);
+	EXPECT_TRUE(filled(buf, len, len));
+	free(data);
+	free(buf);
+}
+
 TEST(a_flipped_byte_is_not_delivered)
 {
-	const struct pool_view *v;
 	struct mc_store *own, *far;
-	static uint8_t data[5000], buf[5000];
-	uint8_t *at;
 
 	NEED_MASTER();
 	own = st_open(master.port, 4 * MIB, NULL);
 	far = st_open(master.port, 0, "tcp");
 	ASSERT_TRUE(own && far);
-	fill(data, sizeof(data), 99);
-	EXPECT_EQ(st_put(far, "k", data, sizeof(data)), 0);
-	EXPECT_EQ(st_get(far, "k", buf, sizeof(buf)), sizeof(buf));
-	v = owner_view(own->owner);
-	at = memmem(v->region[0].base, v->region[0].size, data, sizeof(data));
-	ASSERT_TRUE(at);
-	__atomic_fetch_xor(&at[1234], 4, __ATOMIC_SEQ_CST);
-	EXPECT_LT(st_get(far, "k", buf, sizeof(buf)), 0);
-	__atomic_fetch_xor(&at[1234], 4, __ATOMIC_SEQ_CST);
-	EXPECT_EQ(st_get(far, "k", buf, sizeof(buf)), sizeof(buf));
-	EXPECT_TRUE(filled(buf, sizeof(buf), 99));
+	flip(own, far, "small", 5000, 1234);
+	flip(own, far, "first", 900000, 0);
+	flip(own, far, "last", 700001, 700000);
 	mc_store_close(far);
 	mc_store_close(own);
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);

@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 #define BLOCK_VECS 1024
@@ -122,6 +123,10 @@ static int check(const struct mc_engine *eng, const struct mc_request *r)
 		log_err_limited("request: no operation, or no segment of this engine");
 		return -EINVAL;
 	}
+	if (r->flags & ~MC_REQUEST_FLAGS) {
+		log_err_limited("request: flags 0x%x are not known", r->flags & ~MC_REQUEST_FLAGS);
+		return -EINVAL;
+	}
 	if (!r->nr_vec || r->nr_vec > ENGINE_VECS_MAX) {
 		log_err_limited("request: %u vectors; 1 to %u are possible", r->nr_vec,
 				ENGINE_VECS_MAX);
@@ -159,8 +164,18 @@ static int item_fill(struct mc_batch *b, struct item *it, const struct mc_reques
 		v[i] = (struct xvec){ r->vec[i].local, r->vec[i].remote, r->vec[i].len };
 	it->x = (struct xfer){ .op = r->op == MC_READ ? XFER_READ : XFER_WRITE,
 			       .vec = v,
-			       .nr = r->nr_vec };
+			       .nr = r->nr_vec,
+			       .sum = r->flags & MC_REQUEST_CRC && r->op == MC_READ };
 	return 0;
+}
+
+static uint32_t crc_of(const struct xfer *x)
+{
+	uint32_t crc = 0;
+
+	for (unsigned i = 0; i < x->nr && !x->summed; i++)
+		crc = crc32c(crc, x->vec[i].local, x->vec[i].len);
+	return x->summed ? x->crc : crc;
 }
 
 void item_end(struct mc_batch *b, struct item *it, int error)
@@ -170,6 +185,7 @@ void item_end(struct mc_batch *b, struct item *it, int error)
 	it->way = NULL;
 	it->error = error;
 	it->bytes = error ? 0 : it->x.bytes;
+	it->crc = !error && it->x.sum ? crc_of(&it->x) : 0;
 	/* Release: pairs with mc_batch_status(), which does not lock. */
 	atomic_store_explicit(&it->state, MC_DONE, memory_order_release);
 	atomic_fetch_sub_explicit(&b->pending, 1, memory_order_release);
@@ -260,6 +276,7 @@ int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out)
 	if (out->state == MC_DONE) {
 		out->error = it->error;
 		out->bytes = it->bytes;
+		out->crc = it->crc;
 	}
 	return 0;
 }

@@ -30,6 +30,7 @@
 
 #define ENGINE_TRANSPORTS_MAX 4
 #define ENGINE_VECS_MAX	      DATA_VECS_MAX /* of one request */
+#define MC_REQUEST_FLAGS      MC_REQUEST_CRC
 #define ENGINE_OPEN_NS	      (10 * NSEC_PER_SEC)
 #define ENGINE_META_NS	      (10 * NSEC_PER_SEC) /* publishing, where the caller has no deadline */
 #define ENGINE_WITHDRAW_NS    (3 * NSEC_PER_SEC) /* closing is not held up by a dead service */
@@ -160,6 +161,7 @@ struct item {
 	/* Written once, @state last. */
 	int error;
 	uint64_t bytes;
+	uint32_t crc;
 	_Atomic int state; /* enum mc_state */
 };
 

@@ -52,6 +52,7 @@ struct conn {
 	struct request *req; /* NULL while a reply to a call is received */
 	uint8_t *body;	     /* where the body goes: req->body, or the reply's own memory */
 	uint64_t left;	     /* bytes missing in this state */
+	uint8_t sum[NET_SUM_BYTES]; /* what RX_SUM brought so far */
 	struct iovec *iov;   /* CONN_IOV_MAX, made on first use */
 	struct iov_walk walk;
 	uint8_t *rbuf;

@@ -2,6 +2,7 @@
 /* The receiving half of a conn: header, body, payload, one after the other, payloads straight to where they belong. */
 #include <limits.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "net/conn_private.h"
 
@@ -56,6 +57,49 @@ static void frame_done(struct conn *c)
 	free(body);
 }
 
+/* The two checksums are there. */
+static void sum_done(struct conn *c)
+{
+	struct conn_req *r = &c->req->r;
+
+	if (get_le32(c->sum) != r->crc) {
+		log_warn_limited("%s: a payload of %llu bytes arrived damaged", c->peer,
+				 (unsigned long long)c->frame.payload_len);
+		r->damaged = -EBADMSG;
+	}
+	frame_done(c);
+}
+
+static bool summing(const struct conn *c)
+{
+	return c->state == RX_PAYLOAD && c->frame.flags & NET_SUM;
+}
+
+/* The next @n bytes lie in place. Pieces with a checksum of their own are joined: few, for that is slow. */
+static void sum_payload(struct conn *c, uint64_t n)
+{
+	struct conn_req *r = &c->req->r;
+	struct iov_walk *w = &c->walk;
+
+	if (!r->piece_crc) {
+		r->crc = iov_crc(w, n, r->crc);
+		return;
+	}
+	while (n) {
+		uint64_t len;
+		uint32_t *crc;
+
+		iov_advance(w, 0);
+		len = MIN((uint64_t)w->iov->iov_len - w->skip, n);
+		crc = &r->piece_crc[w->iov - c->iov];
+		*crc = crc32c(w->skip ? *crc : 0, (char *)w->iov->iov_base + w->skip, len);
+		if (w->skip + len == w->iov->iov_len)
+			r->crc = crc32c_join(r->crc, *crc, w->iov->iov_len);
+		n -= len;
+		iov_advance(w, len);
+	}
+}
+
 /* Asks the handler for memory. Return: is the payload to be received? Otherwise it is read and dropped. */
 static bool payload_place(struct conn *c)
 {
@@ -91,6 +135,8 @@ static void body_done(struct conn *c)
 		return;
 	}
 	c->state = payload_place(c) ? RX_PAYLOAD : RX_SKIP;
+	if (c->state == RX_SKIP && c->frame.flags & NET_SUM)
+		c->left += NET_SUM_BYTES;
 }
 
 static int begin_request(struct conn *c)
@@ -139,14 +185,22 @@ static void header_done(struct conn *c, const uint8_t *head)
 static void advance(struct conn *c, uint64_t n)
 {
 	c->left -= n;
-	if (c->state == RX_PAYLOAD)
+	if (summing(c))
+		sum_payload(c, n);
+	else if (c->state == RX_PAYLOAD)
 		iov_advance(&c->walk, n);
 	if (c->left)
 		return;
-	if (c->state == RX_BODY)
+	if (c->state == RX_BODY) {
 		body_done(c);
-	else
+	} else if (c->state == RX_SUM) {
+		sum_done(c);
+	} else if (summing(c)) {
+		c->left = NET_SUM_BYTES;
+		c->state = RX_SUM;
+	} else {
 		frame_done(c);
+	}
 }
 
 /* Works through the buffer until it is used up, a pause is due or the stream is over. */
@@ -174,6 +228,8 @@ static void parse(struct conn *c)
 
 			iov_fill(&at, p, n);
 		}
+		if (c->state == RX_SUM)
+			memcpy(c->sum + (NET_SUM_BYTES - c->left), p, n);
 		advance(c, n);
 	}
 }
@@ -189,7 +245,7 @@ static int pieces(struct conn *c, struct iovec *iov, uint64_t *direct)
 	if (c->state == RX_BODY)
 		iov[nr++] = (struct iovec){ c->body + (c->frame.body_len - c->left), c->left };
 	else if (c->state == RX_PAYLOAD)
-		nr = iov_rest(&c->walk, iov, RX_PIECES - 1, UINT64_MAX);
+		nr = iov_rest(&c->walk, iov, RX_PIECES - 1, summing(c) ? NET_SUM_STEP : UINT64_MAX);
 	for (int i = 0; i < nr; i++)
 		*direct += iov[i].iov_len;
 	if (c->state == RX_HEADER) {
@@ -199,7 +255,7 @@ static int pieces(struct conn *c, struct iovec *iov, uint64_t *direct)
 		c->end = 0;
 	}
 	c->pos = 0;
-	if (c->state == RX_HEADER || c->state == RX_SKIP || *direct == c->left)
+	if (!nr || *direct == c->left)
 		iov[nr++] = (struct iovec){ c->rbuf + c->end, CONN_RBUF - c->end };
 	return nr;
 }

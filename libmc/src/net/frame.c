@@ -4,7 +4,7 @@
 
 #define FRAME_MAGIC 0x3143434du /* "MCC1" */
 #define FRAME_VERSION 1
-#define FRAME_FLAGS (NET_REPLY | NET_ONEWAY | NET_FDS)
+#define FRAME_FLAGS (NET_REPLY | NET_ONEWAY | NET_FDS | NET_SUM)
 #define ERRNO_MAX 4095 /* the kernel's limit for error codes */
 
 void net_frame_encode(const struct net_frame *f, uint8_t out[NET_FRAME_BYTES])
@@ -22,6 +22,8 @@ void net_frame_encode(const struct net_frame *f, uint8_t out[NET_FRAME_BYTES])
 static bool frame_sane(const struct net_frame *f)
 {
 	if (f->flags & ~FRAME_FLAGS || (f->flags & (NET_REPLY | NET_ONEWAY)) == (NET_REPLY | NET_ONEWAY))
+		return false;
+	if (f->flags & NET_SUM && !f->payload_len)
 		return false;
 	if (f->status > 0 || f->status < -ERRNO_MAX || (f->status && !(f->flags & NET_REPLY)))
 		return false;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Walking scattered memory piece by piece. */
+#include "base/hash.h"
 #include "net/net_private.h"
 
 int iov_total(const struct iovec *iov, int nr, uint64_t *total)
@@ -55,4 +56,18 @@ void iov_fill(struct iov_walk *w, const void *data, uint64_t n)
 		n -= len;
 		iov_advance(w, len);
 	}
+}
+
+uint32_t iov_crc(struct iov_walk *w, uint64_t n, uint32_t crc)
+{
+	while (n) {
+		uint64_t len;
+
+		iov_advance(w, 0);
+		len = MIN((uint64_t)w->iov->iov_len - w->skip, n);
+		crc = crc32c(crc, (const char *)w->iov->iov_base + w->skip, len);
+		n -= len;
+		iov_advance(w, len);
+	}
+	return crc;
 }

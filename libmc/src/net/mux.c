@@ -55,6 +55,8 @@ static void drop_sent(struct mux *m, struct mux_req *r)
 		return;
 	if (m->state == RX_BODY)
 		m->left += m->frame.payload_len;
+	if (m->state != RX_SUM && m->frame.flags & NET_SUM)
+		m->left += NET_SUM_BYTES;
 	m->state = RX_SKIP;
 	m->cur = NULL;
 }
@@ -80,6 +82,7 @@ static int check(const struct mux *m, struct mux_req *r)
 		return -EINVAL;
 	if (r->nr_out_fds < 0 || r->nr_out_fds > NET_FDS_MAX || (r->nr_out_fds && !m->is_unix))
 		return -EINVAL;
+	r->sum_out &= r->out_len > 0;
 	return r->body_len > NET_BODY_MAX || r->out_len > NET_PAYLOAD_MAX ? -EMSGSIZE : 0;
 }
 
@@ -90,7 +93,9 @@ int mux_submit(struct mux *m, struct mux_req *r, bool more)
 	if (ret)
 		return ret;
 	r->waiter = NULL;
-	r->sent = r->got = 0;
+	r->sent = r->got = r->summed = 0;
+	r->crc = 0;
+	memset(r->sum, 0, sizeof(r->sum));
 	r->nr_fds = 0;
 	r->status = -EINPROGRESS;
 	buf_reset(&r->reply);

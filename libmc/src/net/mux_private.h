@@ -52,6 +52,7 @@ struct mux {
 	struct mux_req *cur;	   /* whose reply is coming in; NULL in RX_HEADER and RX_SKIP */
 	uint64_t left;
 	struct iov_walk walk;
+	uint8_t sum[NET_SUM_BYTES]; /* what RX_SUM brought so far */
 	uint8_t *rbuf;
 	size_t pos, end;
 	struct fd_box box;

@@ -35,11 +35,22 @@ static void skip(struct mux *m, uint64_t n)
 static void reply_done(struct mux *m)
 {
 	struct mux_req *r = m->cur;
+	int status = m->frame.status;
 
 	m->cur = NULL;
 	m->state = RX_HEADER;
 	r->got = m->frame.payload_len;
-	mux_complete(m, r, m->frame.status);
+	if (m->frame.flags & NET_SUM && get_le32(m->sum) != r->crc) {
+		log_warn_limited("%s: a reply of %llu bytes arrived damaged", m->peer, (unsigned long long)r->got);
+		status = status ? status : -EBADMSG;
+	}
+	mux_complete(m, r, status);
+}
+
+/* Body and payload are dropped, with all that follows them. */
+static uint64_t rest_of_frame(const struct mux *m)
+{
+	return m->frame.payload_len + (m->frame.flags & NET_SUM ? NET_SUM_BYTES : 0);
 }
 
 static void body_done(struct mux *m)
@@ -47,13 +58,14 @@ static void body_done(struct mux *m)
 	struct mux_req *r = m->cur;
 
 	if (m->frame.payload_len > r->in_len) {
-		skip(m, m->frame.payload_len);
+		skip(m, rest_of_frame(m));
 		mux_complete(m, r, m->frame.status ? m->frame.status : -EMSGSIZE);
 		return;
 	}
 	m->left = m->frame.payload_len;
 	m->walk = (struct iov_walk){ .iov = r->in, .nr = r->nr_in };
 	m->state = RX_PAYLOAD;
+	r->crc = 0;
 	if (!m->left)
 		reply_done(m);
 }
@@ -65,7 +77,7 @@ static void begin_reply(struct mux *m, struct mux_req *r)
 	m->state = RX_BODY;
 	buf_reset(&r->reply);
 	if (m->left && !buf_push(&r->reply, m->left)) {
-		skip(m, m->frame.body_len + m->frame.payload_len);
+		skip(m, m->frame.body_len + rest_of_frame(m));
 		mux_complete(m, r, -ENOMEM);
 		return;
 	}
@@ -92,7 +104,7 @@ static void header_done(struct mux *m, const uint8_t *head)
 	r = reply ? find(m, m->frame.id) : NULL;
 	if (!r) { /* cancelled meanwhile, or one way */
 		net_fds_close(&nr_fds, fds);
-		skip(m, m->frame.body_len + m->frame.payload_len);
+		skip(m, m->frame.body_len + rest_of_frame(m));
 		return;
 	}
 	memcpy(r->fds, fds, (size_t)nr_fds * sizeof(int));
@@ -100,17 +112,37 @@ static void header_done(struct mux *m, const uint8_t *head)
 	begin_reply(m, r);
 }
 
+/* Is a checksum of what comes in wanted? */
+static bool summing(const struct mux *m)
+{
+	return m->state == RX_PAYLOAD && (m->cur->sum_in || m->frame.flags & NET_SUM);
+}
+
+static void payload_done(struct mux *m)
+{
+	if (!(m->frame.flags & NET_SUM)) {
+		reply_done(m);
+		return;
+	}
+	m->left = NET_SUM_BYTES;
+	m->state = RX_SUM;
+}
+
 /* @n bytes of the current state are in place. */
 static void advance(struct mux *m, uint64_t n)
 {
 	m->left -= n;
-	if (m->state == RX_PAYLOAD)
+	if (summing(m))
+		m->cur->crc = iov_crc(&m->walk, n, m->cur->crc);
+	else if (m->state == RX_PAYLOAD)
 		iov_advance(&m->walk, n);
 	if (m->left)
 		return;
 	if (m->state == RX_BODY)
 		body_done(m);
 	else if (m->state == RX_PAYLOAD)
+		payload_done(m);
+	else if (m->state == RX_SUM)
 		reply_done(m);
 	else
 		m->state = RX_HEADER;
@@ -145,6 +177,8 @@ static void parse(struct mux *m)
 
 			iov_fill(&at, p, n);
 		}
+		if (m->state == RX_SUM)
+			memcpy(m->sum + (NET_SUM_BYTES - m->left), p, n);
 		advance(m, n);
 	}
 }
@@ -165,12 +199,13 @@ static size_t room(const struct mux *m)
 }
 
 /*
- * Where the next bytes go: the rest of a body or payload, then the buffer; @whole: only the former, all of it.
+ * Where the next bytes go: the rest of a body or payload, then the buffer; @whole: only the former, all of it. Of what is
+ * checksummed, a step.
  * Return: pieces; *@direct: the bytes of those that are not the buffer.
  */
 int mux_pieces(struct mux *m, struct iovec *iov, int max, bool whole, uint64_t *direct)
 {
-	uint64_t most = whole ? UINT64_MAX : RX_NOW_BYTES;
+	uint64_t most = summing(m) ? NET_SUM_STEP : whole ? UINT64_MAX : RX_NOW_BYTES;
 	int nr = 0;
 
 	*direct = 0;

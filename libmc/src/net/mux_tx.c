@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The sending half of a mux: queued requests, gathered into one call. */
+#include "base/hash.h"
 #include "net/mux_private.h"
 
 #define TX_PIECES 512
@@ -7,19 +8,37 @@
 
 static uint64_t frame_bytes(const struct mux_req *r)
 {
-	return NET_FRAME_BYTES + r->body_len + r->out_len;
+	return NET_FRAME_BYTES + r->body_len + r->out_len + (r->sum_out ? NET_SUM_BYTES : 0);
 }
 
-/* What of @r is not sent yet. @head: room for its header. Return: pieces. */
-static int rest_of(const struct mux_req *r, uint8_t head[NET_FRAME_BYTES], struct iovec *iov, int max)
+/* How much of @out may leave now: with a checksum, what it covers already, which is brought ahead of what was sent. */
+static uint64_t payload_ready(struct mux_req *r)
+{
+	struct iov_walk w = { .iov = r->out, .nr = r->nr_out };
+	uint64_t before = NET_FRAME_BYTES + r->body_len, upto;
+
+	if (!r->sum_out)
+		return r->out_len;
+	upto = (r->sent > before ? r->sent - before : 0) + NET_SUM_STEP;
+	upto = MIN(r->out_len, upto);
+	if (upto > r->summed) {
+		iov_advance(&w, r->summed);
+		put_le32(r->sum, iov_crc(&w, upto - r->summed, get_le32(r->sum)));
+		r->summed = upto;
+	}
+	return r->summed;
+}
+
+/* What of @r is not sent yet and may be. @head: room for its header. Return: pieces. */
+static int rest_of(struct mux_req *r, uint8_t head[NET_FRAME_BYTES], struct iovec *iov, int max)
 {
 	struct iov_walk out = { .iov = r->out, .nr = r->nr_out };
-	uint64_t skip = r->sent;
-	int nr = 0;
+	uint64_t skip = r->sent, ready = payload_ready(r);
+	int nr = 0, at;
 
 	if (skip < NET_FRAME_BYTES) {
 		struct net_frame f = {
-			.flags = r->nr_out_fds ? NET_FDS : 0,
+			.flags = (uint8_t)((r->nr_out_fds ? NET_FDS : 0) | (r->sum_out ? NET_SUM : 0)),
 			.type = r->type,
 			.id = r->id,
 			.body_len = (uint32_t)r->body_len,
@@ -35,8 +54,14 @@ static int rest_of(const struct mux_req *r, uint8_t head[NET_FRAME_BYTES], struc
 	else if (skip < r->body_len)
 		return nr;
 	skip -= MIN(skip, (uint64_t)r->body_len);
-	iov_advance(&out, skip);
-	return nr + iov_rest(&out, iov + nr, max - nr, UINT64_MAX);
+	iov_advance(&out, MIN(skip, r->out_len));
+	at = nr;
+	nr += iov_rest(&out, iov + nr, max - nr, ready - MIN(skip, ready));
+	while (at < nr)
+		skip += iov[at++].iov_len;
+	if (r->sum_out && skip >= r->out_len && nr < max)
+		iov[nr++] = (struct iovec){ r->sum + (skip - r->out_len), NET_SUM_BYTES - (skip - r->out_len) };
+	return nr;
 }
 
 struct tx {
@@ -50,24 +75,31 @@ struct tx {
 static void gather(struct mux *m, struct tx *t)
 {
 	struct mux_req *r;
-	int nr = 0, frames = 0;
+	int nr = 0, frames = 0, at = 0;
 
+	t->total = 0;
 	t->m = (struct msghdr){ .msg_iov = t->iov };
-	if (m->tail)
-		t->iov[nr++] = (struct iovec){ m->tail + m->tail_at, m->tail_len - m->tail_at };
+	if (m->tail) {
+		t->total = m->tail_len - m->tail_at;
+		t->iov[nr++] = (struct iovec){ m->tail + m->tail_at, t->total };
+		at = nr;
+	}
 	list_for_each_entry(r, &m->sendq, node) {
 		bool fds = r->nr_out_fds && !r->sent;
 
 		if (frames == TX_FRAMES || nr == TX_PIECES || (fds && nr))
 			break;
+		if (r->sum_out && t->total >= NET_SUM_STEP)
+			break;
 		if (fds)
 			net_fds_attach(&t->m, &t->control, r->out_fds, r->nr_out_fds);
 		nr += rest_of(r, t->head[frames++], t->iov + nr, TX_PIECES - nr);
+		for (; at < nr; at++)
+			t->total += t->iov[at].iov_len;
+		if (r->sum_out && r->summed < r->out_len)
+			break; /* the rest of the frame comes first */
 	}
 	t->m.msg_iovlen = (size_t)nr;
-	t->total = 0;
-	for (int i = 0; i < nr; i++)
-		t->total += t->iov[i].iov_len;
 }
 
 static void consume(struct mux *m, uint64_t n)

@@ -101,11 +101,13 @@ int net_peer_cred(int fd, struct net_cred *out); /* Unix sockets; -EOPNOTSUPP on
 #define NET_BODY_MAX (16 * MiB)
 #define NET_PAYLOAD_MAX ((uint64_t)1 << 40)
 #define NET_FDS_MAX 20
+#define NET_SUM_BYTES 4 /* CRC-32C, not counted in payload_len */
 
 enum net_frame_flag {
 	NET_REPLY = 1,  /* answers the request of the same id */
 	NET_ONEWAY = 2, /* a request that gets no reply */
 	NET_FDS = 4,	/* file descriptors travel with the first byte of this frame; net sets and checks it itself */
+	NET_SUM = 8,	/* the payload's checksum follows it; net sets and checks it itself */
 };
 
 struct net_frame {
@@ -131,6 +133,10 @@ struct conn_req {
 	const uint8_t *body; /* frame.body_len bytes */
 	void *user;	     /* the handler's */
 	int nr_fds, fds[NET_FDS_MAX]; /* passed along (Unix only); the handler takes those it sets to -1, the rest are closed */
+	/* With NET_SUM, for request(): the payload's CRC-32C as it arrived, and -EBADMSG when another one was sent. */
+	uint32_t crc;
+	int damaged;
+	uint32_t *piece_crc; /* payload() may name a place for the CRC-32C of each piece it returned */
 };
 
 struct conn_ops {
@@ -230,14 +236,18 @@ struct mux_req {
 	int nr_in;
 	const int *out_fds; /* to pass along (Unix sockets only) */
 	int nr_out_fds;
+	bool sum_out; /* the CRC-32C of @out goes behind it, computed as it leaves: for a peer that knows NET_SUM */
+	bool sum_in;  /* compute @crc */
 	/* Out, valid when done: */
 	int status; /* 0, the peer's errno, -ECONNRESET, -ETIMEDOUT, -EBADMSG */
 	struct buf reply; /* the reply's body; zero before the first use, memory is used again; buf_fini() is the caller's */
 	uint64_t got;	  /* payload bytes placed in @in */
+	uint32_t crc;	  /* their CRC-32C with @sum_in, computed as they arrived */
 	int nr_fds, fds[NET_FDS_MAX]; /* the caller's to close */
 	/* mux's own: */
 	struct list node;
-	uint64_t id, out_len, in_len, sent;
+	uint64_t id, out_len, in_len, sent, summed;
+	uint8_t sum[NET_SUM_BYTES]; /* of the first @summed bytes of @out */
 	int state;
 	void *waiter;
 };

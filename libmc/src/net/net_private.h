@@ -9,7 +9,13 @@ bool net_fd_is_unix(int fd);
 void net_peer_text(int fd, char *text, size_t size); /* who is there, for messages */
 
 /* What the next bytes of a stream are; RX_SKIP: nobody wants them. */
-enum rx_state { RX_HEADER, RX_BODY, RX_PAYLOAD, RX_SKIP };
+enum rx_state { RX_HEADER, RX_BODY, RX_PAYLOAD, RX_SUM, RX_SKIP };
+
+/*
+ * Checksums are computed beside the transfer: so many bytes at a time, which are in the cache when the kernel copies them out, or
+ * still are when it has copied them in, while the other end goes on.
+ */
+#define NET_SUM_STEP (256 * KiB)
 
 /* ---- file descriptors in control messages (fds.c) ---- */
 
@@ -46,5 +52,7 @@ void iov_advance(struct iov_walk *w, uint64_t n);
 int iov_rest(const struct iov_walk *w, struct iovec *out, int max, uint64_t most);
 /* memcpy() into the walk, moving on; @n is at most what is left. */
 void iov_fill(struct iov_walk *w, const void *data, uint64_t n);
+/* The CRC-32C of the next @n bytes, continued from @crc, moving on; @n as above. */
+uint32_t iov_crc(struct iov_walk *w, uint64_t n, uint32_t crc);
 
 #endif

@@ -176,14 +176,15 @@ static void seal(const struct pool_view *v, const struct extents *x)
 		atomic_store_explicit(&piece_hdr(v, x, i)->gen, x->gen, memory_order_release);
 }
 
-void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags)
+void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags,
+		  const uint32_t *crc)
 {
 	for (unsigned i = 0; i < x->nr; i++) {
 		struct extent_hdr *h = piece_hdr(v, x, i);
 
 		poke(&h->flags, flags);
 		if (flags & OBJ_CRC)
-			poke(&h->crc, crc32c(0, h + 1, x->piece[i].len));
+			poke(&h->crc, crc ? crc[i] : crc32c(0, h + 1, x->piece[i].len));
 	}
 	seal(v, x);
 }

@@ -11,6 +11,7 @@ struct put {
 	uint64_t deadline_ns;
 	struct msg_put m; /* the key lies in the request's body */
 	struct extents x;
+	uint32_t crc[EXTENTS_MAX]; /* of each piece, where the frame has a checksum */
 };
 
 static int put_admit(struct client *c, const struct conn_req *r, const struct msg_put *m)
@@ -66,6 +67,7 @@ int put_payload(struct client *c, struct conn_req *r, struct iovec *iov, int max
 	list_append(&ow->puts, &p->node);
 	c->put = p;
 	r->user = p;
+	r->piece_crc = p->crc;
 	return ret;
 
 err_alloc:
@@ -73,6 +75,17 @@ err_alloc:
 err_free:
 	free(p);
 	return ret;
+}
+
+/* extents_iov() left out pieces without payload. */
+static void crc_of_pieces(struct put *p)
+{
+	unsigned from = p->x.nr;
+
+	for (unsigned i = 0; i < p->x.nr; i++)
+		from -= !p->x.piece[i].len;
+	for (unsigned i = p->x.nr; i--;)
+		p->crc[i] = p->x.piece[i].len ? p->crc[--from] : 0;
 }
 
 /* The CRC of the whole from those of the pieces, which the seal has just computed. */
@@ -106,8 +119,12 @@ static int put_stage(struct client *c, struct conn_req *r, struct put *p, struct
 	struct commit *cm;
 	int ret;
 
-	extents_seal(ow->view, &p->x, (uint16_t)p->m.flags);
-	if (!crc_matches(ow, p)) {
+	if (r->damaged)
+		return r->damaged;
+	if (r->frame.flags & NET_SUM)
+		crc_of_pieces(p);
+	extents_seal(ow->view, &p->x, (uint16_t)p->m.flags, r->frame.flags & NET_SUM ? p->crc : NULL);
+	if (!(r->frame.flags & NET_SUM) && !crc_matches(ow, p)) {
 		log_warn_limited("owner: a put of %llu bytes arrived damaged: refused", (unsigned long long)p->m.size);
 		return -EBADMSG;
 	}

@@ -253,8 +253,8 @@ int extents_abandon(const struct pool_view *v, const struct extents *x);
 void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key,
 		   uint16_t flags);
 int extents_iov(const struct pool_view *v, const struct extents *x, struct iovec *out, int max);
-/* CRCs when @flags has OBJ_CRC. */
-void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags);
+/* With OBJ_CRC among @flags: @crc of each piece's payload, or NULL to compute them. */
+void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags, const uint32_t *crc);
 struct loc extents_loc(const struct extents *x);
 
 /* ---- 3. owner (pool.c, directory.c, evict.c, recover.c): one thread at a time ---------------- */

@@ -15,8 +15,9 @@
 #include "base/base.h"
 #include "base/buf.h"
 
-#define PROTO_VERSION 1	    /* what this build speaks */
+#define PROTO_VERSION 2	    /* what this build speaks */
 #define PROTO_VERSION_MIN 1 /* the oldest it still understands */
+#define PROTO_VERSION_SUM 2 /* from here on frames may carry a checksum of their payload */
 #define MASTER_PORT 50051	    /* where a master is when its address names no port */
 
 /* ---- limits: a message over one of these is refused, by both ends ------------------------------------------------- */
@@ -301,7 +302,7 @@ struct msg_put { /* payload: the object's bytes; one item's fields without loc *
 	struct key key;
 	uint64_t put_id, size;
 	uint32_t flags, soft_pin_ms;
-	uint32_t crc;
+	uint32_t crc; /* 0 where the frame has a checksum */
 };
 
 /* ---- data ----------------------------------------------------------------------------------------------------------- */

@@ -340,23 +340,26 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 }
 
 /* Elsewhere: one frame per object, sent one after the other, answered as they are stored. */
-static int send_put(struct put_task *t, struct put_wire *w, struct mux *m, bool more)
+static int send_put(struct put_task *t, struct put_wire *w, const struct link_conn *c, bool more)
 {
+	bool sum = c->hello.version >= PROTO_VERSION_SUM;
 	struct msg_put put = { .key = t->key,
 			       .put_id = t->put_id,
 			       .size = t->bytes,
 			       .flags = t->flags,
 			       .soft_pin_ms = t->soft_pin_ms };
 
-	for (unsigned k = 0; k < t->it->nr_iov; k++)
+	/* Else the checksum follows the bytes, and nobody waits for it. */
+	for (unsigned k = 0; !sum && k < t->it->nr_iov; k++)
 		put.crc = crc32c(put.crc, t->it->iov[k].addr, t->it->iov[k].len);
 	msg_put_encode(&put, &w->body);
 	w->req = (struct mux_req){ .type = MSG_PUT,
 				   .body = w->body.data,
 				   .body_len = w->body.len,
 				   .out = (const struct iovec *)t->it->iov,
-				   .nr_out = (int)t->it->nr_iov };
-	return w->body.err ? w->body.err : mux_submit(m, &w->req, more);
+				   .nr_out = (int)t->it->nr_iov,
+				   .sum_out = sum };
+	return w->body.err ? w->body.err : mux_submit(c->mux, &w->req, more);
 }
 
 static void start_remote(struct group *g, struct link_conn *c)
@@ -365,7 +368,7 @@ static void start_remote(struct group *g, struct link_conn *c)
 	if (!g->wire)
 		fail_from(g, 0, -ENOMEM);
 	for (unsigned i = 0; i < g->nr && g->wire; i++)
-		g->task[i]->result = send_put(g->task[i], &g->wire[i], c->mux, i + 1 < g->nr);
+		g->task[i]->result = send_put(g->task[i], &g->wire[i], c, i + 1 < g->nr);
 }
 
 static void finish_remote(struct group *g, struct link_conn *c, uint64_t deadline_ns)

@@ -18,6 +18,8 @@ struct piece { /* one extent of one object */
 	uint64_t addr;	       /* of its header, in the owner */
 	uint64_t off;	       /* of its payload in the object */
 	struct extent_hdr head, tail;
+	bool summed; /* @crc is that of all that was read: head, payload, tail */
+	uint32_t crc;
 	struct mc_vec *vec;
 	unsigned nr_vec, max_vec;
 };
@@ -85,13 +87,24 @@ static bool held(const struct piece *p)
 	       atomic_load_explicit(&p->tail.gen, memory_order_relaxed) == gen;
 }
 
+#define SUM_MIN (32 * KiB) /* so much payload is worth a checksum on the way, from which its own has to be told apart */
+
 /* Only whole objects have a CRC to compare with. Piece by piece, because each extent has its own. */
+static bool has_crc(const struct piece *p)
+{
+	return !p->it->slices && p->it->flags & OBJ_CRC;
+}
+
 static bool crc_holds(const struct piece *p)
 {
 	uint32_t crc = 0;
 
-	if (p->it->slices || !(p->it->flags & OBJ_CRC))
+	if (!has_crc(p))
 		return true;
+	if (p->summed) {
+		crc = crc32c_join(crc32c(0, &p->head, sizeof(p->head)), p->head.crc, p->head.len);
+		return p->crc == crc32c_join(crc, crc32c(0, &p->tail, sizeof(p->tail)), sizeof(p->tail));
+	}
 	for (unsigned i = 1; i + 1 < p->nr_vec; i++)
 		crc = crc32c(crc, p->vec[i].local, p->vec[i].len);
 	return crc == p->head.crc;
@@ -136,7 +149,10 @@ static enum mc_path path_to(const struct mc_store *s, const struct mc_segment *s
 
 static struct mc_request request_of(const struct mc_store *s, struct piece *p, struct mc_segment *seg)
 {
+	/* All of a large object at once: its checksum comes with it. */
+	p->summed = has_crc(p) && p->nr_vec > 2 && p->nr_vec <= VECS_MAX && p->it->size >= SUM_MIN;
 	return (struct mc_request){ .op = MC_READ,
+				    .flags = p->summed ? MC_REQUEST_CRC : 0,
 				    .segment = seg,
 				    .vec = p->vec,
 				    .nr_vec = p->nr_vec,
@@ -168,15 +184,16 @@ static int run_batch(struct mc_store *s, struct mc_batch *batch, const struct mc
 	return 0;
 }
 
-static int status_of(struct mc_store *s, struct mc_batch *batch, unsigned i)
+static int status_of(struct mc_store *s, struct mc_batch *batch, unsigned i, struct piece *p)
 {
 	struct mc_status st = { .error = -EIO };
 
 	mc_batch_status(batch, i, &st);
+	p->crc = st.crc;
 	return st.error != -ECANCELED ? st.error : atomic_load(&s->closing) ? -ESHUTDOWN : -ETIMEDOUT;
 }
 
-static int run_one(struct mc_store *s, struct mc_engine *eng, const struct mc_request *req, uint64_t deadline_ns)
+static int run_one(struct mc_store *s, struct mc_engine *eng, const struct mc_request *req, struct piece *p, uint64_t deadline_ns)
 {
 	struct mc_batch *batch;
 	int ret = mc_batch_open(eng, 1, NULL, NULL, &batch);
@@ -185,7 +202,7 @@ static int run_one(struct mc_store *s, struct mc_engine *eng, const struct mc_re
 		return ret;
 	ret = run_batch(s, batch, req, 1, deadline_ns);
 	if (!ret)
-		ret = status_of(s, batch, 0);
+		ret = status_of(s, batch, 0, p);
 	mc_batch_close(batch);
 	return ret;
 }
@@ -210,7 +227,7 @@ static int run_piece(struct mc_store *s, struct mc_engine *eng, struct mc_segmen
 		all[at + n + 1] = last;
 		req.vec = all + at;
 		req.nr_vec = n + 2;
-		ret = run_one(s, eng, &req, deadline_ns);
+		ret = run_one(s, eng, &req, p, deadline_ns);
 		all[at] = saved[0];
 		all[at + n + 1] = saved[1];
 		if (!ret && !held(p))
@@ -238,7 +255,7 @@ static int read_chain(struct mc_store *s, struct get_item *it, struct mc_segment
 		ret = add_vec(&p, &p.head, p.addr, sizeof(p.head));
 		req = request_of(s, &p, seg);
 		if (!ret)
-			ret = run_one(s, eng, &req, deadline_ns);
+			ret = run_one(s, eng, &req, &p, deadline_ns);
 		len = p.head.len;
 		if (!ret && atomic_load_explicit(&p.head.gen, memory_order_relaxed) != it->loc.gen)
 			ret = -ESTALE;
@@ -317,7 +334,7 @@ void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t
 	if (n)
 		ret = run_batch(s, batch, req, n, deadline_ns);
 	for (unsigned i = 0; i < n; i++) {
-		int one = verdict(sent[i], ret ? ret : status_of(s, batch, i), sent[i]->it->size);
+		int one = verdict(sent[i], ret ? ret : status_of(s, batch, i, sent[i]), sent[i]->it->size);
 
 		sent[i]->it->result = one ? one : (int64_t)sent[i]->it->size;
 	}

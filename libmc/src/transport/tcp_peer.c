@@ -189,6 +189,8 @@ static void finish(struct tcp_peer *p, struct xfer *x, int status)
 		leave_stream(t);
 		if (!status)
 			x->bytes = t->bytes;
+		x->summed = t->req.sum_in;
+		x->crc = t->req.crc;
 		x->priv = NULL;
 		ttx_free(p, t);
 	}
@@ -235,6 +237,7 @@ static int put_on_stream(struct ttx *t, const struct xfer *x, bool more)
 		.nr_out = write ? (int)x->nr : 0,
 		.in = write ? NULL : t->iov,
 		.nr_in = write ? 0 : (int)x->nr,
+		.sum_in = x->sum,
 		.reply = r->reply,
 	};
 	ret = mux_submit(t->stream->mux, r, more);

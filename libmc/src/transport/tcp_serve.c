@@ -237,7 +237,7 @@ static void serve_request(struct conn_req *r)
 	case MSG_WRITE:
 		if (r->user) {
 			release(r->user);
-			conn_reply_status(r, 0);
+			conn_reply_status(r, r->damaged);
 		} else {
 			conn_reply_status(r, -EBADMSG); /* a write of nothing */
 		}

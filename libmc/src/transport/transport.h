@@ -36,10 +36,13 @@ struct xfer {
 	enum xfer_op op;
 	const struct xvec *vec;
 	unsigned nr;
+	bool sum; /* of a read: its CRC-32C is wanted */
 	/* Out: */
 	bool done;
 	int status;	/* 0 or a negative errno */
 	uint64_t bytes; /* moved, when done */
+	bool summed;	/* @crc is that of the bytes read, computed on the way: not every transport does */
+	uint32_t crc;
 	/* The transport's: */
 	struct peer *peer;
 	void *priv;
