@@ -18,10 +18,11 @@
 
 struct core_state { /* of the module */
 	PyTypeObject *store, *config, *handle, *engine, *inner, *pool, *lease, *lease_view,
-		*allocator;
+		*allocator, *calls, *call;
 	PyObject *types;	/* mooncake._types, written in Python; imported on first use */
 	PyObject *tensor;	/* mooncake._tensor, the same */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
+	struct calls *queues;	/* of calls in the background (calls.c), the same */
 	bool exit_hook;
 };
 
@@ -153,13 +154,25 @@ PyObject *list_of_value(Py_ssize_t nr, long value);
 /* ---- types ---------------------------------------------------------------------------------- */
 
 extern PyType_Spec store_spec, config_spec, handle_spec, engine_spec, inner_spec, pool_spec,
-	lease_spec, lease_view_spec, allocator_spec;
+	lease_spec, lease_view_spec, allocator_spec, calls_spec, call_spec;
 
 /* As PyObject_GetAttrString(), which leaves a new string in the cache of types with every call. */
 PyObject *attr(PyObject *o, const char *name);
 
 PyObject *core_type(struct core_state *st,
 		    const char *name); /* of mooncake._types; a new reference */
+
+/*
+ * Functions of the module. calls.c: what get() and get_into() of a store, its first argument, give when the object is here and
+ * small, else None.
+ */
+PyObject *get_here(PyObject *module, ARGS);
+PyObject *get_into_here(PyObject *module, ARGS);
+PyObject *shutdown_store(PyObject *module, PyObject *store);
+
+/* At the end of the interpreter: no call begins any more; then, when stores are closed, wait for those that run. */
+void calls_stop_all(struct core_state *st);
+void calls_close_all(struct core_state *st);
 
 /* Functions of the module (tensor_format.c). */
 PyObject *serialize_tensor(PyObject *module, PyObject *tensor);

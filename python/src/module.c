@@ -81,7 +81,9 @@ static int core_exec(PyObject *module)
 	    add_type(module, &pool_spec, "BufferPool", &st->pool) ||
 	    add_type(module, &lease_spec, "BufferLease", &st->lease) ||
 	    add_type(module, &lease_view_spec, "BufferLeaseView", &st->lease_view) ||
-	    add_type(module, &allocator_spec, "MooncakeHostMemAllocator", &st->allocator))
+	    add_type(module, &allocator_spec, "MooncakeHostMemAllocator", &st->allocator) ||
+	    add_type(module, &calls_spec, "Calls", &st->calls) ||
+	    add_type(module, &call_spec, "Call", &st->call))
 		return -1;
 	if (PyModule_AddIntConstant(module, "tensor_header_bytes", MC_TENSOR_HEADER_BYTES))
 		return -1;
@@ -101,6 +103,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(st->lease);
 	Py_VISIT(st->lease_view);
 	Py_VISIT(st->allocator);
+	Py_VISIT(st->calls);
+	Py_VISIT(st->call);
 	Py_VISIT(st->types);
 	Py_VISIT(st->tensor);
 	return 0;
@@ -119,6 +123,8 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(st->lease);
 	Py_CLEAR(st->lease_view);
 	Py_CLEAR(st->allocator);
+	Py_CLEAR(st->calls);
+	Py_CLEAR(st->call);
 	Py_CLEAR(st->types);
 	Py_CLEAR(st->tensor);
 	return 0;
@@ -135,6 +141,9 @@ static PyModuleDef_Slot core_slots[] = {
 };
 
 static PyMethodDef core_functions[] = {
+	{ "get_here", CALL(get_here), FAST, NULL },
+	{ "get_into_here", CALL(get_into_here), FAST, NULL },
+	{ "shutdown_store", shutdown_store, METH_O, NULL },
 	{ "serialize_tensor", serialize_tensor, METH_O, NULL },
 	{ "deserialize_tensor", deserialize_tensor, METH_O, NULL },
 	{ "bind_to_numa_node", bind_to_numa_node, METH_O,

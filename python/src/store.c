@@ -110,28 +110,30 @@ static PyObject *at_exit(PyObject *module, PyObject *unused)
 {
 	struct core_state *st = PyModule_GetState(module);
 
+	calls_stop_all(st);
 	while (st->live)
 		store_replace(st->live, NULL);
+	calls_close_all(st);
 	Py_RETURN_NONE;
 }
 
 static PyMethodDef at_exit_def = { "close_all", at_exit, METH_NOARGS, NULL };
 
-/* At the first setup(), since an import has no side effects. */
-int store_hook_exit(struct store_obj *o)
+/* At the first setup() or call in the background, since an import has no side effects. */
+int store_hook_exit(struct core_state *st)
 {
 	PyObject *module, *atexit, *f, *done = NULL;
 
-	if (o->st->exit_hook)
+	if (st->exit_hook)
 		return 0;
-	module = PyType_GetModule(o->st->store);
+	module = PyType_GetModule(st->store);
 	f = module ? PyCFunction_NewEx(&at_exit_def, module, NULL) : NULL;
 	atexit = f ? PyImport_ImportModule("atexit") : NULL;
 	if (atexit)
 		done = PyObject_CallMethod(atexit, "register", "O", f);
 	Py_XDECREF(atexit);
 	Py_XDECREF(f);
-	o->st->exit_hook = done;
+	st->exit_hook = done;
 	Py_XDECREF(done);
 	return done ? 0 : -1;
 }

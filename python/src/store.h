@@ -15,6 +15,7 @@
  *	store_replicas.c	where copies are, clearing them
  *	store_tensor*.c, store_parallel.c: tensors (tensor.h)
  *	config.c, handle.c	ReplicateConfig, BufferHandle
+ *	calls.c			calls in the background, for mooncake.async_store
  */
 #ifndef MC_PY_STORE_H
 #define MC_PY_STORE_H
@@ -67,7 +68,7 @@ int store_open(struct mc_store_opts *opts, struct engine_ref *engine, struct sha
  * one.
  */
 void store_replace(struct store_obj *o, struct shared *sh);
-int store_hook_exit(struct store_obj *o); /* open stores are closed when the interpreter ends */
+int store_hook_exit(struct core_state *st); /* open stores are closed when the interpreter ends */
 
 extern PyMethodDef store_setup[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
 	store_ranges[], store_query[], store_replicas[], store_tensor[], store_tensor_tp[],

@@ -14,7 +14,7 @@ static PyObject *run_setup(struct store_obj *o, struct mc_store_opts *opts,
 	struct shared *sh = NULL;
 	int ret = -EINVAL;
 
-	if (store_hook_exit(o)) {
+	if (store_hook_exit(o->st)) {
 		if (engine)
 			UNLOCKED(engine_put(engine));
 		return NULL;

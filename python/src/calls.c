@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls: Python calls in the background, for mooncake.async_store. An event loop watches fileno() and collects what has ended;
+ * mc_async has the threads. And the calls that need none: reads from this machine's memory.
+ */
+#include "store.h"
+
+#include <mooncake/async.h>
+#include <structmember.h>
+
+struct calls {
+	PyObject_HEAD struct core_state *st;
+	struct mc_async *queue; /* NULL: closed */
+	struct calls *next, **at; /* of the module's list, while open */
+};
+
+/* One call. While the queue has it, it has a reference to this. */
+struct call {
+	PyObject_HEAD struct mc_job job;
+	PyObject *f;	  /* called without arguments */
+	PyObject *future; /* whoever waits; the caller's business */
+	PyObject *value;  /* what it returned, or the exception */
+	char failed, ended;
+};
+
+static struct call *call_of(struct mc_job *job)
+{
+	return (struct call *)((char *)job - offsetof(struct call, job));
+}
+
+/* ---- one call ------------------------------------------------------------------------------- */
+
+static PyObject *taken_exception(void)
+{
+	PyObject *type, *value, *trace;
+
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	if (trace)
+		PyException_SetTraceback(value, trace);
+	Py_XDECREF(trace);
+	Py_XDECREF(type);
+	return value;
+}
+
+/* On a thread of the queue, which is joined before the interpreter goes. */
+static void run(struct mc_job *job)
+{
+	struct call *c = call_of(job);
+	PyGILState_STATE state = PyGILState_Ensure();
+
+	c->value = PyObject_CallNoArgs(c->f);
+	if (!c->value) {
+		c->failed = 1;
+		c->value = taken_exception();
+	}
+	Py_CLEAR(c->f); /* what it was given is let go of now, not when the loop looks */
+	PyGILState_Release(state);
+}
+
+static int call_traverse(PyObject *self, visitproc visit, void *arg)
+{
+	struct call *c = (struct call *)self;
+
+	Py_VISIT(Py_TYPE(self));
+	Py_VISIT(c->f);
+	Py_VISIT(c->future);
+	Py_VISIT(c->value);
+	return 0;
+}
+
+static int call_clear(PyObject *self)
+{
+	struct call *c = (struct call *)self;
+
+	Py_CLEAR(c->f);
+	Py_CLEAR(c->future);
+	Py_CLEAR(c->value);
+	return 0;
+}
+
+static void call_dealloc(PyObject *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	PyObject_GC_UnTrack(self);
+	call_clear(self);
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+static PyMemberDef call_members[] = {
+	{ "future", T_OBJECT, offsetof(struct call, future), 0, NULL },
+	{ "value", T_OBJECT, offsetof(struct call, value), READONLY, NULL },
+	{ "failed", T_BOOL, offsetof(struct call, failed), READONLY, NULL },
+	{ "ended", T_BOOL, offsetof(struct call, ended), READONLY, NULL },
+	{ NULL, 0, 0, 0, NULL },
+};
+
+static PyType_Slot call_slots[] = {
+	{ Py_tp_dealloc, call_dealloc },
+	{ Py_tp_traverse, call_traverse },
+	{ Py_tp_clear, call_clear },
+	{ Py_tp_members, call_members },
+	{ 0, NULL },
+};
+
+PyType_Spec call_spec = {
+	.name = "mooncake._core.Call",
+	.basicsize = sizeof(struct call),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = call_slots,
+};
+
+/* ---- the queue ------------------------------------------------------------------------------ */
+
+static PyObject *calls_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+	struct mc_async_opts o = { .size = sizeof(o) };
+	struct core_state *st = core_state_of(type);
+	struct mc_async *queue;
+	struct calls *c;
+	int ret;
+
+	if (!st || !PyArg_ParseTuple(args, "I", &o.max) || store_hook_exit(st))
+		return NULL;
+	ret = mc_async_open(&o, &queue);
+	if (ret) {
+		errno = -ret;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	c = (struct calls *)PyType_GenericAlloc(type, 0);
+	if (!c) {
+		mc_async_close(queue);
+		return NULL;
+	}
+	c->st = st;
+	c->queue = queue;
+	c->next = st->queues;
+	c->at = &st->queues;
+	if (c->next)
+		c->next->at = &c->next;
+	st->queues = c;
+	return (PyObject *)c;
+}
+
+#define COLLECT 64
+
+/* Appends what has ended to @list, NULL: to nothing. */
+static bool collect_some(struct mc_async *queue, PyObject *list, unsigned *nr)
+{
+	struct mc_job *job[COLLECT];
+	bool ok = true;
+
+	*nr = mc_async_collect(queue, job, COLLECT);
+	for (unsigned i = 0; i < *nr; i++) {
+		struct call *c = call_of(job[i]);
+
+		c->ended = 1;
+		if (list && ok && PyList_Append(list, (PyObject *)c))
+			ok = false;
+		Py_DECREF((PyObject *)c);
+	}
+	return ok;
+}
+
+/* What runs ends first; callers that wait for it in Python see nothing any more. */
+static void calls_end(struct calls *c)
+{
+	struct mc_async *queue = c->queue;
+	unsigned nr;
+
+	if (!queue)
+		return;
+	c->queue = NULL;
+	*c->at = c->next;
+	if (c->next)
+		c->next->at = c->at;
+	UNLOCKED(while (mc_async_shutdown(queue, mc_deadline_ms(1000)));); /* each call has a deadline of its own */
+	do
+		collect_some(queue, NULL, &nr);
+	while (nr);
+	UNLOCKED(mc_async_close(queue));
+}
+
+void calls_stop_all(struct core_state *st)
+{
+	for (struct calls *c = st->queues; c; c = c->next)
+		mc_async_shutdown(c->queue, 0);
+}
+
+void calls_close_all(struct core_state *st)
+{
+	while (st->queues)
+		calls_end(st->queues);
+}
+
+static void calls_dealloc(PyObject *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	calls_end((struct calls *)self);
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+static PyObject *calls_fileno(PyObject *self, PyObject *unused)
+{
+	struct mc_async *queue = ((struct calls *)self)->queue;
+
+	return PyLong_FromLong(queue ? mc_async_fd(queue) : -1);
+}
+
+static PyObject *calls_submit(PyObject *self, PyObject *args)
+{
+	struct calls *q = (struct calls *)self;
+	PyObject *f, *future;
+	struct call *c;
+	int ret;
+
+	if (!PyArg_ParseTuple(args, "OO", &f, &future))
+		return NULL;
+	c = (struct call *)PyType_GenericAlloc(q->st->call, 0);
+	if (!c)
+		return NULL;
+	c->f = Py_NewRef(f);
+	c->future = Py_NewRef(future);
+	c->job.run = run;
+	Py_INCREF((PyObject *)c);
+	ret = q->queue ? mc_async_submit(q->queue, &c->job) : -ESHUTDOWN;
+	if (!ret)
+		return (PyObject *)c;
+	Py_DECREF((PyObject *)c);
+	Py_DECREF((PyObject *)c);
+	PyErr_SetString(PyExc_RuntimeError, ret == -EPERM     ? mc_last_error() :
+					    ret == -ESHUTDOWN ? "the interpreter or the event loop is ending" :
+								"too many calls in the background, or no thread for them");
+	return NULL;
+}
+
+/* True: it had not begun, and will not. */
+static PyObject *calls_cancel(PyObject *self, PyObject *arg)
+{
+	struct calls *q = (struct calls *)self;
+	struct call *c = (struct call *)arg;
+
+	if (!PyObject_TypeCheck(arg, q->st->call))
+		return PyErr_Format(PyExc_TypeError, "not a call");
+	if (!q->queue || mc_async_cancel(q->queue, &c->job))
+		return PyBool_FromLong(c->ended);
+	Py_DECREF(arg);
+	Py_RETURN_TRUE;
+}
+
+static PyObject *calls_collect(PyObject *self, PyObject *unused)
+{
+	struct mc_async *queue = ((struct calls *)self)->queue;
+	PyObject *list = PyList_New(0);
+	unsigned nr = queue ? COLLECT : 0;
+
+	while (list && nr == COLLECT)
+		if (!collect_some(queue, list, &nr))
+			Py_CLEAR(list);
+	return list;
+}
+
+static PyObject *calls_close(PyObject *self, PyObject *unused)
+{
+	calls_end((struct calls *)self);
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef calls_methods[] = {
+	{ "fileno", calls_fileno, METH_NOARGS, "fileno($self, /)\n--\n\nReadable while calls have ended." },
+	{ "submit", calls_submit, METH_VARARGS,
+	  "submit($self, call, future, /)\n--\n\nRun call() in the background. Gives an object with future, value, failed, ended." },
+	{ "cancel", calls_cancel, METH_O,
+	  "cancel($self, call, /)\n--\n\nTrue: it had not begun, and will not. False: it runs and will be collected." },
+	{ "collect", calls_collect, METH_NOARGS, "collect($self, /)\n--\n\nA list of the calls that have ended." },
+	{ "close", calls_close, METH_NOARGS, "close($self, /)\n--\n\nWaits for what runs; what waits is forgotten." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyType_Slot calls_slots[] = {
+	{ Py_tp_doc, (void *)"Calls(max, /): calls in the background, of one event loop." },
+	{ Py_tp_new, calls_new },
+	{ Py_tp_dealloc, calls_dealloc },
+	{ Py_tp_methods, calls_methods },
+	{ 0, NULL },
+};
+
+PyType_Spec calls_spec = {
+	.name = "mooncake._core.Calls",
+	.basicsize = sizeof(struct calls),
+	.flags = Py_TPFLAGS_DEFAULT,
+	.slots = calls_slots,
+};
+
+/* ---- what needs no thread ------------------------------------------------------------------- */
+
+/* Larger copies would hold up the loop: 256 KiB take some 20 microseconds. */
+#define HERE_MAX ((uint64_t)256 << 10)
+
+struct here {
+	const struct shared *sh;
+	PyObject *bytes;
+};
+
+static void *small_bytes(void *arg, size_t len)
+{
+	struct here *h = arg;
+
+	if (len > HERE_MAX || len > room_limit(h->sh->room))
+		return NULL;
+	h->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
+	if (!h->bytes)
+		PyErr_Clear();
+	return h->bytes ? PyBytes_AsString(h->bytes) : NULL;
+}
+
+/* (store, …), or NULL with an exception. */
+static PyObject *store_arg(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+	struct core_state *st = PyModule_GetState(module);
+
+	if (nargs && PyObject_TypeCheck(args[0], st->store))
+		return args[0];
+	PyErr_SetString(PyExc_TypeError, "not a MooncakeDistributedStore");
+	return NULL;
+}
+
+PyObject *get_here(PyObject *module, ARGS)
+{
+	static const struct sig sig = { "async_get", 1, 1, { { "key", ARG_KEY } } };
+	PyObject *self = store_arg(module, args, nargs);
+	struct here h = { .bytes = NULL };
+	struct mc_get g = { .alloc = small_bytes, .arg = &h };
+	struct shared *sh;
+	struct arg a[1];
+
+	if (!self || !args_take(PyModule_GetState(module), &sig, args + 1, nargs - 1, kwnames, a))
+		return NULL;
+	g.key = a[0].key;
+	sh = store_get(self);
+	if (!sh)
+		return PyBytes_FromStringAndSize("", 0);
+	h.sh = sh;
+	mc_store_get_here(sh->s, &g, 1); /* waits for nothing, so the interpreter lock stays */
+	store_put(sh);
+	if (g.result >= 0 && h.bytes)
+		return h.bytes;
+	Py_XDECREF(h.bytes);
+	Py_RETURN_NONE;
+}
+
+PyObject *get_into_here(PyObject *module, ARGS)
+{
+	static const struct sig sig = {
+		"async_get_into", 3, 0, { { "key", ARG_KEY }, { "buffer_ptr", ARG_U64 }, { "size", ARG_U64 } }
+	};
+	PyObject *self = store_arg(module, args, nargs);
+	struct mc_get g = { .nr_iov = 1, .result = -EAGAIN };
+	struct shared *sh;
+	struct mc_iov iov;
+	struct arg a[3];
+
+	if (!self || !args_take(PyModule_GetState(module), &sig, args + 1, nargs - 1, kwnames, a))
+		return NULL;
+	iov = piece(a[1].u64, a[2].u64);
+	g.key = a[0].key;
+	g.iov = &iov;
+	sh = iov.len <= HERE_MAX ? store_get(self) : NULL;
+	if (sh) {
+		mc_store_get_here(sh->s, &g, 1);
+		store_put(sh);
+	}
+	if (g.result >= 0)
+		return PyLong_FromLongLong(g.result);
+	Py_RETURN_NONE;
+}
+
+/* Calls under way end soon, and nothing is waited for: close() comes next. */
+PyObject *shutdown_store(PyObject *module, PyObject *self)
+{
+	struct shared *sh = store_arg(module, &self, 1) ? store_get(self) : NULL;
+
+	if (PyErr_Occurred())
+		return NULL;
+	if (sh)
+		UNLOCKED(mc_store_shutdown(sh->s); store_put(sh));
+	Py_RETURN_NONE;
+}
