@@ -59,12 +59,32 @@ void gather(PyMethodDef *all, size_t max, PyMethodDef *const *tables, size_t nr)
 		}
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec, const char *name, PyTypeObject **out)
-{
-	PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+/* Where each type is made, and kept. */
+static const struct {
+	PyType_Spec *spec;
+	const char *name;
+	size_t at;
+} types[] = {
+#define TYPE(member, name) { &member##_spec, name, offsetof(struct core_state, member) }
+	TYPE(store, "MooncakeDistributedStore"),
+	TYPE(config, "ReplicateConfig"),
+	TYPE(handle, "BufferHandle"),
+	TYPE(engine, "TransferEngine"),
+	TYPE(inner, "InnerTransferEngine"),
+	TYPE(pool, "BufferPool"),
+	TYPE(lease, "BufferLease"),
+	TYPE(lease_view, "BufferLeaseView"),
+	TYPE(allocator, "MooncakeHostMemAllocator"),
+	TYPE(calls, "Calls"),
+	TYPE(call, "Call"),
+#undef TYPE
+};
 
-	*out = (PyTypeObject *)type;
-	return type ? PyModule_AddObjectRef(module, name, type) : -1;
+#define NR_TYPES (sizeof(types) / sizeof(types[0]))
+
+static PyTypeObject **type_at(struct core_state *st, size_t i)
+{
+	return (PyTypeObject **)((char *)st + types[i].at);
 }
 
 static int core_exec(PyObject *module)
@@ -73,18 +93,13 @@ static int core_exec(PyObject *module)
 
 	store_gather();
 	engine_gather();
-	if (add_type(module, &store_spec, "MooncakeDistributedStore", &st->store) ||
-	    add_type(module, &config_spec, "ReplicateConfig", &st->config) ||
-	    add_type(module, &handle_spec, "BufferHandle", &st->handle) ||
-	    add_type(module, &engine_spec, "TransferEngine", &st->engine) ||
-	    add_type(module, &inner_spec, "InnerTransferEngine", &st->inner) ||
-	    add_type(module, &pool_spec, "BufferPool", &st->pool) ||
-	    add_type(module, &lease_spec, "BufferLease", &st->lease) ||
-	    add_type(module, &lease_view_spec, "BufferLeaseView", &st->lease_view) ||
-	    add_type(module, &allocator_spec, "MooncakeHostMemAllocator", &st->allocator) ||
-	    add_type(module, &calls_spec, "Calls", &st->calls) ||
-	    add_type(module, &call_spec, "Call", &st->call))
-		return -1;
+	for (size_t i = 0; i < NR_TYPES; i++) {
+		PyObject *type = PyType_FromModuleAndSpec(module, types[i].spec, NULL);
+
+		*type_at(st, i) = (PyTypeObject *)type;
+		if (!type || PyModule_AddObjectRef(module, types[i].name, type))
+			return -1;
+	}
 	if (PyModule_AddIntConstant(module, "tensor_header_bytes", MC_TENSOR_HEADER_BYTES))
 		return -1;
 	return PyModule_AddStringConstant(module, "__version__", mc_version());
@@ -94,17 +109,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 {
 	struct core_state *st = PyModule_GetState(module);
 
-	Py_VISIT(st->store);
-	Py_VISIT(st->config);
-	Py_VISIT(st->handle);
-	Py_VISIT(st->engine);
-	Py_VISIT(st->inner);
-	Py_VISIT(st->pool);
-	Py_VISIT(st->lease);
-	Py_VISIT(st->lease_view);
-	Py_VISIT(st->allocator);
-	Py_VISIT(st->calls);
-	Py_VISIT(st->call);
+	for (size_t i = 0; i < NR_TYPES; i++)
+		Py_VISIT(*type_at(st, i));
 	Py_VISIT(st->types);
 	Py_VISIT(st->tensor);
 	return 0;
@@ -114,17 +120,8 @@ static int core_clear(PyObject *module)
 {
 	struct core_state *st = PyModule_GetState(module);
 
-	Py_CLEAR(st->store);
-	Py_CLEAR(st->config);
-	Py_CLEAR(st->handle);
-	Py_CLEAR(st->engine);
-	Py_CLEAR(st->inner);
-	Py_CLEAR(st->pool);
-	Py_CLEAR(st->lease);
-	Py_CLEAR(st->lease_view);
-	Py_CLEAR(st->allocator);
-	Py_CLEAR(st->calls);
-	Py_CLEAR(st->call);
+	for (size_t i = 0; i < NR_TYPES; i++)
+		Py_CLEAR(*type_at(st, i));
 	Py_CLEAR(st->types);
 	Py_CLEAR(st->tensor);
 	return 0;
