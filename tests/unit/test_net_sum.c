@@ -16,7 +16,7 @@ static void fill(uint8_t *p, size_t len)
 /* A payload in pieces of every kind, echoed: the server refuses what arrives damaged. */
 static void echo_in_pieces(bool tcp)
 {
-	static const size_t lens[] = { 1, 3, 4095, 65536, NET_SUM_STEP, NET_SUM_STEP + 1, BIG };
+	static const size_t lens[] = { 1, 3, 4095, 65536, NET_STEP, NET_STEP + 1, BIG };
 	uint8_t *out = malloc(BIG), *in = malloc(BIG);
 	struct server s;
 	struct mux *m;

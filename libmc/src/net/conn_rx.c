@@ -245,7 +245,7 @@ static int pieces(struct conn *c, struct iovec *iov, uint64_t *direct)
 	if (c->state == RX_BODY)
 		iov[nr++] = (struct iovec){ c->body + (c->frame.body_len - c->left), c->left };
 	else if (c->state == RX_PAYLOAD)
-		nr = iov_rest(&c->walk, iov, RX_PIECES - 1, summing(c) ? NET_SUM_STEP : UINT64_MAX);
+		nr = iov_rest(&c->walk, iov, RX_PIECES - 1, summing(c) ? NET_STEP : UINT64_MAX);
 	for (int i = 0; i < nr; i++)
 		*direct += iov[i].iov_len;
 	if (c->state == RX_HEADER) {

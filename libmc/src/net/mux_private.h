@@ -78,7 +78,7 @@ void mux_flush(struct mux *m);
 int mux_detach_rest(struct mux *m, struct mux_req *r); /* -EMSGSIZE: over MUX_TAIL_MAX */
 
 /* mux_rx.c */
-int mux_pieces(struct mux *m, struct iovec *iov, int max, bool whole, uint64_t *direct);
+int mux_pieces(struct mux *m, struct iovec *iov, int max, bool only, uint64_t *direct);
 ssize_t mux_recv(struct mux *m, struct iovec *iov, int nr, int flags); /* blocks unless MSG_DONTWAIT: without the lock */
 void mux_received(struct mux *m, ssize_t n, uint64_t direct); /* lock held; what mux_recv() returned */
 ssize_t mux_read_now(struct mux *m); /* lock held; -EAGAIN: nothing there */

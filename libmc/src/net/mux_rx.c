@@ -4,7 +4,6 @@
 #include "net/mux_private.h"
 
 #define RX_PIECES 256
-#define RX_NOW_BYTES (1 * MiB) /* per call under the lock */
 
 static void bad_stream(struct mux *m, const char *what)
 {
@@ -199,26 +198,25 @@ static size_t room(const struct mux *m)
 }
 
 /*
- * Where the next bytes go: the rest of a body or payload, then the buffer; @whole: only the former, all of it. Of what is
- * checksummed, a step.
+ * Where the next bytes go: a step of what is left of a body or payload, then the buffer; @only: not the buffer. Reads are not
+ * longer even when all of it is awaited: 1 MiB over loopback came a quarter faster in steps than in one.
  * Return: pieces; *@direct: the bytes of those that are not the buffer.
  */
-int mux_pieces(struct mux *m, struct iovec *iov, int max, bool whole, uint64_t *direct)
+int mux_pieces(struct mux *m, struct iovec *iov, int max, bool only, uint64_t *direct)
 {
-	uint64_t most = summing(m) ? NET_SUM_STEP : whole ? UINT64_MAX : RX_NOW_BYTES;
 	int nr = 0;
 
 	*direct = 0;
 	if (m->state == RX_BODY)
-		iov[nr++] = (struct iovec){ body_at(m), MIN(m->left, most) };
+		iov[nr++] = (struct iovec){ body_at(m), MIN(m->left, NET_STEP) };
 	else if (m->state == RX_PAYLOAD)
-		nr = iov_rest(&m->walk, iov, max - 1, MIN(m->left, most));
+		nr = iov_rest(&m->walk, iov, max - 1, MIN(m->left, NET_STEP));
 	for (int i = 0; i < nr; i++)
 		*direct += iov[i].iov_len;
 	memmove(m->rbuf, m->rbuf + m->pos, m->end - m->pos);
 	m->end -= m->pos;
 	m->pos = 0;
-	if (!nr || (!whole && *direct == m->left))
+	if (!nr || (!only && *direct == m->left))
 		iov[nr++] = (struct iovec){ m->rbuf + m->end, room(m) - m->end };
 	return nr;
 }

@@ -19,7 +19,7 @@ static uint64_t payload_ready(struct mux_req *r)
 
 	if (!r->sum_out)
 		return r->out_len;
-	upto = (r->sent > before ? r->sent - before : 0) + NET_SUM_STEP;
+	upto = (r->sent > before ? r->sent - before : 0) + NET_STEP;
 	upto = MIN(r->out_len, upto);
 	if (upto > r->summed) {
 		iov_advance(&w, r->summed);
@@ -89,7 +89,7 @@ static void gather(struct mux *m, struct tx *t)
 
 		if (frames == TX_FRAMES || nr == TX_PIECES || (fds && nr))
 			break;
-		if (r->sum_out && t->total >= NET_SUM_STEP)
+		if (r->sum_out && t->total >= NET_STEP)
 			break;
 		if (fds)
 			net_fds_attach(&t->m, &t->control, r->out_fds, r->nr_out_fds);

@@ -12,10 +12,10 @@ void net_peer_text(int fd, char *text, size_t size); /* who is there, for messag
 enum rx_state { RX_HEADER, RX_BODY, RX_PAYLOAD, RX_SUM, RX_SKIP };
 
 /*
- * Checksums are computed beside the transfer: so many bytes at a time, which are in the cache when the kernel copies them out, or
- * still are when it has copied them in, while the other end goes on.
+ * Bytes of one system call: what is computed beside the transfer is computed for so many at a time, which are in the cache when the
+ * kernel copies them out, or still are when it has copied them in, while the other end goes on.
  */
-#define NET_SUM_STEP (256 * KiB)
+#define NET_STEP (256 * KiB)
 
 /* ---- file descriptors in control messages (fds.c) ---- */
 
