@@ -186,7 +186,8 @@ static int mc_view_install(struct mc_view *v, struct vm_area_struct *vma, bool d
 		if (theirs && theirs->close)
 			theirs->close(vma);
 		return -EOPNOTSUPP;
-	} else {
+	}
+	if (!v->theirs) {
 		vma_set_file(vma, v->space);
 		mmgrab(vma->vm_mm);
 		v->mm = vma->vm_mm;
