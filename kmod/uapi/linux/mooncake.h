@@ -5,7 +5,7 @@
  * Every object is a file descriptor. Every argument starts with its own size, so either side may be older: a shorter
  * structure is read as if its tail were zero, a longer one whose tail is not zero is E2BIG. Unknown flags, non-zero
  * reserved fields and undefined values are EINVAL and change nothing; a call this module does not have is ENOTTY.
- * Outputs (out_*) are written on success only, except where a call reports progress.
+ * Outputs (out_*) are written on success only.
  *
  * A call is issued on the file named beside it: C the opened /dev/mooncake, R a region, Q a completion queue. On a
  * region the argument's `fd` is -1; on /dev/mooncake it names the region (or is -1 where an id or a name may do so).
@@ -397,8 +397,8 @@ struct mc_copy_vec {
 
 /*
  * C: copy each element's source to its destination, in order; lengths of both sides are equal and not 0. All elements
- * are checked before the first byte moves. Progress is reported whatever happens: @out_bytes copied in all, @out_index
- * the element that failed (-1: none), @out_error its negative errno. The call returns 0 when anything was copied.
+ * are checked before the first byte moves. Once anything was copied the call succeeds and says how far it got: @out_bytes in
+ * all, @out_index the element that failed (-1: none), @out_error its negative errno.
  * EINVAL, E2BIG over max_batch; EBADF, EACCES, EFAULT, EKEYREVOKED, EREMOTEIO poisoned memory; EINTR nothing copied yet;
  * EOPNOTSUPP a region of kind DMABUF or P2P.
  */
