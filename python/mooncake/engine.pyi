@@ -137,7 +137,9 @@ class TransferEngine:
         """A copy of memory of this process."""
 
     def get_local_topology(self, device_name: str | None = None) -> str:
-        """Locations of this machine and their NICs, as JSON."""
+        """Locations of this machine and their NICs, as JSON: {"cpu:0": [[near], [others]], "cuda:0": ...}.
+        device_name is a comma list of devices to look at; RuntimeError when the machine cannot be read.
+        """
 
     def get_first_buffer_address(self, segment_name: str, /) -> int:
         """Of the peer's first registered range; 0 unknown or none."""
