@@ -47,6 +47,7 @@ static int open_owner(struct node *n)
 		.pool = n->pool,
 		.master = n->opt.master_server_address,
 		.segment = mc_engine_name(n->engine),
+		.metadata = n->opt.metadata_server,
 		.unix_path = or_null(n->addr.unix_path),
 		.listen = or_null(n->addr.listen),
 		.advertise = or_null(n->addr.advertise),

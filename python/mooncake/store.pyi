@@ -263,14 +263,22 @@ class MooncakeDistributedStore:
     @overload
     def setup(self, config: dict[str, Any]) -> int: ...
 
+    def setup_dummy(self, mem_pool_size: int, local_buffer_size: int, server_address: str) -> int:
+        """Become a client of the mooncake-node (mooncake_client) at server_address on this host: 'host:port', port 50052 by
+        default. It knows the master. mem_pool_size is not used; local_buffer_size bytes limit what passes through the
+        library's own memory. Returns 0, or -1 (last_error() says why).
+        """
+
     def close(self) -> int:
         """End calls in other threads, leave the pool, free everything. Returns 0; may be called again."""
 
     def health_check(self) -> int:
-        """0 healthy; 1 not set up or closed; 2 the master does not answer."""
+        """0 healthy; 1 not set up or closed; 2 the master does not answer,
+        or after setup_dummy() the node.
+        """
 
     def get_hostname(self) -> str:
-        """'host:port' of this client; '' when not set up."""
+        """'host:port' of this client; '' when not set up, and after setup_dummy()."""
 
     def alloc_from_mem_pool(self, size: int) -> int:
         """For clients of a node on this host (setup_dummy): the address of new memory shared with it. Else 0."""

@@ -11,6 +11,7 @@
 #include <Python.h>
 #include <mooncake/compat.h>
 #include <mooncake/engine.h>
+#include <mooncake/node.h>
 #include <mooncake/store.h>
 #include <mooncake/tensor.h>
 #include <stdbool.h>

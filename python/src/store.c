@@ -17,6 +17,13 @@ struct shared *store_get(PyObject *self)
 	return sh;
 }
 
+bool store_is_dummy(PyObject *self)
+{
+	const struct shared *sh = ((struct store_obj *)self)->sh;
+
+	return sh && sh->node;
+}
+
 void store_put(struct shared *sh)
 {
 	if (atomic_fetch_sub(&sh->refs, 1) == 1)
@@ -79,6 +86,7 @@ static void shared_close(struct shared *sh)
 		engine_put(sh->engine);
 	room_unref(sh->room);
 	sem_destroy(&sh->out);
+	free(sh->node);
 	free(sh);
 }
 
@@ -191,7 +199,7 @@ static PyMethodDef all_methods[METHODS_MAX + 1];
 
 void store_gather(void)
 {
-	PyMethodDef *const tables[] = { store_setup,	  store_life,	store_bytes, store_zero,
+	PyMethodDef *const tables[] = { store_setup, store_dummy,	  store_life,	store_bytes, store_zero,
 					store_zero_batch, store_ranges, store_query,
 					store_replicas,	  store_tensor, store_tensor_tp,
 					store_parallel };

@@ -5,6 +5,7 @@
  *
  *	store.c			the type, and references to what is open
  *	store_setup.c		setup(), in both forms
+ *	store_dummy.c		setup_dummy(): the client of the node on this host
  *	store_life.c		close and its kin
  *	store_calls.c		the library's calls without the interpreter lock
  *	store_bytes.c		values that are Python objects
@@ -35,6 +36,7 @@ struct shared {
 	struct mc_store *s;
 	struct room *room;	   /* local_buffer_size */
 	struct engine_ref *engine; /* given to setup(); stays open as long as the store is */
+	char *node;		   /* set up by setup_dummy(): the address of the node; else NULL */
 	_Atomic int refs;
 	sem_t out;   /* posted when the last reference goes */
 	pid_t owner; /* a forked child leaves it alone */
@@ -68,9 +70,14 @@ int store_open(struct mc_store_opts *opts, struct engine_ref *engine, struct sha
  * one.
  */
 void store_replace(struct store_obj *o, struct shared *sh);
+/* @engine: a reference, passed on, or NULL. @node: of setup_dummy(), or NULL. Gives setup()'s result. */
+PyObject *store_run_setup(struct store_obj *o, struct mc_store_opts *opts, struct engine_ref *engine, const char *node);
+
+/* Was @self set up by setup_dummy()? Calls then have the results that clients of a node know. */
+bool store_is_dummy(PyObject *self);
 int store_hook_exit(struct core_state *st); /* open stores are closed when the interpreter ends */
 
-extern PyMethodDef store_setup[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
+extern PyMethodDef store_setup[], store_dummy[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
 	store_ranges[], store_query[], store_replicas[], store_tensor[], store_tensor_tp[],
 	store_parallel[]; /* each ends with a NULL name */
 
@@ -100,5 +107,10 @@ static inline struct mc_iov piece(uint64_t addr, uint64_t len)
 {
 	return (struct mc_iov){ (void *)(uintptr_t)addr, len };
 }
+
+/* ---- store_dummy.c -------------------------------------------------------------------------- */
+
+/* Is [@addr, @addr + @len) all of some memory that can be shared with a node? Only such may be registered after setup_dummy(). */
+bool dummy_memory(uint64_t addr, uint64_t len);
 
 #endif

@@ -2,6 +2,7 @@
 /* The life of a store after setup(): how it is, what went wrong, its end. */
 #include "store.h"
 
+#include <mooncake/memory.h>
 #include <string.h>
 
 static PyObject *close_store(PyObject *self, PyObject *unused)
@@ -10,21 +11,26 @@ static PyObject *close_store(PyObject *self, PyObject *unused)
 	return PyLong_FromLong(0);
 }
 
+#define NODE_MS 2000 /* a node on this machine that takes longer is not well */
+
 static PyObject *health_check(PyObject *self, PyObject *unused)
 {
 	struct shared *sh = store_get(self);
+	struct mc_node node;
 	int ret;
 
 	if (!sh)
 		return PyLong_FromLong(1);
-	UNLOCKED(ret = mc_store_health(sh->s); store_put(sh));
+	UNLOCKED(ret = mc_store_health(sh->s);
+		 if (!ret && sh->node) ret = mc_node_ask(sh->node, mc_deadline_ms(NODE_MS), &node);
+		 store_put(sh));
 	return PyLong_FromLong(!ret ? 0 : ret == -ESHUTDOWN || ret == -EPERM ? 1 : 2);
 }
 
 static PyObject *get_hostname(PyObject *self, PyObject *unused)
 {
 	struct shared *sh = store_get(self);
-	PyObject *out = PyUnicode_FromString(sh ? mc_store_name(sh->s) : "");
+	PyObject *out = PyUnicode_FromString(sh && !sh->node ? mc_store_name(sh->s) : "");
 
 	if (sh)
 		store_put(sh);
@@ -47,8 +53,13 @@ METHOD(alloc_from_mem_pool)
 {
 	static const struct sig sig = { "alloc_from_mem_pool", 1, 0, { { "size", ARG_U64 } } };
 	struct arg a[1];
+	void *p = NULL;
 
-	return TAKE(&sig, a) ? PyLong_FromLong(0) : NULL;
+	if (!TAKE(&sig, a))
+		return NULL;
+	if (store_is_dummy(self))
+		UNLOCKED(if (mc_memory_alloc(a[0].u64, NULL, &p)) p = NULL);
+	return PyLong_FromUnsignedLongLong((uintptr_t)p);
 }
 
 static PyObject *last_error(PyObject *self, PyObject *unused)
@@ -63,9 +74,9 @@ PyMethodDef store_life[] = {
 	  "Returns 0; may be called again." },
 	{ "health_check", health_check, METH_NOARGS,
 	  "health_check($self, /)\n--\n\n0 healthy; 1 not set up or closed; 2 the master does not "
-	  "answer." },
+	  "answer,\nor after setup_dummy() the node." },
 	{ "get_hostname", get_hostname, METH_NOARGS,
-	  "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up." },
+	  "get_hostname($self, /)\n--\n\n'host:port' of this client; '' when not set up, and after setup_dummy()." },
 	{ "alloc_from_mem_pool", CALL(alloc_from_mem_pool), FAST,
 	  "alloc_from_mem_pool($self, /, size)\n--\n\nFor clients of a node on this host (setup_dummy): the "
 	  "address of new memory shared with it. Else 0." },

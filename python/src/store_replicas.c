@@ -112,7 +112,7 @@ METHOD(batch_replica_clear)
 	r = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*r));
 	for (Py_ssize_t i = 0; r && i < a[0].nr; i++)
 		r[i] = (struct mc_remove){ .key = a[0].keys[i], .result = -EINVAL };
-	sh = r ? store_get(self) : NULL;
+	sh = r && !store_is_dummy(self) ? store_get(self) : NULL; /* a client of a node clears nothing */
 	if (sh)
 		UNLOCKED(mc_store_clear(sh->s, r, (unsigned)a[0].nr, a[1].text, 0); store_put(sh));
 	out = r ? cleared(a[0].list, r) : PyErr_NoMemory();

@@ -6,9 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* @engine: a reference, passed on, or NULL. */
-static PyObject *run_setup(struct store_obj *o, struct mc_store_opts *opts,
-			   struct engine_ref *engine)
+PyObject *store_run_setup(struct store_obj *o, struct mc_store_opts *opts,
+			  struct engine_ref *engine, const char *node)
 {
 	bool named = opts->local_name && *opts->local_name;
 	struct shared *sh = NULL;
@@ -28,6 +27,8 @@ static PyObject *run_setup(struct store_obj *o, struct mc_store_opts *opts,
 		UNLOCKED(ret = store_open(opts, engine, &sh));
 	else if (engine)
 		UNLOCKED(engine_put(engine));
+	if (!ret && node)
+		sh->node = strdup(node);
 	if (!ret)
 		store_replace(o, sh); /* another thread's setup may have come first */
 	/* Callers know one number for "no master": -1. */
@@ -164,7 +165,7 @@ static PyObject *setup_texts(struct store_obj *o, PyObject *texts)
 	    !good_size(segment, UINT64_MAX, &opts.pool_bytes) ||
 	    !good_size(local, (uint64_t)1 << 40, &opts.local_buffer_bytes) || !good_port(port))
 		return PyLong_FromLong(NOT_SET_UP);
-	return run_setup(o, &opts, NULL);
+	return store_run_setup(o, &opts, NULL, NULL);
 }
 
 static PyObject *setup_dict(struct store_obj *o, PyObject *dict)
@@ -218,7 +219,7 @@ static PyObject *setup_args(struct store_obj *o, const struct arg *a)
 		if (!engine)
 			return NULL;
 	}
-	return run_setup(o, &opts, engine);
+	return store_run_setup(o, &opts, engine, NULL);
 }
 
 METHOD(setup)

@@ -15,15 +15,16 @@ METHOD(register_buffer)
 	struct mc_iov m;
 	struct shared *sh;
 	struct arg a[2];
-	int ret = -1;
+	int ret = -1, none;
 
 	if (!TAKE(&sig, a))
 		return NULL;
 	m = piece(a[0].u64, a[1].u64);
-	sh = store_get(self);
+	none = store_is_dummy(self) ? -1 : NOT_SET_UP;
+	sh = none != -1 || dummy_memory(a[0].u64, a[1].u64) ? store_get(self) : NULL;
 	if (sh)
 		UNLOCKED(ret = mc_store_buffer_add(sh->s, m.addr, m.len); store_put(sh));
-	return PyLong_FromLong(ret ? NOT_SET_UP : 0);
+	return PyLong_FromLong(ret ? none : 0);
 }
 
 METHOD(unregister_buffer)
@@ -31,14 +32,15 @@ METHOD(unregister_buffer)
 	static const struct sig sig = { "unregister_buffer", 1, 0, { { "buffer_ptr", ARG_U64 } } };
 	struct shared *sh;
 	struct arg a[1];
-	int ret = -1;
+	int ret = -1, none;
 
 	if (!TAKE(&sig, a))
 		return NULL;
+	none = store_is_dummy(self) ? -1 : NOT_SET_UP;
 	sh = store_get(self);
 	if (sh)
 		UNLOCKED(ret = mc_store_buffer_del(sh->s, piece(a[0].u64, 0).addr); store_put(sh));
-	return PyLong_FromLong(ret ? NOT_SET_UP : 0);
+	return PyLong_FromLong(ret ? none : 0);
 }
 
 /* ---- one object ----------------------------------------------------------------------------- */

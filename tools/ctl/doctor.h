@@ -50,12 +50,4 @@ struct port_user {
 /* Who listens on TCP here: at most @max. Return: how many. */
 unsigned ports_in_use(struct port_user *out, unsigned max);
 
-/* talk.c: one question to a master or an owner, by a deadline. */
-struct answer {
-	char software[64];
-	bool connected; /* the stream stood, whatever came of it */
-	struct json_object *status; /* the caller's to release */
-};
-int talk(const char *addr, uint64_t deadline_ns, struct answer *out);
-
 #endif

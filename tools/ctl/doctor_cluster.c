@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "dev/dev.h"
 #include "net/net.h"
+#include "pool/talk.h"
 
 #define MASTER_NS (3 * NSEC_PER_SEC)
 #define PEER_NS (500 * NSEC_PER_MSEC)
@@ -41,7 +42,7 @@ static unsigned find_masters_here(struct doctor *d, char *out, size_t size)
 			continue;
 		asked++;
 		snprintf(addr, sizeof(addr), strchr(users[i].addr, ':') ? "[%s]:%u" : "%s:%u", users[i].addr, users[i].port);
-		if (talk(addr, wait_until(d, MASTER_ASKED_NS), &a))
+		if (talk(addr, "mooncakectl", wait_until(d, MASTER_ASKED_NS), &a))
 			continue;
 		json_object_put(a.status);
 		snprintf(out + len, size - len, "%s%s (pid %d)", found_nr++ ? ", " : "", addr, users[i].pid);
@@ -110,7 +111,7 @@ static unsigned nr_online(struct json_object *status)
 void check_master(struct doctor *d)
 {
 	struct answer a;
-	int ret = talk(d->ctl->opt.master, wait_until(d, MASTER_NS), &a);
+	int ret = talk(d->ctl->opt.master, "mooncakectl", wait_until(d, MASTER_NS), &a);
 
 	if (ret) {
 		no_master(d, ret, a.connected);
@@ -243,7 +244,7 @@ static bool check_here(struct doctor *d, struct json_object *p)
 {
 	const char *path = get_text(p, "unix_path"), *addr = get_text(p, "addr");
 	struct answer a;
-	int ret = talk(path, wait_until(d, 2 * PEER_NS), &a);
+	int ret = talk(path, "mooncakectl", wait_until(d, 2 * PEER_NS), &a);
 
 	json_object_put(a.status);
 	if (ret == -EACCES || ret == -EPERM || ret == -ECONNRESET)

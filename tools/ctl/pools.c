@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "dev/dev.h"
+#include "pool/talk.h"
 
 #define ASK_NS (500 * NSEC_PER_MSEC) /* an owner of this machine */
 
@@ -27,7 +28,7 @@ static void ask_owner(struct ctl *c, struct json_object *p)
 	struct json_object *pool, *memory;
 	struct answer a;
 
-	if (!is_here(p) || talk(get_text(p, "unix_path"), MIN(c->deadline_ns, deadline_after_ns(ASK_NS)), &a))
+	if (!is_here(p) || talk(get_text(p, "unix_path"), "mooncakectl", MIN(c->deadline_ns, deadline_after_ns(ASK_NS)), &a))
 		return;
 	if (json_object_object_get_ex(a.status, "pool", &pool) && json_object_object_get_ex(pool, "memory", &memory) &&
 	    json_object_is_type(memory, json_type_array))

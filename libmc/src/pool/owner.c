@@ -36,6 +36,8 @@ static int copy_opts(struct owner *ow, const struct owner_opts *o)
 		ret = copy_text(ow->segment, o->segment, "segment name");
 	if (!ret)
 		ret = copy_text(ow->unix_path, o->unix_path, "unix path");
+	if (o->metadata && strlen(o->metadata) < sizeof(ow->metadata))
+		strcpy(ow->metadata, o->metadata);
 	ow->refill_batch = o->refill_batch ? MIN(o->refill_batch, (unsigned)BATCH_MAX) : REFILL_BATCH;
 	ow->group = o->group;
 	ow->announce.patience_ns = o->announce_ns ? o->announce_ns : ANNOUNCE_NS;

@@ -32,6 +32,7 @@ struct owner_opts {
 	struct pool_opts pool_opts;
 	const char *master;	/* "host:port", "unix:/path" */
 	const char *segment;	/* engine segment name that reaches the regions from other nodes; may be NULL */
+	const char *metadata;	/* told to who asks, for clients of this machine; NULL: nothing to tell */
 	const char *unix_path;	/* "unix:…"; NULL: an abstract name from the pool id */
 	const char *listen;	/* "host:port" for other nodes; NULL: this node only; port 0: any */
 	const char *advertise;	/* "host:port" told to others; NULL: what was bound */

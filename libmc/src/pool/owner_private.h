@@ -249,6 +249,7 @@ struct owner {
 	struct pool *pool;
 	const struct pool_view *view;
 	uint8_t id[16], node[16];
+	char metadata[256];
 	char master[NET_ADDR_TEXT], segment[NET_ADDR_TEXT], unix_path[NET_ADDR_TEXT], addr[NET_ADDR_TEXT];
 	unsigned refill_batch;
 	gid_t group;

@@ -139,6 +139,7 @@ int owner_status_buf(struct owner *ow, struct buf *out)
 	add_text(o, "role", "owner");
 	add_text(o, "state", ow->revoked ? "revoked" : ow->closing ? "closing" : ow->draining ? "draining" : "serving");
 	add_text(o, "segment", ow->segment);
+	add_text(o, "metadata", ow->metadata);
 	add_text(o, "unix_path", ow->unix_path);
 	add_text(o, "address", ow->addr);
 	add_id(o, "node", ow->node);

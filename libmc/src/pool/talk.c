@@ -1,6 +1,8 @@
-// SPDX-License-Identifier: Apache-2.0
-/* One question to a master or an owner of a pool: HELLO and STATUS on a stream of its own, so that each step can fail apart. */
-#include "doctor.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One question to a master or an owner of a pool. */
+#include "pool/talk.h"
+
+#include <mooncake/mooncake.h>
 
 #include <stdio.h>
 #include <unistd.h>
@@ -19,13 +21,13 @@ static int ask(struct mux *m, uint16_t type, const struct buf *body, uint64_t de
 	return ret;
 }
 
-static int greet(struct mux *m, uint64_t deadline_ns, struct answer *out)
+static int greet(struct mux *m, const char *name, uint64_t deadline_ns, struct answer *out)
 {
 	struct msg_hello h = {
 		.version_min = PROTO_VERSION_MIN,
 		.version_max = PROTO_VERSION,
 		.role = ROLE_TOOL,
-		.name = { "mooncakectl", 11 },
+		.name = { name, (uint16_t)strlen(name) },
 		.software = { MC_VERSION, sizeof(MC_VERSION) - 1 },
 	};
 	struct scratch s = SCRATCH_INIT;
@@ -63,14 +65,14 @@ static int ask_status(struct mux *m, uint64_t deadline_ns, struct answer *out)
 	return -EBADMSG;
 }
 
-int talk(const char *addr, uint64_t deadline_ns, struct answer *out)
+int talk(const char *addr, const char *name, uint64_t deadline_ns, struct answer *out)
 {
 	struct net_addr a;
 	struct mux *m;
 	int fd, ret;
 
 	*out = (struct answer){ 0 };
-	ret = net_addr_parse(addr, 50051, &a);
+	ret = net_addr_parse(addr, MASTER_PORT, &a);
 	if (!ret)
 		ret = net_connect(&a, deadline_ns, &fd);
 	if (ret)
@@ -81,7 +83,7 @@ int talk(const char *addr, uint64_t deadline_ns, struct answer *out)
 		close(fd);
 		return ret;
 	}
-	ret = greet(m, deadline_ns, out);
+	ret = greet(m, name, deadline_ns, out);
 	if (!ret)
 		ret = ask_status(m, deadline_ns, out);
 	mux_close(m);

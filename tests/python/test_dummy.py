@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""setup_dummy(): the client of the node on this host, and what becomes of it when one of the two ends."""
+import ctypes
+import os
+import signal
+import sys
+
+import tap
+from store_rig import MB, Memory, opened
+from tap import eq, raises
+
+from mooncake.store import MooncakeDistributedStore, MooncakeHostMemAllocator
+
+
+def node(master, port=None, mb=64):
+    """A node on a free port; .addr is where."""
+    binary = os.path.join(tap.BUILD, "bin", "mooncake_client")
+    if not os.path.exists(binary):
+        tap.skip("build/bin/mooncake_client is not built")
+    port = port or tap.free_port()
+    d = tap.Daemon([binary, "--host=127.0.0.1", f"--port={port}", f"--master_server_address={master.addr}", "--kernel_module=off",
+                    f"--global_segment_size={mb} MB", "--populate=false"], ready=lambda: tap.connects(port))
+    d.port, d.addr = port, f"127.0.0.1:{port}"
+    return d
+
+
+def pair(f):
+    def test():
+        with tap.master() as m:
+            with node(m) as n:
+                s = MooncakeDistributedStore()
+                tap.until(lambda: s.setup_dummy(512 * MB, 16 * MB, n.addr) == 0 and s.health_check() == 0, what="the node")
+                try:
+                    tap.until(lambda: s.put("ready", b"1") == 0, what="the pool")
+                    f(s, n, m)
+                finally:
+                    s.close()
+    test.__name__ = f.__name__
+    return test
+
+
+@pair
+def test_calls(s, n, m):
+    eq(s.get_hostname(), "")
+    eq((s.put("k", b"value"), s.get("k"), s.is_exist("k"), s.get_size("k")), (0, b"value", 1, 5))
+    eq(bytes(s.get_buffer("k")), b"value")
+    eq((s.put_batch(["a", "b"], [b"1", b"2"]), s.get_batch(["a", "b", "c"])), (0, [b"1", b"2", b""]))
+    eq(s.put("big", bytes(17 * MB)), -600, "over local_buffer_size")
+    p = MooncakeHostMemAllocator().alloc(MB)
+    eq(s.register_buffer(p, MB), 0)
+    ctypes.memset(p, 7, MB)
+    eq((s.put_from("m", p, MB), s.batch_put_from(["m2"], [p], [4096])), (0, [0]))
+    ctypes.memset(p, 0, MB)
+    eq((s.get_into("m", p, MB), s.batch_get_into(["m2", "none"], [p, p], [4096] * 2)), (MB, [4096, -704]))
+    eq(ctypes.string_at(p, MB), b"\7" * MB)
+    eq(s.unregister_buffer(p), 0)
+    eq(s.batch_replica_clear(["k"]), [])
+    eq(s.remove("k", True), 0)
+    with opened(m.addr, pool=0) as other:
+        eq(other.get("m2"), b"\7" * 4096, "an ordinary client sees the same objects")
+        eq((other.put("o", b"x"), s.get("o")), (0, b"x"))
+
+
+@pair
+def test_registration(s, n, m):
+    """The start and the whole of memory that can be shared, or -1."""
+    a = MooncakeHostMemAllocator()
+    p, q = a.alloc(100000), s.alloc_from_mem_pool(8192)
+    assert p and q
+    foreign = Memory(8192)
+    for ptr, size in ((0, 0), (0, 8), (foreign.ptr, 8192), (p, 1), (p + 4096, 4096), (p, 200000), (q, 4096)):
+        eq(s.register_buffer(ptr, size), -1, f"{ptr:#x}+{size}")
+    eq((s.register_buffer(p, 100000), s.register_buffer(q, 8192)), (0, 0))
+    eq(s.register_buffer(p, 100000), -1, "twice")
+    eq((s.unregister_buffer(p + 1), s.unregister_buffer(p), s.unregister_buffer(p)), (-1, 0, -1))
+    eq(s.register_buffer(p, (100000 + 4095) // 4096 * 4096), 0, "whole pages")
+    eq((s.unregister_buffer(p), s.unregister_buffer(q), a.free(p), a.free(q)), (0, 0, 0, 0))
+    with opened() as real:
+        eq(real.alloc_from_mem_pool(8192), 0)
+
+
+def test_setup_fails():
+    s = MooncakeDistributedStore()
+    eq(s.setup_dummy(0, MB, f"127.0.0.1:{tap.free_port()}"), -1)
+    assert "no node" in s.last_error(), s.last_error()
+    for addr in ("", "127.0.0.1:x", "no.such.host.invalid:1"):
+        eq(s.setup_dummy(0, MB, addr), -1, addr)
+    with tap.master() as m:
+        eq(s.setup_dummy(0, MB, m.addr), -1)
+        assert "no mooncake-node" in s.last_error(), s.last_error()
+    raises(TypeError, s.setup_dummy, 0, MB)
+    raises(TypeError, s.setup_dummy, 0, "1gb", "a", text="local_buffer_size")
+    eq(s.health_check(), 1)
+
+
+@pair
+def test_node_ends_and_comes_back(s, n, m):
+    eq((s.put("k", b"v"), s.health_check()), (0, 0))
+    n.stop(signal.SIGKILL)
+    tap.until(lambda: s.get("k") == b"", what="a miss")
+    eq(s.health_check(), 2)
+    p = MooncakeHostMemAllocator().alloc(4096)
+    eq((s.get_into("k", p, 4096) < 0, s.put("k2", b"v") < 0, s.is_exist("k")), (True, True, 0))
+    with node(m, n.port) as again:
+        tap.until(lambda: s.health_check() == 0, what="health")
+        tap.until(lambda: s.put("k3", b"v") == 0, what="a put")
+        eq(s.get("k3"), b"v")
+        again.stop()
+    eq(s.close(), 0)
+    eq(s.health_check(), 1)
+
+
+CLIENT = """
+import sys
+from mooncake.store import MooncakeDistributedStore, MooncakeHostMemAllocator
+s = MooncakeDistributedStore()
+assert s.setup_dummy(0, 1 << 20, sys.argv[1]) == 0
+p = MooncakeHostMemAllocator().alloc(1 << 20)
+assert s.register_buffer(p, 1 << 20) == 0
+for i in range(64):
+    assert s.put_from(f"{sys.argv[2]}-{i}", p, 65536) == 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pair
+def test_nothing_is_left_when_the_client_dies(s, n, m):
+    """Its granted space is the node's again, and the node holds no descriptor of it."""
+    def fds():
+        return len(os.listdir(f"/proc/{n.p.pid}/fd"))
+    before = fds()
+    for i in range(8):
+        c = tap.Daemon([sys.executable, "-c", CLIENT, n.addr, f"c{i}"])
+        eq(c.first, "ready", c.errors())
+        assert fds() > before
+        c.stop(signal.SIGKILL)
+    tap.until(lambda: fds() <= before, what=f"descriptors of the dead: {fds()} instead of {before}")
+    assert not [x for x in os.listdir("/dev/shm") if "mooncake" in x]
+    eq(s.get("c0-0"), bytes(65536), "what it stored stays")
+    eq(s.remove_all(True) > 0, True)
+    for i in range(55):
+        eq(s.put(f"full{i}", bytes(MB)), 0, "all of the pool can be used")
+    eq(sum(s.batch_is_exist([f"full{i}" for i in range(55)])), 55)
+
+
+if __name__ == "__main__":
+    tap.main(sys.modules[__name__])
