@@ -45,3 +45,44 @@ TEST(tiny_pools_can_be_chosen)
 
 	EXPECT_EQ(place_pick(c, 1, UINT64_MAX), 0);
 }
+
+/* ---- what is tried again after a while ------------------------------------------------------------------------------- */
+
+static unsigned skipped(struct backoff *b)
+{
+	unsigned n = 0;
+
+	while (!backoff_try(b))
+		n++;
+	return n;
+}
+
+TEST(one_failure_costs_one_try)
+{
+	struct backoff b = { 0 };
+
+	EXPECT_TRUE(backoff_try(&b));
+	backoff_worked(&b);
+	EXPECT_TRUE(backoff_try(&b));
+	backoff_failed(&b);
+	EXPECT_EQ(skipped(&b), 1);
+	backoff_worked(&b);
+	EXPECT_EQ(skipped(&b), 0);
+	backoff_failed(&b);
+	EXPECT_EQ(skipped(&b), 1);
+}
+
+TEST(failures_in_a_row_are_tried_ever_more_seldom)
+{
+	struct backoff b = { 0 };
+
+	for (unsigned n = 1; n <= BACKOFF_MAX; n *= 2) {
+		backoff_failed(&b);
+		EXPECT_EQ(skipped(&b), n);
+	}
+	backoff_failed(&b);
+	EXPECT_EQ(skipped(&b), BACKOFF_MAX);
+	backoff_failed(&b);
+	backoff_worked(&b); /* seen without trying */
+	EXPECT_EQ(skipped(&b), 0);
+}

@@ -217,38 +217,38 @@ static void start_mapped(struct group *g, bool announce, uint64_t deadline_ns)
 
 /*
  * The owner's yes is in the headers before its reply is on the way, and mostly before the copy is done. To sleep for the last few
- * microseconds would cost more of them: waking takes longer, for both sides. Where that was in vain, because owner and master wait
- * for the very processor that watches, it is not tried again for a while.
+ * microseconds would cost more of them: waking takes longer, for both sides. Where that is in vain, because owner and master wait
+ * for the very processor that watches, it is tried more seldom.
  */
-#define AGREED_NS    (40 * NSEC_PER_USEC)
-#define AGREED_PAUSE 32 /* puts */
+#define AGREED_NS (40 * NSEC_PER_USEC)
+
+/* Return: 0, -EINPROGRESS after so long, another error at once. */
+static int watch_agreed(const struct group *g, const struct part *pt, uint64_t until_ns)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < pt->nr && !ret; i++) {
+		const struct extents *x = g->task[pt->first + i]->x;
+
+		while ((ret = extents_agreed(&g->pool->view, x)) == -EINPROGRESS && until_ns && !deadline_passed(until_ns))
+			cpu_pause();
+	}
+	return ret;
+}
 
 static bool wait_agreed(const struct group *g, const struct part *pt)
 {
-	unsigned pause = atomic_load_explicit(&g->pool->no_watch, memory_order_relaxed);
-	uint64_t until = 0;
+	struct backoff *b = &g->pool->watch;
+	int ret = watch_agreed(g, pt, 0);
 
-	if (pause)
-		atomic_store_explicit(&g->pool->no_watch, pause - 1, memory_order_relaxed);
-	for (unsigned i = 0; i < pt->nr; i++) {
-		const struct extents *x = g->task[pt->first + i]->x;
-		int ret;
-
-		while ((ret = extents_agreed(&g->pool->view, x)) == -EINPROGRESS) {
-			if (pause)
-				return false;
-			if (!until)
-				until = deadline_after_ns(AGREED_NS);
-			if (deadline_passed(until)) {
-				atomic_store_explicit(&g->pool->no_watch, AGREED_PAUSE, memory_order_relaxed);
-				return false;
-			}
-			cpu_pause();
-		}
-		if (ret)
-			return false;
+	if (ret == -EINPROGRESS && backoff_try(b)) {
+		ret = watch_agreed(g, pt, deadline_after_ns(AGREED_NS));
+		if (ret == -EINPROGRESS)
+			backoff_failed(b);
 	}
-	return true;
+	if (!ret)
+		backoff_worked(b);
+	return !ret;
 }
 
 /* Return: the status of the request. Without a reply @m stays as it is: all is well. */

@@ -106,6 +106,41 @@ int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m
 int store_ask_pools(struct mc_store *s, uint64_t deadline_ns, struct ask *a);
 void ask_end(struct ask *a);
 
+/*
+ * Something that saves time when it works and costs some when it does not: after each failure it is not tried 1, 2, 4 … 32 times,
+ * and one success forgets that. Threads race here; the worst outcome is a try too many or too few.
+ */
+#define BACKOFF_MAX 32u
+struct backoff {
+	_Atomic unsigned skip, last;
+};
+
+static inline bool backoff_try(struct backoff *b)
+{
+	unsigned skip = atomic_load_explicit(&b->skip, memory_order_relaxed);
+
+	if (skip)
+		atomic_store_explicit(&b->skip, skip - 1, memory_order_relaxed);
+	return !skip;
+}
+
+static inline void backoff_failed(struct backoff *b)
+{
+	unsigned last = atomic_load_explicit(&b->last, memory_order_relaxed);
+
+	last = last ? MIN(2 * last, BACKOFF_MAX) : 1;
+	atomic_store_explicit(&b->last, last, memory_order_relaxed);
+	atomic_store_explicit(&b->skip, last, memory_order_relaxed);
+}
+
+static inline void backoff_worked(struct backoff *b)
+{
+	if (unlikely(atomic_load_explicit(&b->last, memory_order_relaxed))) {
+		atomic_store_explicit(&b->last, 0, memory_order_relaxed);
+		atomic_store_explicit(&b->skip, 0, memory_order_relaxed);
+	}
+}
+
 /* ---- pools.c -------------------------------------------------------------------------------------------------------- */
 
 /*
@@ -130,7 +165,7 @@ struct spool {
 	struct mux *owner; /* attached: the stream that carries grants and commits; NULL: a borrowed view */
 	struct loop_fd hup; /* watched by the housekeeping loop */
 	struct loop_timer prefault; /* on it, until page tables are filled */
-	_Atomic unsigned no_watch; /* puts that do not watch for the owner's yes */
+	struct backoff watch; /* for the owner's yes, without sleeping */
 	_Atomic bool no_announce; /* the owner does not know what that is */
 	_Atomic uint64_t prefaulted; /* bytes from the first region's start on */
 	struct mc_store *store;
