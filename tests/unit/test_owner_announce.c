@@ -204,6 +204,96 @@ TEST(removed_before_the_verdict)
 	rig_close(&r);
 }
 
+static int fill_pool(struct rig *r)
+{
+	char name[32];
+	struct pool_stat st;
+	int ret = 0;
+
+	do {
+		for (unsigned i = 0; i < 16 && !ret; i++) {
+			snprintf(name, sizeof(name), "full%u", (unsigned)r->master.items);
+			ret = tc_put(&r->c, name, data, 16000, 0);
+		}
+		if (ret == -ENOSPC)
+			ret = tc_grant(&r->c, 256 * KiB);
+		owner_stat(r->ow, &st);
+	} while (!ret && !st.evicted);
+	return ret;
+}
+
+/* Space is asked for right behind an announcement: its verdict does not wait for what has to be evicted for that. */
+TEST(nothing_is_evicted_before_the_verdict)
+{
+	const struct msg_grant m = { .bytes = MiB };
+	struct mux_req grant = { .type = MSG_GRANT };
+	struct buf b = BUF_INIT, none = BUF_INIT;
+	struct pool_stat before, st;
+	struct asking a;
+	pthread_t t;
+	struct rig r;
+
+	ASSERT_EQ(open_rig(&r), 0);
+	ASSERT_EQ(fill_pool(&r), 0);
+	ASSERT_EQ(tc_grant(&r.c, MiB), 0);
+	a.r = &r;
+	r.master.hold = true;
+	ASSERT_EQ(pthread_create(&t, NULL, announce_other, &a), 0);
+	ASSERT_TRUE(fake_wait(&r.master, nr_held, 1));
+	owner_stat(r.ow, &before);
+	msg_grant_encode(&m, &b);
+	grant.body = b.data;
+	grant.body_len = b.len;
+	ASSERT_EQ(mux_submit(r.c.m, &grant, false), 0);
+	EXPECT_EQ(tc_call(&r.c, MSG_STATUS, &none, NULL), 0); /* the owner has seen both */
+	owner_stat(r.ow, &st);
+	EXPECT_EQ(st.evicted, before.evicted);
+	EXPECT_TRUE(!mux_poll(r.c.m, &grant));
+	fake_release(&r.master);
+	pthread_join(t, NULL);
+	EXPECT_EQ(a.ret, 0);
+	EXPECT_EQ(mux_wait(r.c.m, &grant, soon()), 0);
+	owner_stat(r.ow, &st);
+	EXPECT_GE(st.evicted, before.evicted + 32);
+	EXPECT_GE(st.granted, MiB);
+	buf_fini(&grant.reply);
+	buf_fini(&b);
+	EXPECT_EQ(tc_reveal(&r.c, &a.x, data), 0);
+	rig_close(&r);
+}
+
+/* Who asked and went before that gets nothing. */
+TEST(who_waits_for_space_and_goes_gets_none)
+{
+	const struct msg_grant m = { .bytes = MiB };
+	struct mux_req grant = { .type = MSG_GRANT };
+	struct buf b = BUF_INIT;
+	struct asking a;
+	struct rig r, second = { 0 };
+	pthread_t t;
+
+	ASSERT_EQ(open_rig(&r), 0);
+	ASSERT_EQ(tc_open(&second.c, owner_unix_path(r.ow)), 0);
+	ASSERT_EQ(tc_grant(&second.c, MiB), 0);
+	a.r = &second;
+	r.master.hold = true;
+	ASSERT_EQ(pthread_create(&t, NULL, announce_other, &a), 0);
+	ASSERT_TRUE(fake_wait(&r.master, nr_held, 1));
+	msg_grant_encode(&m, &b);
+	grant.body = b.data;
+	grant.body_len = b.len;
+	ASSERT_EQ(mux_submit(second.c.m, &grant, false), 0);
+	shutdown(mux_fd(second.c.m), SHUT_RDWR);
+	pthread_join(t, NULL);
+	EXPECT_LT(a.ret, 0);
+	fake_release(&r.master);
+	EXPECT_EQ(tc_put(&r.c, "other", data, 100, 0), 0); /* the owner is in order */
+	mux_cancel(second.c.m, &grant);
+	buf_fini(&b);
+	tc_close(&second.c);
+	rig_close(&r);
+}
+
 /* The master knows of another put that is pending: it is asked until that is over. */
 TEST(asked_again_until_it_is_decided)
 {

@@ -185,6 +185,7 @@ static void init(struct owner *ow)
 	list_init(&ow->publish.sent);
 	list_init(&ow->publish.again);
 	list_init(&ow->announce.writing);
+	grant_init(ow);
 	withdraw_init(ow);
 	random_bytes(ow->id, sizeof(ow->id));
 	node_id(ow->node);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Sharing the pool with a process of this node: descriptors, space granted to it and space it returns. */
+/* Sharing the pool with a process of this node: its descriptors, and what its end means. */
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -185,62 +185,4 @@ void attach_request(struct client *c, struct conn_req *r)
 	else
 		conn_reply(r, &(struct conn_reply){ .body = b.data, .body_len = b.len, .fds = fds, .nr_fds = ret });
 	buf_fini(&b);
-}
-
-void grant_request(struct client *c, struct conn_req *r)
-{
-	struct owner *ow = c->ow;
-	struct msg_grant_reply rep = { 0 };
-	struct buf b = BUF_INIT;
-	struct msg_grant m;
-	int ret;
-
-	ret = msg_grant_decode(r->body, r->frame.body_len, &ow->scratch, &m);
-	if (!ret && !c->writer)
-		ret = -EPERM;
-	if (!ret && ow->draining)
-		ret = -ESHUTDOWN;
-	/* Room is made by evicting, and nothing could be stored there. */
-	if (!ret && !link_is_open(ow))
-		ret = -ENOTCONN;
-	if (!ret && !m.bytes)
-		ret = -EINVAL;
-	if (ret) {
-		conn_reply_status(r, ret);
-		return;
-	}
-	announce_look(ow);
-	pool_drain_touches(ow->pool, clock_now_ns());
-	ret = pool_grant(ow->pool, c->holder, m.bytes, &ow->scratch, &rep);
-	if (ret) {
-		conn_reply_status(r, ret);
-		return;
-	}
-	ledger_note(c);
-	ow->count.grants++;
-	msg_grant_reply_encode(&rep, &b);
-	reply_buf(r, &b);
-}
-
-/* A client that lost an answer does not know what it holds: it returns all, and asks anew. */
-static int return_all(struct client *c)
-{
-	pool_holder_fini(c->ow->pool, c->holder);
-	return 0;
-}
-
-void return_request(struct client *c, struct conn_req *r)
-{
-	struct msg_return m;
-	int ret;
-
-	ret = msg_return_decode(r->body, r->frame.body_len, &c->ow->scratch, &m);
-	if (!ret)
-		ret = !c->writer ? -EPERM : m.nr ? pool_return(c->ow->pool, c->holder, &m) : return_all(c);
-	if (ret)
-		log_warn_limited("owner: process %d returned space that it does not hold: %s", c->cred.pid, strerror(-ret));
-	else
-		ledger_note(c);
-	conn_reply_status(r, ret);
-	owner_check(c->ow);
 }

@@ -156,6 +156,16 @@ uint32_t publish_pending(const struct owner *ow)
 	return p->nr_queued + p->nr_sent + p->nr_again;
 }
 
+bool publish_announces(const struct owner *ow, const struct client *c)
+{
+	const struct commit *cm;
+
+	list_for_each_entry(cm, &ow->publish.sent, node)
+		if (cm->announce && cm->client == c)
+			return true;
+	return false;
+}
+
 /*
  * Another put of a key is being written, and whether ours is to be stored depends on how that ends: its owner sees to it that
  * it does, soon. Until then the master is asked again, after 1, 2, 4 and then every 8 ms.
@@ -295,6 +305,7 @@ static void published(void *arg, int status, const uint8_t *body, size_t len)
 	publish_forget_dropped(ow);
 	scratch_fini(&s);
 	publish_kick(ow);
+	grant_later(ow);
 }
 
 /* Moves what fits one message from the queue to @sent. Return: how many objects. */

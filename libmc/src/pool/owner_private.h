@@ -4,7 +4,8 @@
  *
  *	owner.c		 open, close, what other threads ask
  *	owner_serve.c	 clients: accepting, credentials, HELLO, dispatch, what a client leaves behind
- *	owner_attach.c	 descriptors, grants and returns
+ *	owner_attach.c	 descriptors
+ *	owner_grant.c	 grants and returns
  *	owner_ledger.c	 what a next owner must know of grants
  *	owner_commit.c	 objects on their way to the master and into the directory
  *	owner_announce.c objects that are there before their bytes are
@@ -39,7 +40,7 @@
 #define REFILL_BATCH 1024 /* small enough for a step of well under a millisecond */
 #define REFILL_WINDOW 8
 
-/* ---- clients (owner_serve.c, owner_attach.c) ---------------------------------------------------------------------------- */
+/* ---- clients (owner_serve.c, owner_attach.c, owner_grant.c) ------------------------------------------------------------- */
 
 /* One connection, and what is left of it while its process can still write into what it was granted. */
 struct client {
@@ -74,7 +75,15 @@ bool client_allowed(const struct owner *ow, int fd, const struct net_cred *cred)
 
 void attach_request(struct client *c, struct conn_req *r);
 void attach_undo(struct client *c);
+
+struct granter {
+	struct list later; /* requests that wait for a verdict */
+	struct loop_work work;
+	bool posted;
+};
+void grant_init(struct owner *ow);
 void grant_request(struct client *c, struct conn_req *r);
+void grant_later(struct owner *ow); /* a verdict came, or none will */
 void return_request(struct client *c, struct conn_req *r);
 
 /* ---- who holds what, for the next owner (owner_ledger.c) ---------------------------------------------------------------- */
@@ -137,6 +146,7 @@ int commit_new(struct client *c, struct conn_req *r, uint32_t nr, size_t wire_by
 void commit_settle(struct commit *cm, int status); /* all that is staged ends with @status; replies, frees */
 void publish_kick(struct owner *ow);
 void publish_fail_all(struct owner *ow, int status);
+bool publish_announces(const struct owner *ow, const struct client *c); /* is one of its announcements at the master? */
 int publish_dropped(struct owner *ow, uint64_t gen); /* -ENOMEM */
 void publish_forget_dropped(struct owner *ow);
 
@@ -264,6 +274,7 @@ struct owner {
 
 	struct ledger ledger;
 	struct publisher publish;
+	struct granter grant;
 	struct withdraw withdraw, stored;
 	struct announcer announce;
 	struct master_link link;

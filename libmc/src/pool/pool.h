@@ -351,6 +351,11 @@ int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scr
 int pool_return(struct pool *p, struct pool_holder *h, const struct msg_return *m);
 
 /*
+ * Evicts at most @max objects towards a grant of @bytes. Return: no more is needed, or nothing can go.
+ */
+bool pool_make_room(struct pool *p, uint64_t bytes, unsigned max);
+
+/*
  * After pool_adopt(): what is free of @run becomes @h's, a process that an earlier owner had
  * granted it to and that still lives.
  * -EBADMSG: outside the regions; -ENOMEM.

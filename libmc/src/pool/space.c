@@ -90,6 +90,15 @@ bool space_evict(struct pool *p)
 
 /* ---- finding runs ---- */
 
+static uint64_t longest_run(const struct pool *p)
+{
+	uint64_t longest = 0;
+
+	for (unsigned i = 0; i < p->view.nr_regions; i++)
+		longest = MAX(longest, range_longest(p->space[i]));
+	return longest;
+}
+
 /* A run of @want bytes, else the longest of at least @least. */
 static uint64_t take_run(struct pool *p, uint64_t want, uint64_t least, struct grant_run *out)
 {
@@ -129,6 +138,19 @@ static uint64_t least_run(const struct pool *p, uint64_t bytes, uint64_t want, u
 	if (can_evict)
 		least = align_up((bytes + left - 1) / left + overhead, POOL_UNIT);
 	return MIN(want, least);
+}
+
+bool pool_make_room(struct pool *p, uint64_t bytes, unsigned max)
+{
+	uint64_t want = align_up(MIN(bytes, p->free + p->evictable), POOL_UNIT);
+
+	while (longest_run(p) < least_run(p, want, want, 0, GRANT_RUNS_MAX, true)) {
+		if (!max--)
+			return false;
+		if (!space_evict(p))
+			break;
+	}
+	return true;
 }
 
 unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least,
