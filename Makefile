@@ -80,7 +80,7 @@ format:
 #: make install     DESTDIR= PREFIX=/usr/local
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include/mooncake
-	install -m 755 $(wildcard $(BUILD)/bin/mooncake-*) $(wildcard $(BUILD)/bin/mooncakectl) $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(wildcard $(BUILD)/bin/mooncake-*) $(wildcard $(BUILD)/bin/mooncakectl) $(ENGINE_TOOLS) $(DESTDIR)$(PREFIX)/bin
 	ln -sf mooncake-master $(DESTDIR)$(PREFIX)/bin/mooncake_master
 	ln -sf mooncake-node $(DESTDIR)$(PREFIX)/bin/mooncake_client
 	install -m 755 $(LIBMC_SO) $(DESTDIR)$(PREFIX)/lib/libmc.so.$(VERSION)

@@ -27,3 +27,23 @@ check-ctl: $(CTL_TESTS)
 	$(Q)tests/run.sh $(CTL_TESTS)
 
 .PHONY: check-ctl
+
+# Programs of the engine, under upstream's names: public headers and base.
+BENCH_TOOL := $(BUILD)/bin/transfer_engine_bench
+DUMP_TOOL := $(BUILD)/bin/transfer_engine_topology_dump
+ENGINE_TOOLS := $(BENCH_TOOL) $(DUMP_TOOL)
+BENCH_TOOL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/bench/*.c)))
+
+all: $(ENGINE_TOOLS)
+
+$(BUILD)/obj/tools/bench/%.o: CPPFLAGS_ALL += -Itools/bench
+
+$(BENCH_TOOL): $(BENCH_TOOL_OBJ) $(LIBMC_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(BENCH_TOOL_OBJ) $(LIBMC_A) $(PKG_LIBS) -lm
+
+$(DUMP_TOOL): $(BUILD)/obj/tools/topology/main.o $(LIBMC_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(LIBMC_A) $(PKG_LIBS) -lm

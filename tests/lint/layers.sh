@@ -22,7 +22,7 @@ allowed() { # what files below $1 may include
 
 bad=0
 for dir in libmc/src/base libmc/src/net libmc/src/dev libmc/src/proto libmc/src/transport libmc/src/meta libmc/src/engine \
-	libmc/src/pool libmc/src/store libmc/src/tensor libmc/src/compat daemon daemon/master daemon/metadata daemon/node tools tools/ctl python/src; do
+	libmc/src/pool libmc/src/store libmc/src/tensor libmc/src/compat daemon daemon/master daemon/metadata daemon/node tools tools/ctl tools/bench tools/topology python/src; do
 	[ -d "$dir" ] || continue
 	ok=$(allowed "$dir")
 	for f in "$dir"/*.c "$dir"/*.h; do

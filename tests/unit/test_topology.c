@@ -2,6 +2,7 @@
 /* The topology text is upstream's to the byte, on machines of several kinds. */
 #include "mctest.h"
 
+#include <errno.h>
 #include <mooncake/engine.h>
 
 #include "engine/topology.h"
@@ -223,4 +224,36 @@ TEST(malformed)
 		if (places_parse(bad[i], strlen(bad[i]), &t) != -EBADMSG)
 			MCTEST_FAIL("accepted: %s", bad[i]);
 	EXPECT_EQ(t.nr, 7);
+}
+
+TEST(from_a_file)
+{
+	char path[128], *text;
+
+	tree_make();
+	put("topology.json", "{\"cpu:0\": [[\"a\"], []]}\n");
+	put("bad.json", "{\"cpu:0\": [[\"a\"]]}\n");
+	put("empty.json", "");
+	snprintf(path, sizeof(path), "%s/topology.json", root);
+	setenv("MC_CUSTOM_TOPO_JSON", path, 1);
+	text = mc_topology_json("b");
+	EXPECT_STREQ(text, "{\n\t\"cpu:0\" : \n\t[\n\t\t[\n\t\t\t\"a\"\n\t\t],\n\t\t[]\n\t]\n}\n");
+	free(text);
+	snprintf(path, sizeof(path), "%s/bad.json", root);
+	setenv("MC_CUSTOM_TOPO_JSON", path, 1);
+	EXPECT_TRUE(!mc_topology_json(NULL));
+	EXPECT_EQ(errno, EBADMSG);
+	EXPECT_TRUE(strstr(mc_last_error(), "place \"cpu:0\" is malformed"));
+	/* What cannot be read does not count. */
+	snprintf(path, sizeof(path), "%s/empty.json", root);
+	setenv("MC_CUSTOM_TOPO_JSON", path, 1);
+	text = mc_topology_json(NULL);
+	EXPECT_TRUE(text && !strstr(text, "\"a\""));
+	free(text);
+	setenv("MC_CUSTOM_TOPO_JSON", root, 1);
+	text = mc_topology_json(NULL);
+	EXPECT_TRUE(text && !strstr(text, "\"a\""));
+	free(text);
+	unsetenv("MC_CUSTOM_TOPO_JSON");
+	tree_drop();
 }

@@ -15,4 +15,10 @@ struct topology_source {
 /* -EBADMSG sysfs makes no sense; -ENOMEM. A machine without RDMA devices has places without NICs. */
 int topology_discover(const struct topology_source *from, struct places *out);
 
+/*
+ * What a file says, in the form of mc_topology_json(). -ENOENT: it cannot be read or is empty, which is logged and no reason to
+ * fail; -EBADMSG.
+ */
+int topology_custom(const char *path, struct places *out);
+
 #endif
