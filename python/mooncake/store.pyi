@@ -283,6 +283,12 @@ class MooncakeDistributedStore:
     def alloc_from_mem_pool(self, size: int) -> int:
         """For clients of a node on this host (setup_dummy): the address of new memory shared with it. Else 0."""
 
+    def stats(self) -> dict[str, Any]:
+        """What this store has done since setup(): hits, misses, and miss by reason (absent, gone, master, ...); retries of reads
+        that were overtaken; puts, puts_failed; get and put by path (mapped: this host's memory, local, tcp), each with objects,
+        bytes, and of timed calls p50_ns and p99_ns. {} when not set up.
+        """
+
     def last_error(self) -> str:
         """The calling thread's last error in words, with cause and fix; '' when nothing failed."""
 

@@ -286,6 +286,14 @@ static void inner_dealloc(PyObject *self)
 	Py_DECREF(type);
 }
 
+static PyObject *engine_repr(PyObject *self)
+{
+	struct engine_ref *r = ((struct engine_obj *)self)->ref;
+
+	return r ? PyUnicode_FromFormat("<TransferEngine %s>", mc_engine_name(r->eng)) :
+		   PyUnicode_FromString("<TransferEngine, not initialized>");
+}
+
 PyObject *engine_result(int ret)
 {
 	return PyLong_FromLong(mc_engine_code(ret));
@@ -327,6 +335,7 @@ static PyType_Slot engine_slots[] = {
 	{ Py_tp_new, engine_new },
 	{ Py_tp_init, engine_init },
 	{ Py_tp_dealloc, engine_dealloc },
+	{ Py_tp_repr, engine_repr },
 	{ Py_tp_methods, all_methods },
 	{ 0, NULL },
 };

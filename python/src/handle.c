@@ -103,6 +103,11 @@ static Py_ssize_t handle_len(PyObject *self)
 	return (Py_ssize_t)((struct handle *)self)->len;
 }
 
+static PyObject *handle_repr(PyObject *self)
+{
+	return PyUnicode_FromFormat("<BufferHandle %zu bytes>", ((struct handle *)self)->len);
+}
+
 static PyObject *handle_ptr(PyObject *self, PyObject *unused)
 {
 	return PyLong_FromUnsignedLongLong((uintptr_t)((struct handle *)self)->mem);
@@ -125,6 +130,7 @@ static PyType_Slot handle_slots[] = {
 			     "get_buffer(); freed with the object.\n\n"
 			     "Counts against the store's local buffer while it lives." },
 	{ Py_tp_dealloc, handle_dealloc },
+	{ Py_tp_repr, handle_repr },
 	{ Py_bf_getbuffer, handle_export },
 	{ Py_sq_length, handle_len },
 	{ Py_tp_methods, handle_methods },

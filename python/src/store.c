@@ -199,7 +199,7 @@ static PyMethodDef all_methods[METHODS_MAX + 1];
 
 void store_gather(void)
 {
-	PyMethodDef *const tables[] = { store_setup, store_dummy,	  store_life,	store_bytes, store_zero,
+	PyMethodDef *const tables[] = { store_setup, store_dummy, store_stats,	  store_life,	store_bytes, store_zero,
 					store_zero_batch, store_ranges, store_query,
 					store_replicas,	  store_tensor, store_tensor_tp,
 					store_parallel };

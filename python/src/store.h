@@ -6,7 +6,7 @@
  *	store.c			the type, and references to what is open
  *	store_setup.c		setup(), in both forms
  *	store_dummy.c		setup_dummy(): the client of the node on this host
- *	store_life.c		close and its kin
+ *	store_life.c		close and its kin; store_stats.c: what it has done
  *	store_calls.c		the library's calls without the interpreter lock
  *	store_bytes.c		values that are Python objects
  *	store_zero.c		memory by address: registration, one object
@@ -77,7 +77,7 @@ PyObject *store_run_setup(struct store_obj *o, struct mc_store_opts *opts, struc
 bool store_is_dummy(PyObject *self);
 int store_hook_exit(struct core_state *st); /* open stores are closed when the interpreter ends */
 
-extern PyMethodDef store_setup[], store_dummy[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
+extern PyMethodDef store_setup[], store_dummy[], store_stats[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
 	store_ranges[], store_query[], store_replicas[], store_tensor[], store_tensor_tp[],
 	store_parallel[]; /* each ends with a NULL name */
 

@@ -17,6 +17,7 @@ STORE = [
     ("close", "()", (), 0),
     ("health_check", "()", (), 1),
     ("get_hostname", "()", (), ""),
+    ("stats", "()", (), {}),
     ("last_error", "()", (), None),
     ("alloc_from_mem_pool", "(size)", (8,), 0),
     # bytes

@@ -77,6 +77,7 @@ def test_initialize():
     port = e.get_rpc_port()
     assert 0 < port < 65536 and port != 7, port
     assert isinstance(e.get_engine(), InnerTransferEngine) and e.get_engine_ptr()
+    eq((repr(e), repr(TransferEngine())), (f"<TransferEngine 127.0.0.1:{port}>", "<TransferEngine, not initialized>"))
     eq(e.initialize("127.0.0.1", P2P, "pigeon", ""), -1)
     eq(e.get_rpc_port(), port, "a failed initialize leaves the old engine")
     eq(e.initialize("127.0.0.1", P2P, "tcp", ""), 0)

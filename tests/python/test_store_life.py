@@ -476,5 +476,23 @@ def test_a_get_on_this_host_makes_no_system_call():
         s.close()
 
 
+def test_stats():
+    with opened() as s:
+        eq(repr(s), f"<MooncakeDistributedStore {s.get_hostname()}>")
+        eq((s.put("k", bytes(100)), s.put("k2", b"x"), s.put("", b"x")), (0, 0, -600))
+        for _ in range(64):
+            s.get("k")
+        s.get_batch(["none", "k2"])
+        got = s.stats()
+        eq((got["hits"], got["misses"], got["miss"]["absent"], got["puts"]), (65, 1, 1, 2))
+        eq((got["get"]["mapped"]["objects"], got["get"]["mapped"]["bytes"]), (65, 6401))
+        assert got["get"]["mapped"]["timed"] and got["get"]["mapped"]["p99_ns"] >= got["get"]["mapped"]["p50_ns"] > 0, got
+        eq(set(got["get"]), set(got["put"]))
+        eq(repr(s.get_buffer("k")), "<BufferHandle 100 bytes>")
+        s.get("none")
+        assert "none" in s.last_error(), s.last_error()
+    eq(s.stats(), {})
+
+
 if __name__ == "__main__":
     tap.main(sys.modules[__name__])
