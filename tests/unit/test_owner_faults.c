@@ -2,6 +2,7 @@
 /* The owner when clients die, stop, leave without a word or come a thousand times; and how long telling a master takes. */
 #include <dirent.h>
 #include <grp.h>
+#include <linux/filter.h>
 #include <malloc.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -462,5 +463,58 @@ TEST(commits_go_on_during_a_refill)
 	printf("# slowest commit %llu us\n", (unsigned long long)(worst / NSEC_PER_USEC));
 	EXPECT_LT(worst, NSEC_PER_SEC);
 	EXPECT_EQ(owner_joined(r.ow, soon()), 0);
+	rig_close(&r);
+}
+
+/* ---- a master that is cut off ---------------------------------------------------------------------------------------- */
+
+struct listening {
+	struct fake *f;
+	int fd;
+};
+
+static int listen_there(void *arg)
+{
+	struct listening *l = arg;
+
+	return listener_open(l->f->loop, l->fd, fake_accepted, l->f, &l->f->li);
+}
+
+/* From now on nothing arrives on this stream, as when a cable is cut. */
+static int cut(void *arg)
+{
+	struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog nothing = { 1, &none };
+	struct fake *f = arg;
+
+	return setsockopt(conn_fd(f->conn), SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof(nothing));
+}
+
+/* Keep-alive alone would take 19 s. */
+TEST(a_master_that_is_cut_off_is_left)
+{
+	struct owner_opts o = { .pool_opts = { .name = "test", .bytes = MiB } };
+	struct listening l;
+	uint64_t start;
+	uint16_t port;
+	struct rig r;
+
+	r = (struct rig){ 0 };
+	ASSERT_EQ(fake_open(&r.master), 0);
+	l.f = &r.master;
+	ASSERT_EQ(net_listen_range("127.0.0.1", 20000, 30000, &l.fd, &port), 0);
+	snprintf(r.master.addr, sizeof(r.master.addr), "127.0.0.1:%u", port);
+	ASSERT_EQ(loop_call(r.master.loop, listen_there, &l), 0);
+	o.master = r.master.addr;
+	ASSERT_EQ(owner_open(&o, &r.ow), 0);
+	ASSERT_EQ(owner_joined(r.ow, soon()), 0);
+	ASSERT_EQ(tc_open(&r.c, owner_unix_path(r.ow)), 0);
+	ASSERT_EQ(loop_call(r.master.loop, cut, &r.master), 0);
+	start = clock_now_ns();
+	EXPECT_TRUE(fake_wait(&r.master, joins, 2));
+	EXPECT_LT((clock_now_ns() - start) / NSEC_PER_MSEC, 8000);
+	EXPECT_EQ(owner_joined(r.ow, soon()), 0);
+	ASSERT_EQ(tc_grant(&r.c, 64 * KiB), 0);
+	EXPECT_EQ(tc_put(&r.c, "k", "bytes", 5, 0), 0);
 	rig_close(&r);
 }

@@ -129,9 +129,16 @@ static void send_stat(struct owner *ow)
 	buf_fini(&b);
 }
 
+/* Something is always under way, if only the last tick's heartbeat: a machine that acknowledges nothing shows within three. */
 void link_tick(struct owner *ow)
 {
-	if (ow->link.state == LINK_UP)
+	struct master_link *l = &ow->link;
+
+	if (l->state != LINK_UP)
+		return;
+	if (net_watch_cut_off(&l->watch, conn_fd(l->conn)))
+		link_lose(ow, "its machine is cut off");
+	else
 		send_stat(ow);
 }
 
@@ -153,6 +160,7 @@ static void joined(void *arg, int status, const uint8_t *body, size_t len)
 	}
 	l->index = rep.index;
 	l->state = LINK_UP;
+	l->watch = (struct net_watch){ 0 };
 	l->failures = 0;
 	l->why = -ETIMEDOUT;
 	l->joins++;

@@ -221,6 +221,7 @@ struct refill {
 struct master_link {
 	enum link_state state;
 	struct conn *conn;
+	struct net_watch watch;
 	struct connector connector;
 	struct loop_timer retry;
 	unsigned failures;
