@@ -70,7 +70,7 @@ demo: deps-build
 lint: deps-check
 	$(Q)$(MAKE) --no-print-directory lint-all
 
-lint-all: $(LIBMC_SO)
+lint-all: $(LIBMC_SO) $(CAPI_SO)
 	$(Q)rc=0; for t in tests/lint/*.sh; do "$$t" || { echo "lint: $$t failed"; rc=1; }; done; [ $$rc -eq 0 ] && echo 'lint: clean'
 
 #: make format      clang-format over all C files but the module
@@ -86,7 +86,12 @@ install: all
 	install -m 755 $(LIBMC_SO) $(DESTDIR)$(PREFIX)/lib/libmc.so.$(VERSION)
 	ln -sf libmc.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libmc.so.0
 	ln -sf libmc.so.0 $(DESTDIR)$(PREFIX)/lib/libmc.so
+	install -m 755 $(CAPI_SO) $(DESTDIR)$(PREFIX)/lib
 	install -m 644 libmc/include/mooncake/*.h $(DESTDIR)$(PREFIX)/include/mooncake
+	install -m 644 libmc/include/transfer_engine_c.h $(DESTDIR)$(PREFIX)/include
+	for p in libmc/*.pc.in; do to=$(DESTDIR)$(PREFIX)/lib/pkgconfig/$$(basename $$p .in); \
+		install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig && \
+		sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $$p >$$to && chmod 644 $$to || exit; done
 	for m in docs/man/*.[0-9]; do [ -f "$$m" ] || continue; \
 		install -D -m 644 "$$m" $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
 	for u in systemd/*.service systemd/*.socket systemd/*.target; do [ -f "$$u" ] || continue; \

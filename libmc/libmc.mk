@@ -22,3 +22,15 @@ $(LIBMC_SO): $(LIBMC_OBJ) libmc/libmc.map
 	$(Q)$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libmc.so.0 -Wl,--version-script=libmc/libmc.map $(if $(SAN),,-Wl,-z$(comma)defs) \
 		-o $@ $(LIBMC_OBJ) $(PKG_LIBS)
 	$(Q)ln -sf libmc.so $(BUILD)/lib/libmc.so.0
+
+# libtransfer_engine.so: upstream's C interface, on libmc.so's public headers.
+CAPI_SRC := $(sort $(wildcard libmc/src/capi/*.c))
+CAPI_OBJ := $(CAPI_SRC:%.c=$(BUILD)/obj/%.o)
+CAPI_SO := $(BUILD)/lib/libtransfer_engine.so
+
+all: $(CAPI_SO)
+
+$(CAPI_SO): $(CAPI_OBJ) libmc/transfer_engine.map $(LIBMC_SO)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -shared -Wl,-soname,libtransfer_engine.so -Wl,--version-script=libmc/transfer_engine.map \
+		$(if $(SAN),,-Wl,-z$(comma)defs) -Wl,-rpath,'$$ORIGIN' -o $@ $(CAPI_OBJ) -L$(BUILD)/lib -lmc

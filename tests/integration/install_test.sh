@@ -26,16 +26,31 @@ nothing_else() { ! find "$tmp/root" -mindepth 1 -maxdepth 2 ! -path "$tmp/root/u
 builds() {
 	[ -z "$SAN" ] || return 0	# the program would need the sanitizer too
 	printf '#include <mooncake/store.h>\n#include <stdio.h>\nint main(void) { return puts(mc_last_error()) < 0; }\n' >"$tmp/p.c"
-	"${CC:-cc}" -I "$tmp/root/usr/include" -o "$tmp/p" "$tmp/p.c" -L "$tmp/root/usr/lib" -lmc &&
+	${CC:-cc} -I "$tmp/root/usr/include" -o "$tmp/p" "$tmp/p.c" -L "$tmp/root/usr/lib" -lmc &&
 		LD_LIBRARY_PATH="$tmp/root/usr/lib" "$tmp/p"
 }
-contract() { printf '#include <linux/mooncake.h>\n' | "${CC:-cc}" -I "$tmp/root/usr/include" -fsyntax-only -x c -; }
+by_pkg_config() { # by_pkg_config PACKAGE SOURCE: builds and runs where the system has it, and nothing else of ours is named
+	[ -z "$SAN" ] || return 0
+	printf '%s' "$2" >"$tmp/q.c"
+	PKG_CONFIG_SYSROOT_DIR="$tmp/root" PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 PKG_CONFIG_LIBDIR="$tmp/root/usr/lib/pkgconfig" \
+		sh -c "${CC:-cc} -o '$tmp/q' '$tmp/q.c' \$(pkg-config --cflags --libs $1)" && LD_LIBRARY_PATH="$tmp/root/usr/lib" "$tmp/q"
+}
+upstreams_callers() {
+	by_pkg_config transfer_engine '#include <transfer_engine_c.h>
+int main(void) { transfer_engine_t e = createTransferEngine("P2PHANDSHAKE", "127.0.0.1", "", 0, 0); destroyTransferEngine(e); return !e; }'
+}
+same_version() { [ "$(PKG_CONFIG_LIBDIR="$tmp/root/usr/lib/pkgconfig" pkg-config --modversion libmc)" = "$(sed -n 's/.*MC_VERSION "\(.*\)"/\1/p' libmc/include/mooncake/mooncake.h)" ]; }
+contract() { printf '#include <linux/mooncake.h>\n' | ${CC:-cc} -I "$tmp/root/usr/include" -fsyntax-only -x c -; }
 
 t 'install' installed
 t 'programs of the units start' units_start
 t 'links lead somewhere' links
 t 'everything lies below PREFIX' nothing_else
 t 'a program is built with the headers and the library' builds
+t 'pkg-config knows libmc' by_pkg_config libmc '#include <mooncake/engine.h>
+int main(void) { return !mc_version(); }'
+t 'and its version' same_version
+t "pkg-config knows upstream's interface" upstreams_callers
 t 'the kernel contract is there' contract
 t 'uninstall leaves no file' uninstalled
 echo "1..$nr"

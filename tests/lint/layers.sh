@@ -13,6 +13,7 @@ allowed() { # what files below $1 may include
 	libmc/src/store) echo base net dev proto engine pool store ;;
 	libmc/src/tensor) echo base net dev proto engine pool store tensor ;;
 	libmc/src/compat) echo base compat ;;
+	libmc/src/capi) echo capi ;;
 	daemon | daemon/master | daemon/metadata) echo base net proto master metadata ;;
 	daemon/node) echo base net dev proto engine pool node ;;
 	tools*) echo base net dev proto pool ;;
@@ -22,7 +23,7 @@ allowed() { # what files below $1 may include
 
 bad=0
 for dir in libmc/src/base libmc/src/net libmc/src/dev libmc/src/proto libmc/src/transport libmc/src/meta libmc/src/engine \
-	libmc/src/pool libmc/src/store libmc/src/tensor libmc/src/compat daemon daemon/master daemon/metadata daemon/node tools tools/ctl tools/bench tools/topology python/src; do
+	libmc/src/pool libmc/src/store libmc/src/tensor libmc/src/compat libmc/src/capi daemon daemon/master daemon/metadata daemon/node tools tools/ctl tools/bench tools/topology python/src; do
 	[ -d "$dir" ] || continue
 	ok=$(allowed "$dir")
 	for f in "$dir"/*.c "$dir"/*.h; do

@@ -377,3 +377,23 @@ TEST(options_are_checked)
 	mc_engine_close(eng);
 	mc_engine_close(NULL);
 }
+
+TEST(where_it_listens)
+{
+	struct mc_engine_opts o = { .size = sizeof(o), .local_name = "decode-0", .host = "127.0.0.1" };
+	struct mc_engine *eng;
+	uint16_t port;
+	char name[64];
+
+	ASSERT_EQ(mc_engine_open(&o, &eng), 0); /* the name alone is no address */
+	port = mc_engine_rpc_port(eng);
+	snprintf(name, sizeof(name), "127.0.0.1:%u", port);
+	EXPECT_STREQ(mc_engine_name(eng), name);
+	mc_engine_close(eng);
+	o = (struct mc_engine_opts){ .size = sizeof(o), .local_name = name };
+	setenv("MC_LEGACY_RPC_PORT_BINDING", "1", 1); /* the port in the name, which is free again */
+	ASSERT_EQ(mc_engine_open(&o, &eng), 0);
+	EXPECT_EQ(mc_engine_rpc_port(eng), port);
+	unsetenv("MC_LEGACY_RPC_PORT_BINDING");
+	mc_engine_close(eng);
+}

@@ -34,6 +34,8 @@ struct mc_engine_opts {
 	uint16_t min_port, max_port;
 	uint32_t flags;	      /* MC_ENGINE_* */
 	uint64_t deadline_ns; /* of opening; 0: 10 s from now */
+	/* where to listen and what to tell peers, for names that are no address; default: the host of local_name */
+	const char *host;
 };
 
 /* Serve nobody: no listener, no thread; memory registered here cannot be reached by peers. */
@@ -41,8 +43,8 @@ struct mc_engine_opts {
 
 /**
  * mc_engine_open - start an engine.
- * Listens (unless MC_ENGINE_CLIENT) on the host of @local_name, or of MC_TCP_BIND_ADDRESS, for
- * handshakes and data, and publishes its name. @opts NULL: all defaults.
+ * Listens (unless MC_ENGINE_CLIENT) on @host, or the host of @local_name, or MC_TCP_BIND_ADDRESS,
+ * for handshakes and data, and publishes its name. @opts NULL: all defaults.
  * After a fork() the child is refused with -EPERM by every call; it opens an engine of its own.
  * Return: 0; -EINVAL malformed name, port range, or no known transport; -E2BIG options of a newer
  * library; -EPROTONOSUPPORT metadata scheme or protocol; -EADDRINUSE; -EADDRNOTAVAIL not an address

@@ -115,6 +115,11 @@ int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out)
 			name);
 		return -EINVAL;
 	}
+	if (o->host && *o->host && copy_host(host, o->host)) {
+		log_err("host \"%.300s\" is too long", o->host);
+		return -EINVAL;
+	}
+	out->rpc_port = getenv("MC_LEGACY_RPC_PORT_BINDING") ? port : 0;
 	ret = find_ports(o, out);
 	return ret ? ret : find_hosts(host, p2p, out);
 }

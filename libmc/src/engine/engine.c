@@ -198,18 +198,19 @@ static int unserve_here(void *arg)
 /* The handshake port is bound first: in P2P mode it is part of the name. */
 static int start_serving(struct mc_engine *eng, int *fd)
 {
+	const struct address *a = &eng->address;
 	int ret = loop_open(&eng->loop);
 
 	if (ret)
 		return ret;
 	ret = loop_start(eng->loop, "mc-engine");
 	if (!ret)
-		ret = net_listen_range(eng->address.bind, eng->address.min_port,
-				       eng->address.max_port, fd, &eng->rpc_port);
+		ret = net_listen_range(a->bind, a->rpc_port ?: a->min_port,
+				       a->rpc_port ?: a->max_port, fd, &eng->rpc_port);
 	if (ret == -EADDRNOTAVAIL)
 		log_err("\"%s\" is no address of this machine; set MC_TCP_BIND_ADDRESS to listen "
 			"on another one",
-			eng->address.bind);
+			a->bind);
 	return ret;
 }
 

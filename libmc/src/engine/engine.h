@@ -43,6 +43,7 @@ struct address {
 	char bind[ENGINE_NAME_MAX];	 /* to listen on */
 	char advertise[ENGINE_NAME_MAX]; /* the host peers connect to */
 	uint16_t min_port, max_port;
+	uint16_t rpc_port; /* to listen on for handshakes; 0: any of these */
 };
 int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out);
 /* P2P: the name is where this process listens. */
