@@ -381,6 +381,40 @@ class MooncakeDistributedStore:
                           config: ReplicateConfig = ...) -> list[int]:
         """As batch_put_from(), replacing."""
 
+    def batch_get_session_start(self, keys: Sequence[Key]) -> list[int]:
+        """Begin to read objects in parts: one replica of each is found and stayed with. Per key 0; -704 missing; -703 its put
+        has not ended; -702 no replica can be reached. A session that was there ends either way.
+        """
+
+    def batch_get_into_multi_buffer_ranges(self, keys: Sequence[Key], all_buffer_ptrs: Sequence[Sequence[int]],
+                                           all_sizes: Sequence[Sequence[int]], all_src_offsets: Sequence[Sequence[int]]) -> list[int]:
+        """Read parts of the sessions' objects: all_sizes[k][i] bytes from offset all_src_offsets[k][i] on to
+        all_buffer_ptrs[k][i]. Nobody is asked, and the bytes are those of the object that the session found. Per key its
+        bytes; -600 no session, or beyond the object; -707 the object is not there any more: the session ended; -800.
+        """
+
+    def batch_get_session_end(self, keys: Sequence[Key]) -> int:
+        """Forget sessions. Returns 0; -1 not set up."""
+
+    def batch_put_session_start(self, keys: Sequence[Key], sizes: Sequence[int], config: ReplicateConfig = ...) -> list[int]:
+        """Make room for objects that will be written in parts; nobody sees them before batch_put_session_end(). Per key 0; -705
+        it is there already; -600 it has a session, or no size; -200 no room; -702 no pool; -900 no master.
+        """
+
+    def batch_put_from_multi_buffer_ranges(self, keys: Sequence[Key], all_buffer_ptrs: Sequence[Sequence[int]],
+                                           all_sizes: Sequence[Sequence[int]], all_dst_offsets: Sequence[Sequence[int]]) -> list[int]:
+        """Write parts of the sessions' objects, in any order: all_sizes[k][i] bytes at all_buffer_ptrs[k][i] become those from
+        offset all_dst_offsets[k][i] on. Per key its bytes; -600 no session, or beyond the object.
+        """
+
+    def batch_put_session_end(self, keys: Sequence[Key]) -> list[int]:
+        """Store what was written, when writes under way are done. Per key 0 (also when another put came first, which stays);
+        -600 no session; codes as put(), and then the session stays, to be ended again or revoked.
+        """
+
+    def batch_put_session_revoke(self, keys: Sequence[Key]) -> list[int]:
+        """Give the room back, when writes under way are done; nothing is stored. Per key 0; -600 no session."""
+
     def is_exist(self, key: Key, /) -> int:
         """1 it can be read; 0 not; -900 the master does not answer. Grants a lease, so an unforced remove()
         right afterwards gives -706.

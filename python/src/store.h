@@ -12,6 +12,7 @@
  *	store_zero.c		memory by address: registration, one object
  *	store_zero_batch.c	many objects
  *	store_ranges.c		fragments of objects
+ *	store_session.c		objects in parts, layer by layer
  *	store_query.c		existence, sizes, removal
  *	store_replicas.c	where copies are, clearing them
  *	store_tensor*.c, store_parallel.c: tensors (tensor.h)
@@ -78,7 +79,7 @@ bool store_is_dummy(PyObject *self);
 int store_hook_exit(struct core_state *st); /* open stores are closed when the interpreter ends */
 
 extern PyMethodDef store_setup[], store_dummy[], store_stats[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
-	store_ranges[], store_query[], store_replicas[], store_tensor[], store_tensor_tp[],
+	store_ranges[], store_session[], store_query[], store_replicas[], store_tensor[], store_tensor_tp[],
 	store_parallel[]; /* each ends with a NULL name */
 
 /* ---- store_calls.c -------------------------------------------------------------------------- */

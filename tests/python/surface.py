@@ -47,6 +47,14 @@ STORE = [
      (["a"], [[P]], [[8]]), [-600]),
     ("upsert_from", "(key, buffer_ptr, size, config=...)", ("k", P, 8), -600),
     ("batch_upsert_from", "(keys, buffer_ptrs, sizes, config=...)", (["a", "b"], [P, P], [8, 8]), [-600, -600]),
+    # sessions
+    ("batch_get_session_start", "(keys)", (["a", "b"],), []),
+    ("batch_get_into_multi_buffer_ranges", "(keys, all_buffer_ptrs, all_sizes, all_src_offsets)", (["a"], [[P]], [[8]], [[0]]), []),
+    ("batch_get_session_end", "(keys)", (["a"],), -1),
+    ("batch_put_session_start", "(keys, sizes, config=...)", (["a", "b"], [8, 8]), []),
+    ("batch_put_from_multi_buffer_ranges", "(keys, all_buffer_ptrs, all_sizes, all_dst_offsets)", (["a"], [[P]], [[8]], [[0]]), []),
+    ("batch_put_session_end", "(keys)", (["a"],), []),
+    ("batch_put_session_revoke", "(keys)", (["a"],), []),
     # existence and removal
     ("is_exist", "(key, /)", ("k",), -600),
     ("batch_is_exist", "(keys)", (["a", "b"],), [-600, -600]),

@@ -11,6 +11,8 @@ struct pair {
 static const struct pair store_codes[] = {
 	{ ENOENT, -704 }, /* OBJECT_NOT_FOUND */
 	{ ESTALE, -704 }, /* evicted meanwhile: as good as never there */
+	{ ENOMEDIUM, -702 }, /* INVALID_REPLICA: none that can be reached */
+	{ EKEYEXPIRED, -707 }, /* LEASE_EXPIRED: a session's object went */
 	{ EEXIST, -705 }, /* OBJECT_ALREADY_EXISTS */
 	{ EBUSY, -706 }, /* OBJECT_HAS_LEASE */
 	{ EAGAIN, -703 }, /* REPLICA_IS_NOT_READY */

@@ -167,6 +167,23 @@ int extents_iov(const struct pool_view *v, const struct extents *x, struct iovec
 	return nr;
 }
 
+void extents_write(const struct pool_view *v, const struct extents *x, uint64_t off, const void *src, uint64_t len)
+{
+	for (unsigned i = 0; i < x->nr && len; i++) {
+		uint64_t here = x->piece[i].len, part;
+
+		if (off >= here) {
+			off -= here;
+			continue;
+		}
+		part = MIN(len, here - off);
+		copy_bytes(piece_data(v, x, i) + off, src, part);
+		src = (const uint8_t *)src + part;
+		len -= part;
+		off = 0;
+	}
+}
+
 static void seal(const struct pool_view *v, const struct extents *x)
 {
 	/*

@@ -253,6 +253,8 @@ int extents_abandon(const struct pool_view *v, const struct extents *x);
 void extents_begin(const struct pool_view *v, const struct extents *x, const struct key *key,
 		   uint16_t flags);
 int extents_iov(const struct pool_view *v, const struct extents *x, struct iovec *out, int max);
+/* Payload from @off on; the caller knows that all of it is inside. */
+void extents_write(const struct pool_view *v, const struct extents *x, uint64_t off, const void *src, uint64_t len);
 /* With OBJ_CRC among @flags: @crc of each piece's payload, or NULL to compute them. */
 void extents_seal(const struct pool_view *v, const struct extents *x, uint16_t flags, const uint32_t *crc);
 struct loc extents_loc(const struct extents *x);

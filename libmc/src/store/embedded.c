@@ -335,6 +335,7 @@ static int embedded_health(struct mc_store *s, uint64_t deadline_ns)
 const struct store_ops embedded_ops = {
 	.put = embedded_put,
 	.get_missing = embedded_get_missing,
+	.locate = embedded_get_missing, /* which is nowhere */
 	.query = embedded_query,
 	.remove = embedded_remove,
 	.remove_matching = embedded_remove_matching,

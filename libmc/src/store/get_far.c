@@ -288,8 +288,8 @@ static unsigned keep_open(struct mc_store *s, struct get_item **it, unsigned nr)
 	return open;
 }
 
-/* One question, one round of reads. Return: how many may be asked for again; those are in front. */
-static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+/* One question. Return: how many have a place now; those are in front, the others are settled. */
+static unsigned ask_places(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
 {
 	struct ask a = ASK_INIT;
 	struct pool_set *set;
@@ -321,11 +321,26 @@ static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned 
 		it[i] = it[open];
 		it[open++] = x;
 	}
-	read_placed(s, it, open, deadline_ns);
-	open = keep_open(s, it, open);
 	ask_end(&a);
 	pools_put(set);
 	return open;
+}
+
+void cluster_locate(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	for (unsigned at = 0, n; at < nr; at += n) {
+		n = items_fit(it + at, nr - at);
+		ask_places(s, it + at, n, deadline_ns);
+	}
+}
+
+/* One question, one round of reads. Return: how many may be asked for again; those are in front. */
+static unsigned ask_and_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns)
+{
+	unsigned open = ask_places(s, it, nr, deadline_ns);
+
+	read_placed(s, it, open, deadline_ns);
+	return keep_open(s, it, open);
 }
 
 #define ROUNDS (2 * STORE_TRIES)

@@ -426,7 +426,7 @@ out:
 }
 
 /* Copies what this library knows of @in; NULL: all defaults. */
-static int take_put_opts(const struct mc_put_opts *in, struct mc_put_opts *o)
+int put_opts_take(const struct mc_put_opts *in, struct mc_put_opts *o)
 {
 	int ret;
 
@@ -458,7 +458,7 @@ int mc_store_put(struct mc_store *s, struct mc_put *items, unsigned nr, const st
 	uint64_t start_ns = clock_now_ns();
 	struct mc_put_opts o;
 	struct tally tally;
-	int ret = nr > BATCH_MAX ? -E2BIG : take_put_opts(opts, &o), ok = 0;
+	int ret = nr > BATCH_MAX ? -E2BIG : put_opts_take(opts, &o), ok = 0;
 
 	if (!ret)
 		ret = store_enter(s);

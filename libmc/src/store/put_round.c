@@ -30,6 +30,7 @@ struct part {
 	struct buf body;
 	bool committing;
 	bool announced; /* before it was written */
+	bool keep;	/* space of what is refused stays with the task */
 };
 
 struct group {
@@ -100,7 +101,8 @@ static void submit(struct group *g, struct part *pt, bool more)
 	pt->committing = !ret;
 	for (unsigned i = 0; i < pt->nr && ret; i++) {
 		g->task[pt->first + i]->result = ret;
-		grant_undo(g->pool, g->task[pt->first + i]);
+		if (!pt->keep)
+			grant_undo(g->pool, g->task[pt->first + i]);
 	}
 }
 
@@ -311,7 +313,9 @@ static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
 
 		t->result = ret ? ret : m.nr ? m.status[i] : 0;
 		/* Refused, one or all: the space is ours again. */
-		if (t->result && owner_decided(ret))
+		if (t->result && owner_decided(ret) && pt->keep)
+			continue;
+		else if (t->result && owner_decided(ret))
 			grant_undo(g->pool, t);
 		else if (pt->announced && ret)
 			abandon(g, t);
@@ -337,6 +341,22 @@ static void finish_mapped(struct group *g, uint64_t deadline_ns)
 		free(g->part);
 	grant_trim(g->pool, deadline_ns);
 	grant_leave(g->pool, deadline_ns);
+}
+
+void put_commit(struct put_task **task, unsigned nr, uint64_t deadline_ns)
+{
+	struct group g = { .pool = task[0]->pool, .task = task, .nr = nr };
+
+	while (g.nr) {
+		struct part pt = { .nr = commit_fit(&g), .keep = true };
+
+		submit(&g, &pt, false);
+		if (pt.committing)
+			finish_part(&g, &pt, deadline_ns);
+		buf_fini(&pt.body);
+		g.task += pt.nr;
+		g.nr -= pt.nr;
+	}
 }
 
 /* Elsewhere: one frame per object, sent one after the other, answered as they are stored. */

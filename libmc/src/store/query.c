@@ -387,6 +387,7 @@ char *mc_store_status_json(struct mc_store *s, uint64_t deadline_ns, int *err)
 const struct store_ops cluster_ops = {
 	.put = cluster_put,
 	.get_missing = cluster_get_missing,
+	.locate = cluster_locate,
 	.query = cluster_query,
 	.remove = cluster_remove,
 	.remove_matching = cluster_remove_matching,

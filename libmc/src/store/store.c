@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing a store, and the door every call goes through. */
-#include "store/store.h"
+#include "store/session.h"
 
 #include <linux/futex.h>
 #include <netinet/in.h>
@@ -346,6 +346,7 @@ static void init_locks(struct mc_store *s)
 
 static void destroy(struct mc_store *s, uint64_t deadline_ns)
 {
+	sessions_close(s); /* what they have of pools goes back first */
 	pools_fini(s);
 	/* Before the memory goes; waits for what peers are reading. The engine may be the caller's, and stay. */
 	if (s->nr_served)
@@ -419,6 +420,8 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 	s->master.renewed = master_renewed;
 	if (!ret)
 		ret = stats_open(&s->stats);
+	if (!ret)
+		ret = sessions_open(s);
 	if (!ret)
 		ret = take_opts(s, &o);
 	deadline_ns = store_deadline(s, o.deadline_ns);

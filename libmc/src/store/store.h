@@ -14,6 +14,7 @@
  *	prefault.c	page tables of mapped pools, ahead of use
  *	query.c		existence, removal, listing
  *	replicas.c	the copies of objects
+ *	session*.c	objects in parts (session.h)
  *	embedded.c	one process with a pool of its own and no master
  *	stats.c		what was done; reason.c: why something was not
  */
@@ -331,6 +332,8 @@ struct store_ops { /* with a master, or embedded */
 	int (*put)(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
 		   uint64_t deadline_ns);
 	void (*get_missing)(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
+	/* Where they are, without reading: a pool (a reference) and the place in it, or a result. The array is sorted anew. */
+	void (*locate)(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
 	/* Results are 1 with one replica and its size where this node has it, else 0; more may be known elsewhere. */
 	int (*query)(struct mc_store *s, struct mc_query **q, const struct key *keys, unsigned nr, bool sizes, uint64_t deadline_ns);
 	int (*remove)(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, uint32_t flags,
@@ -349,6 +352,7 @@ extern const struct store_ops cluster_ops, embedded_ops;
 int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
 		uint64_t deadline_ns);
 void cluster_get_missing(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
+void cluster_locate(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t deadline_ns);
 int cluster_replicas(struct mc_store *s, struct mc_replicas *items, const struct key *keys, unsigned nr, uint64_t deadline_ns);
 int cluster_clear(struct mc_store *s, struct mc_remove *items, const struct key *keys, unsigned nr, const char *segment,
 		  uint64_t deadline_ns);
@@ -400,6 +404,7 @@ struct mc_store {
 	unsigned nr_buffers;
 
 	struct stats *stats;
+	struct sessions *sessions;
 };
 
 void buffers_fini(struct mc_store *s); /* buffers.c */
@@ -443,6 +448,10 @@ struct put_task {
 void put_round(struct put_task **task, unsigned nr, bool announce, uint64_t deadline_ns);
 uint32_t put_object_flags(const struct mc_put_opts *o); /* enum object_flag */
 bool put_check(const struct mc_put *it, uint64_t *bytes); /* key and sizes fit? */
+int put_opts_take(const struct mc_put_opts *in, struct mc_put_opts *o); /* NULL: all defaults; -EINVAL, -E2BIG */
+
+/* Tasks of one attached pool, written and sealed by the caller. What is refused keeps its space, the caller's to undo. */
+void put_commit(struct put_task **task, unsigned nr, uint64_t deadline_ns);
 
 /* Around everything that carves from a pool or writes to it: what is not known to be ours goes back when nobody is inside. */
 void grant_enter(struct spool *p);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects read or written in parts. The public calls are in session_read.c and session_write.c, their table is in session.c.
+ *
+ *	reading:  start: place and generation │ read: header, parts, header │ … │ end
+ *	writing:  start: space that is granted, header odd │ parts │ … │ end: header even, COMMIT │ revoke: the space goes back
+ *	          or, for pools elsewhere and several replicas, memory of ours │ … │ end: an ordinary put
+ */
+#ifndef MC_STORE_SESSION_H
+#define MC_STORE_SESSION_H
+
+#include <mooncake/session.h>
+
+#include "base/htab.h"
+#include "store/store.h"
+
+enum session_kind { SESSION_READ, SESSION_WRITE };
+
+struct session {
+	struct hnode node;
+	enum session_kind kind;
+	int refs; /* the table's, and one of each call that uses it */
+	bool listed;
+	bool sealed;	  /* writing: it is ending */
+	unsigned writers; /* calls that write to it */
+	struct key key;	  /* the full one; its memory is the session's */
+	void (*free)(struct mc_store *s, struct session *x);
+};
+
+struct sessions {
+	pthread_mutex_t lock; /* guards all of it, and what struct session has; never held while bytes move */
+	pthread_cond_t idle;  /* the last writer of a session left */
+	struct htab table;
+	struct hash_key hash;
+};
+
+int sessions_open(struct mc_store *s);
+void sessions_close(struct mc_store *s); /* when no call is under way; ends them all */
+
+/* A copy of @key goes into @x, whose memory is the table's from now on. -EEXIST: there is one of its kind; -ENOMEM. */
+int session_init(struct session *x, enum session_kind kind, const struct key *key,
+		 void (*free_fn)(struct mc_store *s, struct session *x));
+int session_add(struct mc_store *s, struct session *x);
+struct session *session_get(struct mc_store *s, enum session_kind kind, const struct key *key); /* a reference, or NULL */
+void session_put(struct mc_store *s, struct session *x); /* NULL is fine */
+void session_drop(struct mc_store *s, struct session *x); /* nobody finds it any more; the caller's reference stays */
+
+/* Writing: between these the session is not sealed. False: it is. */
+bool session_enter(struct mc_store *s, struct session *x);
+void session_leave(struct mc_store *s, struct session *x);
+/* No writer is inside, and none gets in. -EINVAL: it is sealed; -ETIMEDOUT: some stay inside. */
+int session_seal(struct mc_store *s, struct session *x, uint64_t deadline_ns);
+void session_unseal(struct mc_store *s, struct session *x);
+
+/* Can all parts be moved to or from an object of @size bytes? 0, -EINVAL, -ERANGE; their sum. */
+int session_parts(const struct mc_session_move *m, uint64_t size, uint64_t *sum);
+
+#endif
