@@ -18,6 +18,7 @@ struct mc_engine;
 struct mc_region;
 struct mc_segment;
 struct mc_batch;
+struct mc_cq;
 
 /** struct mc_engine_opts - everything optional but @size; zero means the default. */
 struct mc_engine_opts {
@@ -203,6 +204,37 @@ MC_API int mc_batch_status(struct mc_batch *b, unsigned i, struct mc_status *out
 MC_API void mc_batch_cancel(struct mc_batch *b);
 MC_API int mc_batch_reset(struct mc_batch *b);	/* -EBUSY while requests run */
 MC_API void mc_batch_close(struct mc_batch *b); /* cancels first */
+
+/**
+ * mc_cq_open - a completion queue: batches that have ended, and a descriptor to wait on.
+ * For programs that select() or poll(), or run on an event loop. Batches given to it with
+ * mc_batch_watch() are moved on by a thread of the engine's, one for all of them, started with the
+ * first queue; it waits for no peer alone, so a slow one delays nobody else's batches.
+ * Return: 0; -EMFILE; -ENOMEM; -EAGAIN no thread.
+ */
+MC_API int mc_cq_open(struct mc_engine *eng, struct mc_cq **out);
+MC_API void mc_cq_close(struct mc_cq *q); /* no batch is given to it any more. NULL is fine */
+
+/** mc_cq_fd - readable while mc_cq_collect() has something to return. The queue's to close. */
+MC_API int mc_cq_fd(const struct mc_cq *q);
+
+/**
+ * mc_cq_collect - batches of which every request has ended, in the order in which they did; never
+ * waits. Each comes once for what was submitted to it until then; mc_batch_status() has the rest.
+ * Return: how many are in @out.
+ */
+MC_API unsigned mc_cq_collect(struct mc_cq *q, struct mc_batch **out, unsigned max);
+
+/**
+ * mc_batch_watch - from now on @b comes out of @q when its requests have ended, also by a deadline
+ * or mc_batch_cancel(), and needs nobody to wait or poll; both are still possible. NULL: no longer.
+ * mc_batch_reset() and mc_batch_close() take it out of the queue.
+ * Return: 0; -EBUSY requests run; -EINVAL a queue of another engine.
+ */
+MC_API int mc_batch_watch(struct mc_batch *b, struct mc_cq *q);
+
+/** mc_batch_arg - what was given to mc_batch_open(). */
+MC_API void *mc_batch_arg(const struct mc_batch *b);
 
 /**
  * mc_transfer - submit and wait: @nr requests, one deadline. Return: 0 when all succeeded, else the

@@ -64,6 +64,8 @@ int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), 
 	b->done = done;
 	b->arg = arg;
 	b->told = true;
+	list_init(&b->node);
+	list_init(&b->ended);
 	turn_init(&b->turn);
 	*out = b;
 	return 0;
@@ -74,6 +76,8 @@ void mc_batch_close(struct mc_batch *b)
 	if (!b || engine_forked(b->eng))
 		return;
 	mc_batch_cancel(b);
+	if (b->cq)
+		cq_leave(b);
 	vecs_reset(b, true);
 	turn_fini(&b->turn);
 	free(b);
@@ -85,9 +89,13 @@ int mc_batch_reset(struct mc_batch *b)
 
 	if (engine_forked(b->eng))
 		return engine_refuse_fork();
-	if (!turn_take(&b->turn, 0))
+	if (b->pending)
 		return ret;
+	/* Who saw the last request end is about to leave. */
+	turn_take(&b->turn, DEADLINE_NEVER);
 	if (!b->pending) {
+		if (b->cq)
+			cq_take_back(b);
 		vecs_reset(b, false);
 		b->nr = 0;
 		ret = 0;
@@ -165,7 +173,9 @@ static int item_fill(struct mc_batch *b, struct item *it, const struct mc_reques
 	it->x = (struct xfer){ .op = r->op == MC_READ ? XFER_READ : XFER_WRITE,
 			       .vec = v,
 			       .nr = r->nr_vec,
-			       .sum = r->flags & MC_REQUEST_CRC && r->op == MC_READ };
+			       .sum = r->flags & MC_REQUEST_CRC && r->op == MC_READ,
+			       .told = b->cq ? driver_told : NULL,
+			       .arg = &b->eng->driver };
 	return 0;
 }
 
@@ -235,6 +245,7 @@ void item_start(struct mc_batch *b, struct item *it, unsigned nr)
 int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned nr,
 		    uint64_t deadline_ns)
 {
+	struct driver *d;
 	unsigned first;
 	int ret = 0;
 
@@ -259,8 +270,13 @@ int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned 
 		/* Release: pairs with mc_batch_status(). */
 		atomic_store_explicit(&b->nr, first + nr, memory_order_release);
 		item_start(b, &b->item[first], nr);
+		if (b->cq)
+			driver_add(b);
 	}
-	turn_give(&b->turn);
+	d = b->cq ? &b->eng->driver : NULL;
+	turn_give(&b->turn); /* from here on it may be collected, and closed */
+	if (d && !ret)
+		driver_kick(d);
 	return ret;
 }
 

@@ -16,7 +16,8 @@
 
 /* A round over the batch. */
 struct round {
-	uint64_t until_ns; /* the caller's deadline; 0: only look */
+	uint64_t until_ns;   /* the caller's deadline; 0: only look */
+	struct looks *looks; /* of such a round */
 	uint64_t slice_ns;
 	const struct way *stuck[STUCK_MAX]; /* had their while */
 	unsigned nr_stuck;
@@ -45,22 +46,38 @@ static bool may_be_stale(int status)
 	}
 }
 
+static void note_deadline(struct looks *l, const struct item *it)
+{
+	l->deadline_ns = MIN(l->deadline_ns, it->deadline_ns);
+}
+
 /* A failed transfer starts once more when its peer turns out to have become another process. */
 static bool start_again(struct mc_batch *b, struct item *it, const struct round *r)
 {
 	uint64_t by_ns = it->deadline_ns;
 	uint64_t gen = it->gen;
+	int ret;
 
 	if (it->again || !may_be_stale(it->x.status))
 		return false;
-	it->again = true;
 	if (!r->until_ns)
 		by_ns = MIN(by_ns, deadline_after_ns(POLL_FETCH_NS));
-	if (segment_changed(it->seg, gen, by_ns) != 1)
+	if (r->looks && r->looks->driver)
+		ret = driver_changed(r->looks->driver, it->seg, gen, &it->checking);
+	else
+		ret = segment_changed(it->seg, gen, by_ns);
+	if (ret == -EINPROGRESS && !deadline_passed(it->deadline_ns)) {
+		note_deadline(r->looks, it);
+		return true;
+	}
+	it->again = true;
+	if (ret != 1)
 		return false;
 	way_put(it->way);
 	it->way = NULL;
 	item_start(b, it, 1);
+	if (r->looks)
+		r->looks->soon = true;
 	return true;
 }
 
@@ -85,23 +102,77 @@ static bool is_stuck(const struct round *r, const struct way *w)
 	return false;
 }
 
+/* Who waits for the same descriptor as one that was looked at has had his look. */
+static struct pollfd *looked_at(const struct looks *l, int fd)
+{
+	for (unsigned i = l->nr; i-- && fd >= 0;) { /* the last one is the likeliest */
+		if (l->pfd[i].fd == fd)
+			return &l->pfd[i];
+	}
+	return NULL;
+}
+
+static bool look_room(struct looks *l)
+{
+	unsigned max = MAX(2 * l->max, 16u);
+	struct pollfd *p;
+
+	if (l->nr < l->max)
+		return true;
+	p = l->driver ? realloc(l->pfd, max * sizeof(*p)) : NULL;
+	if (!p)
+		return false;
+	l->pfd = p;
+	l->max = max;
+	return true;
+}
+
+/* One look at a transfer. Return: is it done? If not, what it waits for is noted. */
+static bool look(const struct item *it, struct looks *l)
+{
+	const struct transport_ops *ops = way_ops(it->way);
+	struct peer *p = it->way->peer;
+	struct xfer *x = (struct xfer *)&it->x;
+	short events = 0;
+	int fd = ops->wants(p, x, &events);
+	bool known = looked_at(l, fd);
+	struct pollfd *at;
+
+	if (ops->progress(p, x, known ? XFER_GLANCE : 0))
+		return true;
+	fd = ops->wants(p, x, &events);
+	at = looked_at(l, fd);
+	if (at)
+		at->events |= events;
+	else if (fd >= 0 && look_room(l))
+		l->pfd[l->nr++] = (struct pollfd){ .fd = fd, .events = events };
+	else
+		l->soon = true;
+	return false;
+}
+
+static bool progress(struct item *it, struct round *r)
+{
+	uint64_t by_ns = MIN(r->until_ns, it->deadline_ns);
+	bool done;
+
+	if (!r->until_ns) {
+		note_deadline(r->looks, it);
+		return look(it, r->looks);
+	}
+	by_ns = MIN(by_ns, deadline_after_ns(r->slice_ns));
+	done = way_ops(it->way)->progress(it->way->peer, &it->x, by_ns);
+	if (!done && r->nr_stuck < STUCK_MAX)
+		r->stuck[r->nr_stuck++] = it->way;
+	return done;
+}
+
 /* Moves one request on; it may start again, and be looked at in the next round. */
 static void drive_item(struct mc_batch *b, struct item *it, struct round *r)
 {
-	const struct transport_ops *ops = way_ops(it->way);
-	uint64_t by_ns = 0;
-
-	if (r->until_ns) {
-		by_ns = MIN(r->until_ns, it->deadline_ns);
-		by_ns = MIN(by_ns, deadline_after_ns(r->slice_ns));
-	}
-	if (!ops->progress(it->way->peer, &it->x, by_ns)) {
-		if (r->until_ns && r->nr_stuck < STUCK_MAX)
-			r->stuck[r->nr_stuck++] = it->way;
+	if (!progress(it, r))
 		expire(b, it);
-		return;
-	}
-	if (!it->x.status || !start_again(b, it, r))
+	else if (!it->x.status || !start_again(b, it, r))
 		item_end(b, it, it->x.status);
 }
 
@@ -129,11 +200,12 @@ static bool one_way(const struct mc_batch *b)
 	return true;
 }
 
-static void go_round(struct mc_batch *b, uint64_t until_ns)
+static void go_round(struct mc_batch *b, uint64_t until_ns, struct looks *looks)
 {
 	struct round r;
 
 	r.until_ns = until_ns;
+	r.looks = looks;
 	r.slice_ns = !until_ns || one_way(b) ? SLICE_ALONE_NS : SLICE_SHARED_NS;
 	r.nr_stuck = 0;
 	for (unsigned i = 0; i < b->nr; i++) {
@@ -150,14 +222,28 @@ static void go_round(struct mc_batch *b, uint64_t until_ns)
 	}
 }
 
-void batch_leave(struct mc_batch *b)
+void batch_look(struct mc_batch *b, struct looks *l)
 {
-	bool tell = b->done && !b->told && !b->pending;
+	go_round(b, 0, l);
+}
 
+/* With the turn, or with the queue, others may close it. */
+void batch_leave(struct mc_batch *b, bool kick)
+{
+	bool tell = !b->told && !b->pending;
+	void (*done)(void *arg) = b->done;
+	struct driver *d = &b->eng->driver;
+	void *arg = b->arg;
+
+	kick &= b->cq && b->pending;
 	b->told |= tell;
+	if (tell && b->cq)
+		cq_push(b);
 	turn_give(&b->turn);
-	if (tell)
-		b->done(b->arg);
+	if (kick)
+		driver_kick(d); /* it may have found the turn taken */
+	if (tell && done)
+		done(arg);
 }
 
 static int succeeded(const struct mc_batch *b)
@@ -178,15 +264,19 @@ int mc_batch_wait(struct mc_batch *b, uint64_t deadline_ns)
 	if (!turn_take(&b->turn, deadline_ns))
 		return -EINPROGRESS;
 	do {
-		go_round(b, deadline_ns);
+		go_round(b, deadline_ns, NULL);
 	} while (b->pending && !deadline_passed(deadline_ns));
 	ret = b->pending ? -EINPROGRESS : succeeded(b);
-	batch_leave(b);
+	batch_leave(b, true);
 	return ret;
 }
 
+#define POLL_LOOKS 32
+
 int mc_batch_poll(struct mc_batch *b)
 {
+	struct pollfd pfd[POLL_LOOKS];
+	struct looks looks = { .pfd = pfd, .max = POLL_LOOKS };
 	int left;
 
 	if (engine_forked(b->eng))
@@ -194,9 +284,9 @@ int mc_batch_poll(struct mc_batch *b)
 	/* Another thread that waits moves things on already. */
 	if (!turn_take(&b->turn, 0))
 		return (int)atomic_load(&b->pending);
-	go_round(b, 0);
+	go_round(b, 0, &looks);
 	left = (int)atomic_load(&b->pending);
-	batch_leave(b);
+	batch_leave(b, true);
 	return left;
 }
 
@@ -208,5 +298,5 @@ void mc_batch_cancel(struct mc_batch *b)
 	b->cancel = true;
 	turn_take(&b->turn, DEADLINE_NEVER);
 	cancel_all(b, -ECANCELED);
-	batch_leave(b);
+	batch_leave(b, true);
 }

@@ -262,6 +262,7 @@ static struct mc_engine *engine_alloc(void)
 	pthread_mutex_init(&eng->desc_lock, NULL);
 	pthread_mutex_init(&eng->seg_lock, NULL);
 	pthread_mutex_init(&eng->notify_lock, NULL);
+	driver_init(&eng->driver);
 	list_init(&eng->regions);
 	list_init(&eng->segments);
 	list_init(&eng->notifies);
@@ -271,6 +272,7 @@ static struct mc_engine *engine_alloc(void)
 /* In reverse order of start(); anything may not be there yet. */
 static void engine_free(struct mc_engine *eng)
 {
+	driver_fini(&eng->driver);
 	if (eng->handshake)
 		loop_call(eng->loop, unserve_here, eng);
 	while (eng->nr_transports) {

@@ -8,16 +8,20 @@
  *	segment.c	peers by name, and the ways to each
  *	batch.c		requests: from the caller's form to the transports'
  *	drive.c		moving batches on until each request has ended
+ *	driver.c	the same by a thread of the engine's, for batches with a completion queue
+ *	cq.c		completion queues
+ *	check.c		is the peer another process by now? asked where nobody waits for the answer
  *	notify.c	messages, probes, and what peers ask on the handshake port
  *	topology.c	this machine's locations as upstream writes them
  *
- * Locks, in this order: mc_batch.turn, mc_segment.lock, mc_engine.seg_lock, .region_lock,
- * .desc_lock, .notify_lock.
+ * Locks, in this order: mc_batch.turn, driver.lock, mc_segment.lock, mc_engine.seg_lock,
+ * .region_lock, .desc_lock, .notify_lock.
  */
 #ifndef MC_ENGINE_PRIVATE_H
 #define MC_ENGINE_PRIVATE_H
 
 #include <mooncake/engine.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -54,6 +58,50 @@ struct notify_msg {
 	struct notify_json json;
 };
 
+/* ---- driver.c -------------------------------------------------------------------------------- */
+
+/* What a round without waiting found that batches wait for; each descriptor once. */
+struct looks {
+	struct pollfd *pfd;
+	unsigned nr, max;
+	bool soon; /* something waits for no descriptor */
+	uint64_t deadline_ns; /* the first of those under way */
+	struct driver *driver; /* NULL: of a thread that polls */
+};
+
+/*
+ * Moves the batches on that have a completion queue, all of them, and waits for none alone. Its
+ * thread is started with the first.
+ */
+struct driver {
+	pthread_mutex_t lock; /* guards what follows, and what of batches is said to be its */
+	pthread_cond_t passed;
+	struct list active; /* batches with requests under way */
+	unsigned nr_active;
+	struct mc_batch *current; /* the thread is in the middle of it */
+	struct list checks;	  /* segments, see check.c */
+	pthread_cond_t asked;
+	bool stop, running, checking;
+	pthread_t thread, checker;
+
+	/* Counts what the thread may have missed while it looked; @asleep: it has to be woken too. */
+	_Atomic unsigned kicks;
+	_Atomic bool asleep;
+	int kickfd; /* -1 until the thread runs */
+	struct looks looks; /* the thread's own */
+};
+void driver_init(struct driver *d);
+void driver_fini(struct driver *d); /* no batch has a queue any more */
+int driver_start(struct driver *d);
+void driver_kick(struct driver *d);
+void driver_told(void *driver); /* for struct xfer */
+void driver_add(struct mc_batch *b);   /* its requests are under way; on its turn, a kick follows */
+void driver_leave(struct mc_batch *b); /* they have ended; with the lock */
+void driver_forget(struct mc_batch *b); /* the thread is not in it, and will not come back */
+
+/* Is @seg another process than at @gen? -EINPROGRESS: ask again after a kick. *@asked: false at first. */
+int driver_changed(struct driver *d, struct mc_segment *seg, uint64_t gen, bool *asked);
+
 struct mc_engine {
 	uint64_t fork_gen; /* engine_fork_gen when it was opened */
 	struct address address;
@@ -74,6 +122,8 @@ struct mc_engine {
 
 	pthread_mutex_t seg_lock;
 	struct list segments;
+
+	struct driver driver;
 
 	pthread_mutex_t notify_lock;
 	struct list notifies;
@@ -128,14 +178,23 @@ struct mc_segment {
 	unsigned refs; /* under mc_engine.seg_lock */
 	char *name;
 
-	pthread_mutex_t lock; /* guards what follows; held while the description is fetched */
+	pthread_mutex_t lock; /* guards what follows; nobody waits for the network with it */
+	bool fetching;	      /* somebody fetches the description; others wait for it here: */
+	pthread_cond_t fetched;
 	struct segment_desc desc;
 	uint64_t gen; /* counts how often the peer became another process */
 	struct way *way[ENGINE_TRANSPORTS_MAX];
 	bool tried[ENGINE_TRANSPORTS_MAX];
 	uint64_t failed_ns; /* when the last fetch failed, and how */
 	int failed;
+
+	/* driver.lock guards these. */
+	struct list check; /* in driver.checks, while @checking and not under way */
+	bool checking;
+	uint64_t check_gen;
 };
+uint64_t segment_gen(struct mc_segment *seg);
+void segment_get(struct mc_segment *seg); /* mc_segment_close() gives back */
 
 /*
  * The way for a transfer: the first transport that reaches the peer, or only @name. A reference;
@@ -159,6 +218,7 @@ struct item {
 	uint64_t gen, deadline_ns;
 	const char *transport; /* the only one allowed; one of the table's names, or NULL */
 	bool again;	       /* had its second attempt */
+	bool checking;	       /* may have one if its peer is another process: being asked */
 	/* Written once, @state last. */
 	int error;
 	uint64_t bytes;
@@ -178,14 +238,29 @@ struct mc_batch {
 	_Atomic unsigned nr;
 	_Atomic unsigned pending;
 	bool told; /* @done was called for what was submitted */
+	struct mc_cq *cq; /* NULL: none */
+	/* driver.lock guards these. */
+	struct list node;  /* in driver.active, or alone */
+	struct list ended; /* in mc_cq.ended, or alone */
 	struct vec_block *vecs;
 	struct xfer **run; /* room for one submission's transfers, behind the items */
 	struct item item[];
 };
 
+struct mc_cq {
+	struct mc_engine *eng;
+	int fd;
+	struct list ended; /* driver.lock guards it */
+};
+void cq_push(struct mc_batch *b);      /* on its turn: all its requests have ended */
+void cq_take_back(struct mc_batch *b); /* it is not collected any more */
+void cq_leave(struct mc_batch *b);     /* the same, and nobody moves it on */
+
+void batch_look(struct mc_batch *b, struct looks *l); /* a round on the caller's turn; batch_leave() follows */
 void item_end(struct mc_batch *b, struct item *it, int error);
 void item_start(struct mc_batch *b, struct item *it, unsigned nr); /* items that may share a way */
-void batch_leave(struct mc_batch *b); /* ends the caller's turn; calls @done if it is time */
+/* Ends the caller's turn; calls @done if it is time. @kick: the driver goes on from here. */
+void batch_leave(struct mc_batch *b, bool kick);
 
 /* ---- notify.c -------------------------------------------------------------------------------- */
 

@@ -30,6 +30,7 @@ static void segment_free(struct mc_segment *seg)
 {
 	drop_ways(seg);
 	segment_desc_fini(&seg->desc);
+	pthread_cond_destroy(&seg->fetched);
 	pthread_mutex_destroy(&seg->lock);
 	free(seg->name);
 	free(seg);
@@ -131,12 +132,35 @@ static bool same_process(const struct segment_desc *a, const struct segment_desc
 	       !memcmp(a->mc.node, b->mc.node, sizeof(a->mc.node));
 }
 
-/* With the segment's lock. */
+/* With the segment's lock, which is released meanwhile. Return: did somebody else fetch by the deadline? */
+static bool others_fetched(struct mc_segment *seg, uint64_t deadline_ns)
+{
+	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC),
+			       (long)(deadline_ns % NSEC_PER_SEC) };
+	bool waited = seg->fetching;
+	int ret = 0;
+
+	while (seg->fetching && !ret)
+		ret = pthread_cond_clockwait(&seg->fetched, &seg->lock, CLOCK_MONOTONIC, &ts);
+	return waited && !seg->fetching;
+}
+
+/* The same: transfers go their ways while the description is fetched. */
 static int refresh(struct mc_segment *seg, uint64_t deadline_ns)
 {
 	struct segment_desc fresh;
-	int ret = fetch(seg->eng, seg->name, deadline_ns, &fresh);
+	int ret;
 
+	if (others_fetched(seg, deadline_ns))
+		return seg->failed;
+	if (seg->fetching)
+		return -ETIMEDOUT;
+	seg->fetching = true;
+	pthread_mutex_unlock(&seg->lock);
+	ret = fetch(seg->eng, seg->name, deadline_ns, &fresh);
+	pthread_mutex_lock(&seg->lock);
+	seg->fetching = false;
+	pthread_cond_broadcast(&seg->fetched);
 	if (ret) {
 		seg->failed = ret;
 		seg->failed_ns = clock_now_ns();
@@ -171,6 +195,23 @@ int segment_changed(struct mc_segment *seg, uint64_t gen, uint64_t deadline_ns)
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
+uint64_t segment_gen(struct mc_segment *seg)
+{
+	uint64_t gen;
+
+	pthread_mutex_lock(&seg->lock);
+	gen = seg->gen;
+	pthread_mutex_unlock(&seg->lock);
+	return gen;
+}
+
+void segment_get(struct mc_segment *seg)
+{
+	pthread_mutex_lock(&seg->eng->seg_lock);
+	seg->refs++;
+	pthread_mutex_unlock(&seg->eng->seg_lock);
+}
+
 static struct mc_segment *find(struct mc_engine *eng, const char *name)
 {
 	struct mc_segment *seg;
@@ -196,6 +237,7 @@ static int segment_new(struct mc_engine *eng, const char *name, uint64_t deadlin
 	seg->eng = eng;
 	seg->refs = 1;
 	pthread_mutex_init(&seg->lock, NULL);
+	pthread_cond_init(&seg->fetched, NULL);
 	seg->name = strdup(name);
 	ret = seg->name ? fetch(eng, name, deadline_ns, &seg->desc) : -ENOMEM;
 	if (!ret)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Requests on a shared stream that their callers drive: opening, submitting, cancelling, failing. */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@ void mux_complete(struct mux *m, struct mux_req *r, int status)
 	r->state = MUX_DONE;
 	if (r->waiter)
 		waiter_wake(m, r->waiter);
+	if (r->ended)
+		r->ended(r);
 }
 
 static void end_all(struct mux *m, struct list *q, int err)
@@ -138,6 +141,26 @@ bool mux_broken(const struct mux *m)
 int mux_fd(const struct mux *m)
 {
 	return m->fd;
+}
+
+bool mux_done(struct mux *m, const struct mux_req *r)
+{
+	bool done;
+
+	pthread_mutex_lock(&m->lock);
+	done = r->state == MUX_DONE;
+	pthread_mutex_unlock(&m->lock);
+	return done;
+}
+
+short mux_events(struct mux *m)
+{
+	short events;
+
+	pthread_mutex_lock(&m->lock);
+	events = mux_unsent(m) ? POLLIN | POLLOUT : POLLIN;
+	pthread_mutex_unlock(&m->lock);
+	return events;
 }
 
 /* Blocking reads with a fixed timeout; sends say MSG_DONTWAIT each time. */

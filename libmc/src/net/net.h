@@ -236,6 +236,7 @@ struct mux_req {
 	int nr_in;
 	const int *out_fds; /* to pass along (Unix sockets only) */
 	int nr_out_fds;
+	void (*ended)(struct mux_req *r); /* NULL, or told when it is done, by whoever ended it, in the middle of the mux */
 	bool sum_out; /* the CRC-32C of @out goes behind it, computed as it leaves: for a peer that knows NET_SUM */
 	bool sum_in;  /* compute @crc */
 	/* Out, valid when done: */
@@ -256,7 +257,7 @@ struct mux_req {
 int mux_open(int fd, struct mux **out);
 void mux_close(struct mux *m); /* fails what is open with -ECONNRESET; no other thread may be inside afterwards */
 bool mux_broken(const struct mux *m); /* the stream failed: nothing works any more, open another */
-int mux_fd(const struct mux *m);     /* to watch for EPOLLRDHUP; nothing else */
+int mux_fd(const struct mux *m);     /* to wait for; nothing else */
 
 /*
  * Queues @r and sends what the socket takes. Several requests submitted before a wait share system calls when @more is set
@@ -274,6 +275,8 @@ int mux_wait(struct mux *m, struct mux_req *r, uint64_t deadline_ns);
 bool mux_progress(struct mux *m, struct mux_req *r, uint64_t deadline_ns);
 
 bool mux_poll(struct mux *m, struct mux_req *r); /* progress without waiting; is @r done? */
+bool mux_done(struct mux *m, const struct mux_req *r); /* is it, without any progress? */
+short mux_events(struct mux *m); /* for poll() on mux_fd(): when mux_poll() is worth another call */
 void mux_cancel(struct mux *m, struct mux_req *r); /* after it, nothing touches r->in or r->out; idempotent */
 
 /* mux_submit() and mux_wait() in one. */

@@ -88,6 +88,8 @@ static void finish(struct classic_peer *p, struct ctx *c, int status)
 	x->priv = NULL;
 	x->done = true;
 	free(c);
+	if (x->told)
+		x->told(x->arg);
 }
 
 /* ---- one exchange ---------------------------------------------------------------------------- */
@@ -333,18 +335,22 @@ static void classic_submit(struct tcp_peer_head *h, struct xfer *const *x, unsig
 	pthread_mutex_unlock(&p->lock);
 }
 
+static short lane_events(const struct classic_peer *p, const struct lane *l)
+{
+	return l->state == L_STATUS || l->state == L_RECEIVE ? POLLIN :
+	       l->state == L_SEND && p->v2		     ? POLLIN | POLLOUT :
+							       POLLOUT;
+}
+
 static int poll_set(const struct classic_peer *p, struct pollfd *pfd)
 {
 	int nr = 0;
 
 	for (int i = 0; i < LANES; i++) {
 		const struct lane *l = &p->lane[i];
-		short events = l->state == L_STATUS || l->state == L_RECEIVE ? POLLIN :
-			       l->state == L_SEND && p->v2		     ? POLLIN | POLLOUT :
-									       POLLOUT;
 
 		if (l->tx && l->state != L_CLOSED)
-			pfd[nr++] = (struct pollfd){ .fd = l->fd, .events = events };
+			pfd[nr++] = (struct pollfd){ .fd = l->fd, .events = lane_events(p, l) };
 	}
 	return nr;
 }
@@ -360,7 +366,8 @@ static bool classic_progress(struct tcp_peer_head *h, struct xfer *x, uint64_t d
 		uint64_t look_ns;
 		int nr;
 
-		run_all(p);
+		if (deadline_ns != XFER_GLANCE)
+			run_all(p);
 		done = x->done;
 		if (done || deadline_passed(deadline_ns))
 			break;
@@ -372,6 +379,26 @@ static bool classic_progress(struct tcp_peer_head *h, struct xfer *x, uint64_t d
 	}
 	pthread_mutex_unlock(&p->lock);
 	return done;
+}
+
+/* Without a lane it waits for any: whoever looks after one hands it on. */
+static int classic_wants(struct tcp_peer_head *h, const struct xfer *x, short *events)
+{
+	struct classic_peer *p = peer_of(h);
+	const struct lane *l = &p->lane[0];
+	const struct ctx *c;
+	int fd = -1;
+
+	pthread_mutex_lock(&p->lock);
+	c = x->priv;
+	if (c && c->lane)
+		l = c->lane;
+	if (c && l->state != L_CLOSED) {
+		*events = lane_events(p, l);
+		fd = l->fd;
+	}
+	pthread_mutex_unlock(&p->lock);
+	return fd;
 }
 
 /* What was sent of an exchange cannot be taken back, so its connection goes. */
@@ -415,6 +442,7 @@ static const struct tcp_peer_ops classic_ops = {
 	.disconnect = classic_disconnect,
 	.submit = classic_submit,
 	.progress = classic_progress,
+	.wants = classic_wants,
 	.cancel = classic_cancel,
 	.backlog = classic_backlog,
 };

@@ -389,6 +389,12 @@ static bool local_progress(struct peer *base, struct xfer *x, uint64_t deadline_
 	return x->done;
 }
 
+/* Every look copies. */
+static int local_wants(struct peer *base, const struct xfer *x, short *events)
+{
+	return -1;
+}
+
 static void local_cancel(struct peer *base, struct xfer *x)
 {
 	if (!x->done)
@@ -409,6 +415,7 @@ const struct transport_ops transport_local = {
 	.disconnect = local_disconnect,
 	.submit = local_submit,
 	.progress = local_progress,
+	.wants = local_wants,
 	.cancel = local_cancel,
 	.backlog = local_backlog,
 };

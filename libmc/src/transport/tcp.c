@@ -287,6 +287,11 @@ static bool tcp_progress(struct peer *p, struct xfer *x, uint64_t deadline_ns)
 	return head_of(p)->ops->progress(head_of(p), x, deadline_ns);
 }
 
+static int tcp_wants(struct peer *p, const struct xfer *x, short *events)
+{
+	return head_of(p)->ops->wants(head_of(p), x, events);
+}
+
 static void tcp_cancel(struct peer *p, struct xfer *x)
 {
 	head_of(p)->ops->cancel(head_of(p), x);
@@ -308,6 +313,7 @@ const struct transport_ops transport_tcp = {
 	.disconnect = tcp_disconnect,
 	.submit = tcp_submit,
 	.progress = tcp_progress,
+	.wants = tcp_wants,
 	.cancel = tcp_cancel,
 	.backlog = tcp_backlog,
 };

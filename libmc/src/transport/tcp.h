@@ -52,6 +52,7 @@ struct tcp_peer_ops {
 	void (*disconnect)(struct tcp_peer_head *p);
 	void (*submit)(struct tcp_peer_head *p, struct xfer *const *x, unsigned nr);
 	bool (*progress)(struct tcp_peer_head *p, struct xfer *x, uint64_t deadline_ns);
+	int (*wants)(struct tcp_peer_head *p, const struct xfer *x, short *events);
 	void (*cancel)(struct tcp_peer_head *p, struct xfer *x);
 	uint64_t (*backlog)(const struct tcp_peer_head *p);
 };
@@ -98,6 +99,7 @@ void stream_put(struct tcp_stream *s);
 
 /* Towards READY: 0; -EINPROGRESS not by the deadline (0: one look); else why it is broken. */
 int stream_advance(struct tcp_stream *s, uint64_t deadline_ns);
+int stream_wants(struct tcp_stream *s, short *events); /* as transport_ops.wants */
 
 /* ---- the classic protocol's bytes (transfer header and status) ------------------------------- */
 

@@ -32,6 +32,7 @@ struct tcp_peer {
 /* One transfer on its way. */
 struct ttx {
 	struct ttx *next;
+	struct xfer *x;
 	struct tcp_stream *stream; /* a reference; NULL: none could be had */
 	bool submitted, again;
 	int refused; /* why there is no stream */
@@ -199,12 +200,12 @@ static void finish(struct tcp_peer *p, struct xfer *x, int status)
 }
 
 /* Body and buffer list of the request; they stay the same when it is sent again. */
-static int ttx_fill(struct ttx *t, const struct xfer *x)
+static int ttx_fill(struct ttx *t, struct xfer *x)
 {
 	struct scratch scratch = SCRATCH_INIT;
 	struct msg_data m = { .nr = x->nr };
 
-	*t = (struct ttx){ .body = t->body, .req.reply = t->req.reply };
+	*t = (struct ttx){ .x = x, .body = t->body, .req.reply = t->req.reply };
 	buf_reset(&t->body);
 	m.vecs = scratch_alloc(&scratch, x->nr, sizeof(*m.vecs));
 	t->iov = x->nr == 1 ? &t->one : calloc(x->nr, sizeof(*t->iov));
@@ -222,6 +223,13 @@ static int ttx_fill(struct ttx *t, const struct xfer *x)
 	return t->body.err;
 }
 
+static void ttx_ended(struct mux_req *r)
+{
+	const struct xfer *x = container_of(r, struct ttx, req)->x;
+
+	x->told(x->arg);
+}
+
 static int put_on_stream(struct ttx *t, const struct xfer *x, bool more)
 {
 	struct mux_req *r = &t->req;
@@ -237,6 +245,7 @@ static int put_on_stream(struct ttx *t, const struct xfer *x, bool more)
 		.nr_out = write ? (int)x->nr : 0,
 		.in = write ? NULL : t->iov,
 		.nr_in = write ? 0 : (int)x->nr,
+		.ended = x->told ? ttx_ended : NULL,
 		.sum_in = x->sum,
 		.reply = r->reply,
 	};
@@ -330,12 +339,21 @@ static int ensure_submitted(struct tcp_peer *p, struct xfer *x, uint64_t deadlin
 	return put_on_stream(t, x, false);
 }
 
+static bool nothing_new(const struct ttx *t)
+{
+	if (t->submitted)
+		return !mux_done(t->stream->mux, &t->req);
+	return atomic_load_explicit(&t->stream->state, memory_order_acquire) < STREAM_READY;
+}
+
 static bool peer_progress(struct tcp_peer_head *h, struct xfer *x, uint64_t deadline_ns)
 {
 	struct tcp_peer *p = peer_of(h);
 	struct ttx *t = x->priv;
 	int ret;
 
+	if (deadline_ns == XFER_GLANCE && !x->done && nothing_new(t))
+		return false;
 	while (!x->done) {
 		ret = ensure_submitted(p, x, deadline_ns);
 		if (ret == -EINPROGRESS)
@@ -353,6 +371,13 @@ static bool peer_progress(struct tcp_peer_head *h, struct xfer *x, uint64_t dead
 		finish(p, x, ret);
 	}
 	return true;
+}
+
+static int peer_wants(struct tcp_peer_head *h, const struct xfer *x, short *events)
+{
+	const struct ttx *t = x->priv;
+
+	return t ? stream_wants(t->stream, events) : -1;
 }
 
 static void peer_cancel(struct tcp_peer_head *h, struct xfer *x)
@@ -400,6 +425,7 @@ static const struct tcp_peer_ops framed_ops = {
 	.disconnect = peer_disconnect,
 	.submit = peer_submit,
 	.progress = peer_progress,
+	.wants = peer_wants,
 	.cancel = peer_cancel,
 	.backlog = peer_backlog,
 };

@@ -175,3 +175,21 @@ int stream_advance(struct tcp_stream *s, uint64_t deadline_ns)
 	turn_give(&s->turn);
 	return ret;
 }
+
+int stream_wants(struct tcp_stream *s, short *events)
+{
+	/* Acquire: with HELLO the mux is there; pairs with the store in step(). */
+	switch (atomic_load_explicit(&s->state, memory_order_acquire)) {
+	case STREAM_CONNECTING:
+		*events = POLLOUT;
+		return s->fd;
+	case STREAM_HELLO:
+		*events = POLLIN;
+		return mux_fd(s->mux);
+	case STREAM_READY:
+		*events = mux_events(s->mux);
+		return mux_fd(s->mux);
+	default:
+		return -1;
+	}
+}

@@ -19,6 +19,8 @@
 struct transport;
 struct peer; /* one remote process as one transport reaches it */
 
+#define XFER_GLANCE 1u /* for transport_ops.progress */
+
 enum xfer_op { XFER_READ, XFER_WRITE };
 
 struct xvec {
@@ -37,6 +39,12 @@ struct xfer {
 	const struct xvec *vec;
 	unsigned nr;
 	bool sum; /* of a read: its CRC-32C is wanted */
+	/*
+	 * NULL, or told that progress() would find it done, when somebody else brought that about:
+	 * from any thread, in the middle of things. It may be told of more.
+	 */
+	void (*told)(void *arg);
+	void *arg;
 	/* Out: */
 	bool done;
 	int status;	/* 0 or a negative errno */
@@ -148,11 +156,19 @@ struct transport_ops {
 	void (*submit)(struct peer *p, struct xfer *const *x, unsigned nr);
 
 	/*
-	 * Moves things on until @x is done or the deadline passed (deadline 0: one look). Return:
-	 * is it done? Only then are its status fields to be read. One thread at a time per
-	 * transfer, for this and cancel().
+	 * Moves things on until @x is done or the deadline passed (deadline 0: one look;
+	 * XFER_GLANCE: not even that, somebody has just looked at what it waits for). Return: is it
+	 * done? Only then are its status fields to be read. One thread at a time per transfer, for
+	 * this, wants() and cancel().
 	 */
 	bool (*progress)(struct peer *p, struct xfer *x, uint64_t deadline_ns);
+
+	/*
+	 * What @x waits for, while it is not known to be done: a descriptor and poll() events. -1:
+	 * no descriptor, look again. It is good until the next look at anything that goes the same
+	 * way, by any thread; afterwards it may be closed, or another's.
+	 */
+	int (*wants)(struct peer *p, const struct xfer *x, short *events);
 
 	/*
 	 * Ends @x with -ECANCELED unless it is done; afterwards nothing touches its local memory,
