@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The transfer engine: move ranges between this process's memory and memory that peers registered."""
+import asyncio
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Tensor = Any  # of torch or numpy
 
 class TransferOpcode(enum.IntEnum):
     Read = 0
@@ -152,3 +156,111 @@ class TransferEngine:
 
     def warmup_efa_segment(self, segment_name: str, /) -> int:
         """Nothing to do: 0."""
+
+class SharedSegment:
+    """Memory of the owner's rank in every rank: create() in each process, exchange the blobs, complete() with all of them.
+
+    The memory has no name outside these processes, so nothing is left when they end; the owner lives until all have completed.
+    """
+    @staticmethod
+    def supported(mmap: bool = True, host_register: bool = False) -> bool:
+        """Can such a segment be made here? Device memory (mmap=False) and host_register need CUDA, which this build has not."""
+
+    @staticmethod
+    def create(name: str, size: int, world_size: int, rank_id: int, owner_rank: int = 0, device_id: int = 0, mmap: bool = True,
+               host_register: bool = False) -> tuple[SharedSegment, bytes]:
+        """(segment, blob): the first of two steps. The owner's memory is there afterwards, zeroed. RuntimeError says what is wrong."""
+
+    def complete(self, blobs: Sequence[bytes]) -> None:
+        """The second step: map it. blobs are those of all ranks, in any order. RuntimeError when ranks disagree."""
+
+    def ready(self) -> bool:
+        """Is it mapped?"""
+
+    def base_addr(self) -> int:
+        """Address of the first byte in this process, valid while this object or a tensor of it lives."""
+
+    def device_addr(self) -> int:
+        """Address for the device: 0, the host memory is not registered with one."""
+
+    def size(self) -> int:
+        """Bytes."""
+
+class ReceivedData:
+    """Bytes that came from source_address."""
+    source_address: str
+    def __init__(self, source_address: str = '', data: bytes = b'') -> None: ...
+
+    @property
+    def data_size(self) -> int: ...
+
+    def get_bytes(self) -> bytes:
+        """A copy of the bytes."""
+
+    def get_memory_view(self) -> memoryview:
+        """The bytes where they are."""
+
+class ReceivedTensor:
+    """A tensor that came from source_address: 40 bytes of header (dtype, dimensions, four sizes), then its elements."""
+    shape: list[int]
+    dtype: str
+    total_bytes: int
+    source_address: str
+    def __init__(self, source_address: str = '', data: bytes = b'') -> None: ...
+
+    def get_data_size(self) -> int:
+        """Bytes, the header included."""
+
+    def get_data_as_bytes(self) -> bytes:
+        """A copy of header and elements."""
+
+    def get_memory_view(self) -> memoryview:
+        """Header and elements where they are."""
+
+class RpcInterface:
+    """A client, a server, or both. Any thread may call."""
+    def __init__(self) -> None: ...
+
+    def initialize(self, listen_address: str = '', thread_count: int = 0, timeout_seconds: int = 30, pool_size: int = 100) -> bool:
+        """A client, and with an address to listen at a server too, which start_server() starts."""
+
+    def initialize_client(self, pool_size: int = 100, timeout_seconds: int = 30) -> bool:
+        """May send from now on; pool_size connections are kept."""
+
+    def initialize_server(self, listen_address: str, thread_count: int = 8, timeout_seconds: int = 30) -> bool:
+        """Where start_server() will listen, 'host:port'; callbacks run on up to thread_count threads. False: no address."""
+
+    def send_data(self, target_address: str, data: bytes) -> int:
+        """0 when the other end's callback has had it; -1 not a client, not reachable, or not in time."""
+
+    def send_tensor(self, target_address: str, tensor: Tensor) -> int:
+        """As send_data(), for a tensor of torch or numpy with up to four dimensions."""
+
+    def send_data_async(self, target_address: str, data: bytes, loop: asyncio.AbstractEventLoop) -> asyncio.Future:
+        """send_data() as a future of the loop; RuntimeError when it fails."""
+
+    def send_tensor_async(self, target_address: str, tensor: Tensor, loop: asyncio.AbstractEventLoop) -> asyncio.Future:
+        """send_tensor() as a future of the loop; RuntimeError when it fails."""
+
+    def set_data_receive_callback(self, callback: Callable[[Any], object] | None) -> None:
+        """callback({'source': 'host:port', 'data': bytes}) for each message, on a thread of the server."""
+
+    def set_tensor_receive_callback(self, callback: Callable[[Any], object] | None) -> None:
+        """callback(ReceivedTensor) for each tensor; without one they go where bytes go."""
+
+    def start_server(self) -> bool:
+        """Serves until stop_server(). False: not initialized as a server, running already, or the address cannot be had."""
+
+    def start_server_async(self) -> bool:
+        """The same on a thread of its own; True when it listens."""
+
+    def stop_server(self) -> None:
+        """Ends start_server(); calls of callbacks that run are waited for."""
+
+CoroRPCInterface = RpcInterface
+
+def create_rpc_client(local_rank: int = 0, world_size: int = 1) -> RpcInterface:
+    """An RpcInterface that may send. The arguments are not used."""
+
+def create_rpc_server(local_rank: int = 0, world_size: int = 1) -> RpcInterface:
+    """An RpcInterface that will listen at 0.0.0.0:8080 once it is started. The arguments are not used."""

@@ -141,6 +141,7 @@ static PyMethodDef core_functions[] = {
 	{ "get_here", CALL(get_here), FAST, NULL },
 	{ "get_into_here", CALL(get_into_here), FAST, NULL },
 	{ "shutdown_store", shutdown_store, METH_O, NULL },
+	{ "shared_memory", shared_memory, METH_O, NULL },
 	{ "serialize_tensor", serialize_tensor, METH_O, NULL },
 	{ "deserialize_tensor", deserialize_tensor, METH_O, NULL },
 	{ "bind_to_numa_node", bind_to_numa_node, METH_O,

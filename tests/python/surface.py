@@ -186,3 +186,21 @@ ENGINE = [
     ("send_probe", "(peer_server_name)", ("p",), -1),
     ("warmup_efa_segment", "(segment_name, /)", ("p",), 0),
 ]
+
+ENGINE_FUNCTIONS = [("create_rpc_client", "(local_rank=0, world_size=1)"), ("create_rpc_server", "(local_rank=0, world_size=1)")]
+SEGMENT = [
+    ("supported", "(mmap=True, host_register=False)"),
+    ("create", "(name, size, world_size, rank_id, owner_rank=0, device_id=0, mmap=True, host_register=False)"),
+    ("complete", "(blobs)"), ("ready", "()"), ("base_addr", "()"), ("device_addr", "()"), ("size", "()"),
+]
+RPC = [
+    ("initialize", "(listen_address='', thread_count=0, timeout_seconds=30, pool_size=100)"),
+    ("initialize_client", "(pool_size=100, timeout_seconds=30)"),
+    ("initialize_server", "(listen_address, thread_count=8, timeout_seconds=30)"),
+    ("start_server", "()"), ("start_server_async", "()"), ("stop_server", "()"),
+    ("send_data", "(target_address, data)"), ("send_tensor", "(target_address, tensor)"),
+    ("send_data_async", "(target_address, data, loop)"), ("send_tensor_async", "(target_address, tensor, loop)"),
+    ("set_data_receive_callback", "(callback)"), ("set_tensor_receive_callback", "(callback)"),
+]
+RECEIVED_DATA = [("get_bytes", "()"), ("get_memory_view", "()")]
+RECEIVED_TENSOR = [("get_data_size", "()"), ("get_data_as_bytes", "()"), ("get_memory_view", "()")]
