@@ -35,6 +35,11 @@ fuzz-vm: $(if $(filter undefined file,$(origin KERNEL)),kernel-debug)
 bench-vm:
 	$(Q)MC_VM_OUT=build/vm MC_VM_DO=bench tests/vm/run.sh $(KERNEL) || [ $$? -eq 77 ]
 
+# Where the kernel has the module, `make bench` does it too, and times mean something.
+bench: | $(if $(B),,$(if $(wildcard /dev/mooncake),bench-kmod))
+bench-kmod: kselftest
+	$(Q)build/kselftest/bench_kmod
+
 #: make check-vm-system  boot a small Debian with systemd and test what `make install` installs there (KERNEL=, SUITE=)
 SUITE ?= bookworm
 check-vm-system: all
@@ -70,4 +75,4 @@ install-udev:
 	install -d $(DESTDIR)$(PREFIX)/include/linux
 	install -m 644 kmod/uapi/linux/*.h $(DESTDIR)$(PREFIX)/include/linux
 
-.PHONY: kmod lint-kmod check-vm fuzz-vm bench-vm kernel-debug check-vm-system check-dkms kselftest install-kmod install-dkms install-udev
+.PHONY: kmod lint-kmod check-vm fuzz-vm bench-vm bench-kmod kernel-debug check-vm-system check-dkms kselftest install-kmod install-dkms install-udev
