@@ -4,7 +4,7 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL ?= 6.1
 # What tests/vm/test_* run in the guest beside the kernel's tests.
-VM_BIN = $(patsubst %,$(BUILD)/tests/unit/test_%,region guard pool kept recover owner) $(BUILD)/tests/integration/node_restart \
+VM_BIN = $(patsubst %,$(BUILD)/tests/unit/test_%,region guard pool kept recover owner store_faults) $(BUILD)/tests/integration/node_restart \
 	$(CTL_BIN) $(DAEMON_BIN)
 KMOD_DKMS := $(DESTDIR)/usr/src/mooncake-$(VERSION)
 
@@ -32,8 +32,8 @@ fuzz-vm: $(if $(filter undefined file,$(origin KERNEL)),kernel-debug)
 		tests/vm/run.sh $(KERNEL) || [ $$? -eq 77 ]
 
 #: make bench-vm    what memory behind /dev/mooncake costs in a guest (KERNEL=); JSON lines, ratios mean something
-bench-vm:
-	$(Q)MC_VM_OUT=build/vm MC_VM_DO=bench tests/vm/run.sh $(KERNEL) || [ $$? -eq 77 ]
+bench-vm: $(BUILD)/tests/bench/bench_store $(BUILD)/tests/bench/bench_ring $(DAEMON_BIN)
+	$(Q)BUILD=$(BUILD) MC_VM_OUT=build/vm MC_VM_DO=bench tests/vm/run.sh $(KERNEL) || [ $$? -eq 77 ]
 
 # Where the kernel has the module, `make bench` does it too, and times mean something.
 bench: | $(if $(B),,$(if $(wildcard /dev/mooncake),bench-kmod))

@@ -100,6 +100,12 @@ bench)
 	verbs_on
 	try bench_kmod ./bench_kmod
 	verbs_off
+	# The same get from a memfd and from a region, and the system calls of it; a message through a socket and through rings.
+	for m in off require; do
+		export MC_KERNEL_MODULE=$m
+		try "store, kernel_module $m" "$BUILD/tests/bench/bench_store" store.get.node.64KiB syscalls.get.node syscalls.put.node
+	done
+	try 'rings beside a socket' "$BUILD/tests/bench/bench_ring"
 	;;
 esac
 
