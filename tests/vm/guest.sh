@@ -20,8 +20,10 @@ try() {	# try NAME COMMAND...: one program; TAP passes through, a failing exit s
 	name=$1
 	shift
 	echo "# $name"
+	began=$(cut -d . -f 1 /proc/uptime)
 	timeout "$limit" "$@"
 	rc=$?
+	echo "# $name: $(($(cut -d . -f 1 /proc/uptime) - began)) s"
 	case $rc in
 	0) ;;
 	1) bad=1 ;;	# the program said which
