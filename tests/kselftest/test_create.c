@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* REGION_CREATE: sizes, pages, nodes, quota. */
+/* REGION_CREATE: sizes, pages, nodes. */
 
 #include "harness.h"
 
@@ -202,49 +202,4 @@ TEST(out_of_fds)
 	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), -EMFILE);
 	close(0);
 	EXPECT_EQ(sysfs_number("regions"), 0);
-}
-
-static void quota_child(void *arg)
-{
-	struct mc_ioc_query q = { .size = sizeof(q) };
-	struct mc_ioc_region_create a = good;
-	int ctx = ctx_open(), fd;
-
-	(void)arg;
-	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_QUERY, &q)), 0);
-	EXPECT_EQ(q.caps, 0);
-	EXPECT_EQ(q.quota_bytes, 6 * MIB);
-	EXPECT_EQ(q.quota_used, 0);
-	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
-	fd = a.out_fd;
-	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_QUERY, &q)), 0);
-	EXPECT_EQ(q.quota_used, 4 * MIB);
-	a = good;
-	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), -EDQUOT);
-	a.length = 2 * MIB;
-	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
-	close(fd);
-	a = good;
-	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
-}
-
-static int set_quota(const char *value)
-{
-	int fd = open("/sys/module/mooncake/parameters/max_region_bytes", O_WRONLY), ret;
-
-	ret = fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value);
-	close(fd);
-	return ret;
-}
-
-TEST(quota)
-{
-	if (!set_quota("6291456"))
-		skip("cannot set the quota");
-	EXPECT_EQ(in_child(1001, quota_child, NULL), 0);
-	/* Another user has a quota of his own; what the first held went with him. */
-	EXPECT_EQ(in_child(1002, quota_child, NULL), 0);
-	EXPECT_EQ(in_child(1001, quota_child, NULL), 0);
-	set_quota("0");
-	EXPECT_EQ(sysfs_number("bytes_allocated"), 0);
 }

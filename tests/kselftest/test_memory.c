@@ -69,6 +69,47 @@ TEST(cgroup_charged)
 	cgroup_remove();
 }
 
+static void make_rings(void *arg)
+{
+	struct mc_ioc_cq_create a = { .size = sizeof(a), .entries = 65536, .eventfd = -1, .fd_flags = O_RDWR };
+	int ctx = ctx_open(), i;
+
+	(void)arg;
+	ASSERT_EQ(put(CG "/t/cgroup.procs", "0"), 1);
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_CQ_CREATE, &a)), 0);
+	EXPECT_GE(get(CG "/t/memory.current"), 16 * MIB);
+}
+
+TEST(cgroup_charged_for_rings)
+{
+	cgroup_make("max");
+	EXPECT_EQ(in_child(0, make_rings, NULL), 0);
+	EXPECT_LE(get(CG "/t/memory.current"), 4 * MIB);
+	cgroup_remove();
+}
+
+static void make_too_many_rings(void *arg)
+{
+	struct mc_ioc_cq_create a = { .size = sizeof(a), .entries = 65536, .eventfd = -1, .fd_flags = O_RDWR };
+	int ctx = ctx_open(), i;
+	long ret = 0;
+
+	(void)arg;
+	ASSERT_EQ(put(CG "/t/cgroup.procs", "0"), 1);
+	for (i = 0; i < 16 && !ret; i++)
+		ret = SYS(ioctl(ctx, MC_IOC_CQ_CREATE, &a));
+	EXPECT_EQ(ret, -ENOMEM);
+}
+
+/* Over the limit there is no ring, and again nobody is killed. */
+TEST(cgroup_limit_for_rings)
+{
+	cgroup_make("16M");
+	EXPECT_EQ(in_child(0, make_too_many_rings, NULL), 0);
+	cgroup_remove();
+}
+
 static void populate_too_much(void *arg)
 {
 	struct mc_ioc_region_create a = CREATE(.length = 64 * MIB, .flags = MC_REGION_POPULATE);
