@@ -295,7 +295,7 @@ int mc_copy(struct mc_call *call)
 	vec = vmemdup_user(u64_to_user_ptr(a->vec), a->nr * sizeof(*vec));
 	if (IS_ERR(vec))
 		return PTR_ERR(vec);
-	elems = kvcalloc(a->nr, sizeof(*elems), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	elems = kvcalloc(a->nr, sizeof(*elems), MC_GFP_LARGE);
 	if (!elems) {
 		kvfree(vec);
 		return -ENOMEM;

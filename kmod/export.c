@@ -238,7 +238,7 @@ static struct mc_export *mc_export_new(struct mc_region *r, u64 offset, u64 leng
 		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&e->attachments);
 	e->o.drop = mc_export_drop;
-	e->pages = kvcalloc(length >> PAGE_SHIFT, sizeof(*e->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	e->pages = kvcalloc(length >> PAGE_SHIFT, sizeof(*e->pages), MC_GFP_LARGE);
 	if (!e->pages)
 		goto err_free;
 	ret = mc_outlet_init(&e->o, r, offset, length, rdonly);

@@ -25,6 +25,9 @@
 #define MC_HUGE_SHIFT	21
 #define MC_HUGE_SIZE	(1UL << MC_HUGE_SHIFT)
 
+/* For what is as large as a caller says: over his limits the call fails, with no warning and nobody in his cgroup killed. */
+#define MC_GFP_LARGE	(GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
 /* main.c: tell udev; @env as kobject_uevent_env() has it. */
 void mc_dev_uevent(char **env);
 

@@ -112,9 +112,9 @@ struct mc_pin *mc_pin_hugetlb(struct file *memfd, u64 offset, u64 length, bool w
 	}
 	pin->writable = writable;
 	pin->memfd = get_file(memfd);
-	pin->pages = kvcalloc(nr, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT);
+	pin->pages = kvcalloc(nr, sizeof(*pin->pages), MC_GFP_LARGE);
 	/* A chunk may be asked for beyond what the range has. */
-	pin->folios = kvcalloc(nr / per_folio + 2 + MC_PIN_CHUNK, sizeof(*pin->folios), GFP_KERNEL_ACCOUNT);
+	pin->folios = kvcalloc(nr / per_folio + 2 + MC_PIN_CHUNK, sizeof(*pin->folios), MC_GFP_LARGE);
 	ret = pin->pages && pin->folios ? 0 : -ENOMEM;
 	while (!ret && pin->nr < nr) {
 		ret = fatal_signal_pending(current) ? -EINTR :
@@ -205,8 +205,7 @@ static struct mc_pin *mc_pin_new(unsigned long addr, unsigned long nr, bool rdon
 	ret = mc_pin_charge(pin->user, nr);
 	if (!ret) {
 		pin->charged = nr;
-		/* No warning: how much is the caller's choice. */
-		pin->pages = kvcalloc(nr, sizeof(*pin->pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		pin->pages = kvcalloc(nr, sizeof(*pin->pages), MC_GFP_LARGE);
 		ret = pin->pages ? mc_pin_pages(pin, addr, nr, gup_flags) : -ENOMEM;
 	}
 	if (ret) {

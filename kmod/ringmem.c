@@ -10,16 +10,15 @@
 
 void *mc_ring_alloc(size_t size)
 {
-	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
 	unsigned int nr = size >> PAGE_SHIFT, i;
 	struct page **pages;
 	void *ring;
 
-	pages = kvmalloc_array(nr, sizeof(*pages), gfp);
+	pages = kvmalloc_array(nr, sizeof(*pages), MC_GFP_LARGE);
 	if (!pages)
 		return NULL;
 	for (i = 0; i < nr; i++) {
-		pages[i] = alloc_page(gfp | __GFP_ZERO);
+		pages[i] = alloc_page(MC_GFP_LARGE | __GFP_ZERO);
 		if (!pages[i])
 			goto err_free;
 	}
