@@ -2,7 +2,7 @@
 /* Finding, listing and removing objects, one or all of a prefix. */
 #include "pool/inner.h"
 
-static uint32_t find_key(const struct pool *p, const struct key *key)
+uint32_t find_key(const struct pool *p, const struct key *key)
 {
 	uint64_t hash[2];
 

@@ -118,7 +118,7 @@ struct layout {
 	struct piece piece[];
 };
 
-enum slot_order { ORDER_NONE, ORDER_POLICY, ORDER_SOFT, ORDER_WRITING /* announced: in none yet */ };
+enum slot_order { ORDER_NONE, ORDER_POLICY, ORDER_SOFT, ORDER_WRITING /* announced: in none yet */, ORDER_LENT };
 
 /* The owner's private part of an entry. Pages appear as entries are used. */
 struct slot {
@@ -155,6 +155,7 @@ struct pool {
 	struct staged *spare; /* ended, for the next ones */
 	unsigned nr_spare;
 	struct list writing; /* announced objects that are findable and have not ended: few */
+	struct list lent;    /* struct lent: few */
 	struct pool_ring own_ring, *rings;
 	uint64_t next_gen, stamp, now_ns;
 	bool kept; /* the directory's lease is ours */
@@ -256,6 +257,14 @@ bool space_evict(struct pool *p);		/* one object; false: nothing can go */
 unsigned space_collect(struct pool *p, uint64_t bytes, uint64_t overhead, uint64_t first_least,
 		       unsigned max, struct grant_run *runs);
 void space_put(struct pool *p, uint16_t region, uint64_t off, uint64_t len);
+
+/* lend.c */
+/* The object of entry @i goes: was it lent, and keeps its space (@layout too) until it is given back? */
+bool lent_keep_space(struct pool *p, uint32_t i, struct layout *layout, const struct piece *one);
+void lent_forget(struct pool *p);
+
+/* drop.c */
+uint32_t find_key(const struct pool *p, const struct key *key); /* NIL */
 
 /* stage.c */
 /*

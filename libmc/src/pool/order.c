@@ -67,6 +67,8 @@ static void leave(struct pool *p, uint32_t i)
 
 void order_remove(struct pool *p, uint32_t i)
 {
+	if (p->slots[i].order == ORDER_LENT)
+		return;
 	if (p->slots[i].order == ORDER_NONE) {
 		if (p->entries[i].flags & OBJ_HARD_PIN)
 			p->pinned -= entry_bytes(p, i);

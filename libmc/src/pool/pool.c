@@ -200,6 +200,7 @@ struct pool *pool_new(void)
 		return NULL;
 	p->dir_fd = -1;
 	list_init(&p->writing);
+	list_init(&p->lent);
 	p->view.dir_region.fd = p->view.ring_region.fd = -1;
 	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
 		p->view.region[i].fd = -1;
@@ -259,6 +260,7 @@ void pool_close(struct pool *p)
 	staged_free_spare(p);
 	if (p->evict)
 		p->evict->ops->close(p->evict);
+	lent_forget(p);
 	free_slots(p);
 	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
 		range_alloc_close(p->space[i]);

@@ -418,6 +418,14 @@ uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool f
 int pool_find(struct pool *p, const struct key *key, struct publish_item *out); /* -ENOENT */
 
 /*
+ * Until it is given back the bytes of this generation stay as they are, for who sends them without looking at the headers
+ * afterwards: the object is not evicted; when it is removed, its space is free only then. -ENOENT; -ENOMEM.
+ */
+struct lent;
+int pool_lend(struct pool *p, const struct key *key, uint64_t gen, struct lent **out);
+void pool_give_back(struct pool *p, struct lent *l);
+
+/*
  * Walks all objects from *cursor (0 first), up to @max; *cursor 0 at the end. For refilling a
  * master and listing.
  */

@@ -57,8 +57,10 @@ static void object_free(struct pool *p, uint32_t i)
 		return;
 	dir_unlink(p, i);
 	pieces_spoil(p, l ? l->piece : &one, l ? l->nr : 1, gen);
-	pieces_free(p, l ? l->piece : &one, l ? l->nr : 1);
-	free(l);
+	if (!lent_keep_space(p, i, l, &one)) {
+		pieces_free(p, l ? l->piece : &one, l ? l->nr : 1);
+		free(l);
+	}
 	dir_unreserve(p, i);
 }
 
