@@ -21,6 +21,7 @@ static void tick(struct loop_timer *t)
 	uint64_t now = clock_now_ns();
 
 	pools_tick(m->pools, now, owner_expired, m);
+	tasks_housekeeping(m);
 	loop_timer_set(m->svc.loop, t, now + TICK_NS, tick);
 }
 
@@ -154,11 +155,18 @@ static int state_open(struct master *m)
 {
 	struct objects_opts oo = { .lease_ns = m->set.lease_ns };
 	struct pools_opts po = { .ttl_ns = m->set.client_ttl_ns, .quiet_ns = QUIET_NS, .settle_ns = m->set.settle_ns };
+	struct tasks_opts to = {
+		.max_pending = (uint32_t)m->set.tasks_pending, .max_processing = (uint32_t)m->set.tasks_processing,
+		.max_finished = (uint32_t)m->set.tasks_finished, .pending_ns = m->set.task_wait_ns,
+	};
 	int ret;
 
 	m->started_ns = clock_now_ns();
 	random_bytes(m->id, sizeof(m->id));
 	ret = objects_open(&oo, &m->ix);
+	if (ret)
+		return ret;
+	ret = tasks_open(&to, &m->tasks);
 	if (ret)
 		return ret;
 	ret = pools_open(&po, m->ix, m->started_ns, &m->pools);
@@ -203,6 +211,7 @@ static void finish(struct master *m)
 	loop_timer_del(m->svc.loop, &m->purge);
 	loop_timer_del(m->svc.loop, &m->report);
 	pools_close(m->pools);
+	tasks_close(m->tasks);
 	objects_close(m->ix);
 }
 

@@ -10,10 +10,11 @@
  *	clients.c	what clients ask: exists, locate, pools, list, remove
  *	drops.c		asking owners to drop objects, and waiting for all of them
  *	removal.c	removing what matches, in slices
+ *	tasks_ask.c	copy and move tasks: asked for, tasks_run.c carried out
  *	pattern.c	regular expressions from strangers
  *	status.c	JSON for people and tools
  *	admin*.c	HTTP
- *	objects*.c table.c pools.c	the state
+ *	objects*.c table.c pools.c tasks.c	the state
  */
 #ifndef MC_MASTER_H
 #define MC_MASTER_H
@@ -32,6 +33,7 @@
 #include "proto/proto.h"
 #include "settings.h"
 #include "svc.h"
+#include "tasks.h"
 
 #define DROP_PATIENCE_NS NSEC_PER_SEC /* an owner silent for longer is suspect */
 #define WORKERS_MAX 64
@@ -87,10 +89,12 @@ struct master {
 	uint64_t started_ns;
 	struct objects *ix;
 	struct pools *pools;
+	struct tasks *tasks;
 	struct worker *workers;
 	unsigned nr_workers;
 	atomic_uint next_worker;
-	atomic_uint ops; /* drops and removals under way */
+	atomic_uint ops; /* drops, removals and tasks under way */
+	atomic_uint emptying; /* removals of everything: no task begins */
 	uint16_t port, http_port;
 
 	struct listener *tcp, *local;
@@ -150,6 +154,18 @@ int on_remove(struct peer *p, struct conn_req *r);
 int on_clear(struct peer *p, struct conn_req *r);
 int on_remove_match(struct peer *p, struct conn_req *r);
 int on_status(struct peer *p, struct conn_req *r);
+
+/* tasks_ask.c */
+int on_task_create(struct peer *p, struct conn_req *r);
+int on_task_query(struct peer *p, struct conn_req *r);
+
+/* A replica whose owner can be asked, of this pool unless it is 0: into @s. False: there is none. */
+bool task_source(struct master *m, const struct located *at, uint32_t pool, struct task_spec *s);
+
+/* tasks_run.c */
+struct times task_times(void);
+void tasks_kick(struct master *m, uint32_t pool); /* begins what waits for this pool's owner; any thread */
+void tasks_housekeeping(struct master *m);
 
 /* ---- drops.c ----------------------------------------------------------------------------------------------------- */
 

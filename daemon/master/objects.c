@@ -275,7 +275,7 @@ unsigned objects_slot_purge(struct objects *ix, uint16_t slot, unsigned max)
 		while (done < max && (r = sl->heads[sl->purge_at])) {
 			struct object *o = r->obj;
 
-			if (o->nr == 1 && (o->flags & OBJ_BURIED || atomic_load(&sl->buried)))
+			if (o->nr == 1 && (o->flags & (OBJ_BURIED | OBJ_ASTRAY) || atomic_load(&sl->buried)))
 				shard_bury(s, o->hash, o->put_id);
 			if (o->nr == 1)
 				object_del(ix, s, o);
@@ -331,6 +331,8 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 	while (o->nr)
 		rep_del(ix, o, &o->rep);
 	shard_account(s, o, false);
+	if (o->flags & (OBJ_BOUND | OBJ_ASTRAY))
+		shard_bury(s, o->hash, o->put_id); /* a copy of the old one may still be on its way */
 	o->put_id = it->put_id;
 	o->size = it->size;
 	o->flags = (uint8_t)(it->flags & KEPT_FLAGS);
@@ -451,7 +453,7 @@ static bool take_out(struct objects *ix, uint16_t slot, const struct key *key, u
 		o = NULL;
 		goto out;
 	}
-	if (bury)
+	if (bury || (o->nr == 1 && o->flags & OBJ_ASTRAY))
 		shard_bury(s, o->hash, o->put_id);
 	if (o->nr == 1)
 		object_del(ix, s, o);

@@ -103,7 +103,7 @@ void objects_locate(struct objects *ix, const struct key *key, bool touch, uint6
 
 /*
  * May the object go, and who has to be told? A pool that had it and is away will not bring it back.
- * Return: 0 and its holders; -EBUSY leased, and not @force; -ENOENT.
+ * Return: 0 and its holders; -EBUSY leased, and not @force; -ETXTBSY a task has it; -ENOENT.
  */
 int objects_holders(struct objects *ix, const struct key *key, bool force, uint64_t now, struct holder out[REPLICAS_MAX],
 		    unsigned *nr);
@@ -117,10 +117,24 @@ bool pool_mask_has(const struct pool_mask *m, uint32_t pool); /* NULL: all */
 
 /*
  * The same for what the put @put_id stored, as far as it is in the pools of @in. -ENOENT also when another put is there, or
- * nothing in these pools; -EBUSY leased; -EAGAIN a replica of it is pending.
+ * nothing in these pools; -EBUSY leased; -ETXTBSY a task has it; -EAGAIN a replica of it is pending.
  */
 int objects_clear(struct objects *ix, const struct key *key, uint64_t put_id, const struct pool_mask *in, uint64_t now,
 		  struct holder out[REPLICAS_MAX], unsigned *nr);
+
+/* ---- copying and moving: one task at a time per object ------------------------------------------------------------ */
+
+/* Until objects_unbind() nobody removes the object. -ENOENT; -EBUSY another task has it, or it is pending. */
+int objects_bind(struct objects *ix, const struct key *key, uint64_t put_id);
+/* @astray: a copy may still be on its way; should the object be gone by then, it must not come back with it. */
+void objects_unbind(struct objects *ix, const struct key *key, uint64_t put_id, bool astray);
+bool objects_bound(const struct objects *ix); /* is any? */
+
+/* The whole, visible replica of that put in a pool, or -ENOENT. */
+int objects_replica(struct objects *ix, const struct key *key, uint64_t put_id, uint32_t pool, struct holder *out);
+
+/* The same, and -EAGAIN unless there is one in @other, too: it may be dropped. */
+int objects_spare(struct objects *ix, const struct key *key, uint64_t put_id, uint32_t pool, uint32_t other, struct holder *out);
 
 /* Is any object leased? May say yes for up to a lease too long, never no when one is. */
 bool objects_leased(struct objects *ix, uint64_t now);

@@ -24,15 +24,18 @@ struct objects {
 	unsigned nr_shards, shard_bits;
 	struct shard *shards;
 	atomic_uchar state[SLOTS_MAX]; /* enum slot_state */
+	atomic_uint bound; /* objects_bind() without objects_unbind() yet */
 
 	pthread_mutex_t lock; /* opening and closing of slots */
 	struct slot slots[SLOTS_MAX];
 	unsigned next_slot;
 };
 
-/* What owners say that describes the object itself, and our own bit for one that was removed while some of its pools were away. */
+/* What owners say that describes the object itself, and our own bits: one that was removed while some of its pools were away. */
 #define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
 #define OBJ_BURIED 0x80
+#define OBJ_BOUND 0x40 /* a task copies or moves it */
+#define OBJ_ASTRAY 0x20 /* a copy that a task gave up may still come; once the object is gone it is refused */
 
 static inline enum slot_state rep_state(struct objects *ix, const struct rep *r)
 {

@@ -145,6 +145,9 @@ int objects_holders(struct objects *ix, const struct key *key, bool force, uint6
 	o = shard_find(s, hash, key);
 	if (!o)
 		goto out;
+	ret = -ETXTBSY;
+	if (o->flags & OBJ_BOUND && object_has(ix, o, SLOT_LIVE))
+		goto out;
 	ret = -EBUSY;
 	if (!force && o->lease_ns > now && object_has(ix, o, SLOT_LIVE))
 		goto out;

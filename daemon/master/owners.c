@@ -62,6 +62,7 @@ void owner_gone(struct peer *p, bool leave)
 		w->owners[p->life.index] = NULL;
 	p->joined = false;
 	pools_ended(w->m->pools, &p->life, leave, clock_now_ns());
+	tasks_pool_gone(w->m->tasks, p->life.index, p->life.slot, task_times());
 	if (!leave && !w->stopping)
 		log_warn("pool %u of %s: connection lost; its objects are invisible until it joins again", p->life.index, p->name);
 }
@@ -227,6 +228,8 @@ int on_stored(struct peer *p, struct conn_req *r)
 		return ret;
 	for (uint32_t i = 0; i < m.nr; i++)
 		objects_stored(w->m->ix, p->life.slot, &m.items[i].key, m.items[i].gen);
+	if (tasks_waiting(w->m->tasks))
+		tasks_kick(w->m, p->life.index); /* one of these may be what it waits for */
 	return 0;
 }
 

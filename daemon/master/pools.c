@@ -427,6 +427,36 @@ bool pools_life(struct pools *ps, uint32_t index, struct pool_life *out)
 	return found;
 }
 
+bool pools_id(struct pools *ps, uint32_t index, uint8_t out[16])
+{
+	struct pool *p;
+
+	pthread_mutex_lock(&ps->lock);
+	p = index < POOLS_MAX ? ps->by_index[index] : NULL;
+	if (p)
+		memcpy(out, p->info.id, 16);
+	pthread_mutex_unlock(&ps->lock);
+	return p;
+}
+
+bool pools_address(struct pools *ps, uint32_t index, struct pool_address *out)
+{
+	struct pool *p;
+
+	pthread_mutex_lock(&ps->lock);
+	p = index < POOLS_MAX ? ps->by_index[index] : NULL;
+	if (p && (p->state != POOL_ONLINE || p->info.flags & POOL_DRAINING))
+		p = NULL;
+	if (p) {
+		memcpy(out->id, p->info.id, 16);
+		memcpy(out->node, p->info.node, 16);
+		memcpy(out->unix_path, p->info.unix_path.data, p->info.unix_path.len + 1u); /* with its NUL: text_dup() */
+		memcpy(out->addr, p->info.addr.data, p->info.addr.len + 1u);
+	}
+	pthread_mutex_unlock(&ps->lock);
+	return p;
+}
+
 void pools_encode(struct pools *ps, struct buf *out)
 {
 	struct msg_pools m = { 0 };

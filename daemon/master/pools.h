@@ -87,6 +87,14 @@ bool pools_purge(struct pools *ps, uint64_t now, unsigned max);
 
 uint32_t pools_view(const struct pools *ps);
 bool pools_ready(struct pools *ps, uint64_t now);
+bool pools_id(struct pools *ps, uint32_t index, uint8_t out[16]); /* false: there is none */
+
+/* How the owner of a pool that takes objects is reached. False: there is none, or it takes none. */
+struct pool_address {
+	uint8_t id[16], node[16];
+	char unix_path[TEXT_MAX + 1], addr[TEXT_MAX + 1];
+};
+bool pools_address(struct pools *ps, uint32_t index, struct pool_address *out);
 bool pools_life(struct pools *ps, uint32_t index, struct pool_life *out); /* false: not online, nobody to ask */
 void pools_encode(struct pools *ps, struct buf *out); /* msg_pools */
 

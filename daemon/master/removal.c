@@ -2,8 +2,8 @@
 /*
  * Removing all objects that match. Two ways:
  *
- *	all at once	everything of a pool goes, nothing is leased: one message per pool. Its answer marks a point in the pool's
- *			stream: what it published before is gone, so the pool gets a fresh slot and the old one is purged.
+ *	all at once	everything of a pool goes, nothing is leased or in a task: one message per pool. Its answer marks a point
+ *			in the pool's stream: what it published before is gone, so the pool gets a fresh slot and the old one is purged.
  *	one by one	walk the index in slices of well under a millisecond, match outside of any lock, drop in batches.
  *
  * What the first way leaves (an owner kept objects that are leased there) the second takes up.
@@ -21,6 +21,7 @@ struct removal {
 	struct removal_opts o;
 	uint8_t tenant[TENANT_MAX];
 	regex_t re;
+	bool whole; /* all objects: counted in master.emptying */
 	struct loop_work work; /* the next slice */
 	uint64_t removed;
 	int status;
@@ -45,6 +46,8 @@ static void finish(struct removal *rm)
 
 	count(rm->w, CNT_MATCH, 1);
 	count(rm->w, CNT_MATCH_REMOVED, rm->removed);
+	if (rm->whole)
+		atomic_fetch_sub(&m->emptying, 1);
 	rm->o.done(rm->o.arg, rm->status, rm->removed);
 	if (rm->o.pattern.len)
 		regfree(&rm->re);
@@ -294,7 +297,6 @@ int removal_start(struct worker *w, const struct removal_opts *o)
 {
 	struct removal *rm = calloc(1, sizeof(*rm));
 	int ret = -ENOMEM;
-	bool whole;
 
 	if (!rm)
 		return -ENOMEM;
@@ -311,10 +313,13 @@ int removal_start(struct worker *w, const struct removal_opts *o)
 			goto err;
 	}
 	atomic_fetch_add(&w->m->ops, 1);
-	whole = !o->pattern.len && (o->all_tenants || !o->tenant.len);
-	if (whole)
+	rm->whole = !o->pattern.len && (o->all_tenants || !o->tenant.len);
+	if (rm->whole) {
+		/* First: a task that begins sees it, or is seen below. */
+		atomic_fetch_add(&w->m->emptying, 1);
 		pools_bury(w->m->pools, o->all_tenants);
-	if (whole && (o->force || !objects_leased(w->m->ix, clock_now_ns())))
+	}
+	if (rm->whole && !objects_bound(w->m->ix) && (o->force || !objects_leased(w->m->ix, clock_now_ns())))
 		empty_pools(rm);
 	else
 		again(rm);

@@ -30,6 +30,8 @@ static const struct msg_kind {
 	[MSG_POOLS] = { on_pools, "POOLS" },
 	[MSG_STATUS] = { on_status, "STATUS" },
 	[MSG_CLEAR] = { on_clear, "CLEAR" },
+	[MSG_TASK_CREATE] = { on_task_create, "TASK_CREATE" },
+	[MSG_TASK_QUERY] = { on_task_query, "TASK_QUERY" },
 };
 
 void reply_out(struct worker *w, struct conn_req *r)

@@ -14,6 +14,7 @@
 
 #define S(member) offsetof(struct settings, member)
 #define PORT .type = CONF_INT, .min = 0, .max = 65535
+#define COUNT .type = CONF_INT, .min = 0, .max = 1000000
 #define X(kind, flag, text) \
 	{ .name = #flag, .type = CONF_##kind, .offset = S(ignored.flag), .deflt = text, .help = "as upstream", .unimplemented = true },
 
@@ -48,6 +49,17 @@ const struct conf_item settings_items[] = {
 	  .offset = S(client_ttl_ns), .deflt = "10", .help = "silence after which a pool is lost; plain numbers are seconds" },
 	{ .name = "settle_time", .type = CONF_DURATION, .offset = S(settle_ns), .deflt = "1s",
 	  .help = "how long a fresh master waits for pools before it is ready" },
+
+	{ .name = "max_total_pending_tasks", COUNT, .offset = S(tasks_pending), .deflt = "10000",
+	  .help = "copy and move tasks that may wait; more are refused" },
+	{ .name = "max_total_processing_tasks", COUNT, .offset = S(tasks_processing), .deflt = "10000",
+	  .help = "tasks that may run at a time, a few of them per node" },
+	{ .name = "max_total_finished_tasks", COUNT, .offset = S(tasks_finished), .deflt = "10000",
+	  .help = "ended tasks that can still be asked for" },
+	{ .name = "pending_task_timeout_sec", .type = CONF_DURATION, .unit_ns = NSEC_PER_SEC, .offset = S(task_wait_ns),
+	  .deflt = "300", .help = "a task that has not begun by then fails; plain numbers are seconds" },
+	{ .name = "processing_task_timeout_sec", .type = CONF_DURATION, .unit_ns = NSEC_PER_SEC, .offset = S(task_ns),
+	  .deflt = "300", .help = "a copy that has not ended by then fails; plain numbers are seconds" },
 
 	{ .name = "enable_http_metadata_server", .type = CONF_BOOL, .offset = S(metadata_on), .deflt = "false",
 	  .help = "serve engine metadata too" },

@@ -81,11 +81,6 @@
 	X(STRING, snapshot_catalog_backend_type, "")            \
 	X(STRING, snapshot_catalog_store_connstring, "")        \
 	X(STRING, snapshot_catalog_backend_connstring, "")      \
-	X(INT, max_total_finished_tasks, "10000")               \
-	X(INT, max_total_pending_tasks, "10000")                \
-	X(INT, max_total_processing_tasks, "10000")             \
-	X(INT, pending_task_timeout_sec, "300")                 \
-	X(INT, processing_task_timeout_sec, "300")              \
 	X(INT, max_retry_attempts, "10")                        \
 	X(BOOL, enable_cxl, "false")                            \
 	X(STRING, cxl_path, "/dev/dax0.0")                      \
@@ -120,6 +115,9 @@ struct settings {
 
 	uint64_t lease_ns, client_ttl_ns, settle_ns;
 	bool report;
+
+	int64_t tasks_pending, tasks_processing, tasks_finished;
+	uint64_t task_wait_ns, task_ns;
 
 	bool metadata_on;
 	char *metadata_host;

@@ -115,6 +115,20 @@ static struct json_object *counters_json(struct master *m)
 	return o;
 }
 
+static struct json_object *tasks_json(struct master *m)
+{
+	struct json_object *o = json_object_new_object();
+	struct tasks_stat st;
+
+	tasks_stat(m->tasks, &st);
+	add_u64(o, "pending", st.pending);
+	add_u64(o, "processing", st.processing);
+	add_u64(o, "created", st.created);
+	add_u64(o, "succeeded", st.succeeded);
+	add_u64(o, "failed", st.failed);
+	return o;
+}
+
 int status_json(struct master *m, struct buf *out)
 {
 	struct json_object *o = json_object_new_object();
@@ -145,6 +159,7 @@ int status_json(struct master *m, struct buf *out)
 	add_u64(o, "clients", peers_of_role(m, ROLE_CLIENT));
 	add_u64(o, "workers", m->nr_workers);
 	add(o, "pools", pj.list);
+	add(o, "tasks", tasks_json(m));
 	add(o, "counters", counters_json(m));
 	text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
 	if (text)

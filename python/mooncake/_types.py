@@ -22,6 +22,18 @@ class ReplicaStatus(_Enum):
     FAILED = 5
 
 
+class TaskType(_Enum):
+    REPLICA_COPY = 0
+    REPLICA_MOVE = 1
+
+
+class TaskStatus(_Enum):
+    PENDING = 0
+    PROCESSING = 1
+    FAILED = 2
+    SUCCESS = 3
+
+
 class SoftPinAction(_Enum):
     PRESERVE = 0
     ENABLE = 1
@@ -114,6 +126,67 @@ class ReplicaDescriptor(_Given):
 
     def __repr__(self):
         return f"<ReplicaDescriptor {self._status.name} {self._memory.buffer_descriptor!r}>"
+
+
+class QueryTaskResponse:
+    """What became of a copy or move task; times are milliseconds since 1970."""
+
+    __slots__ = ("_id", "_type", "_status", "_created", "_updated", "_client", "_message")
+
+    def __init__(self):
+        self._id, self._type, self._status = (0, 0), TaskType.REPLICA_COPY, TaskStatus.PENDING
+        self._created = self._updated = 0
+        self._client, self._message = (0, 0), ""
+
+    @property
+    def id(self) -> tuple[int, int]:
+        """tuple[int, int]: the task"""
+        return self._id
+
+    @property
+    def type(self) -> TaskType:
+        """TaskType"""
+        return self._type
+
+    @property
+    def status(self) -> TaskStatus:
+        """TaskStatus"""
+        return self._status
+
+    @property
+    def created_at_ms_epoch(self) -> int:
+        """int: when it was created"""
+        return self._created
+
+    @property
+    def last_updated_at_ms_epoch(self) -> int:
+        """int: when its status changed last"""
+        return self._updated
+
+    @property
+    def assigned_client(self) -> tuple[int, int]:
+        """tuple[int, int]: who carries it out: the pool of the source"""
+        return self._client
+
+    @property
+    def message(self) -> str:
+        """str: why it failed"""
+        return self._message
+
+    def __repr__(self):
+        def uuid(pair):
+            return f"{pair[0]}-{pair[1]}"
+
+        return (f"QueryTaskResponse(id={uuid(self._id)}, type={int(self._type)}, status={int(self._status)}, "
+                f"created_at={self._created}, last_updated_at={self._updated}, assigned_client={uuid(self._client)}, "
+                f'message="{self._message}")')
+
+
+def _task(uuid, kind, status, created, updated, client, message):
+    t = QueryTaskResponse()
+    t._id, t._type, t._status, t._created, t._updated = uuid, TaskType(kind), TaskStatus(status), created, updated
+    t._client, t._message = client, message
+    return t
 
 
 def _memory_replica(size, address, endpoint):

@@ -2,12 +2,14 @@
 """The store: immutable objects under keys, shared by all clients of a master."""
 from ._core import (BufferHandle, BufferLease, BufferLeaseView, BufferPool, MooncakeDistributedStore, MooncakeHostMemAllocator,
                     ReplicateConfig, bind_to_numa_node, get_alloc_func_addr, get_free_func_addr)
-from ._types import (Descriptor, DiskDescriptor, MemoryDescriptor, ObjectDataType, ParallelAxis, ReadTarget, ReplicaDescriptor,
-                     ReplicaStatus, SoftPinAction, TensorParallelism)
+from ._types import (Descriptor, DiskDescriptor, MemoryDescriptor, ObjectDataType, ParallelAxis, QueryTaskResponse, ReadTarget,
+                     ReplicaDescriptor, ReplicaStatus, SoftPinAction, TaskStatus, TaskType, TensorParallelism)
 
 # Callers use these by their bare names too.
 UNKNOWN, KVCACHE, TENSOR, WEIGHT, SAMPLE, ACTIVATION, GRADIENT, OPTIMIZER_STATE, METADATA, GENERAL = ObjectDataType
-UNDEFINED, INITIALIZED, PROCESSING, COMPLETE, REMOVED, FAILED = ReplicaStatus
+UNDEFINED, INITIALIZED, COMPLETE, REMOVED = map(ReplicaStatus, (0, 1, 3, 4))
+REPLICA_COPY, REPLICA_MOVE = TaskType
+PENDING, PROCESSING, FAILED, SUCCESS = TaskStatus  # two of these are names of a ReplicaStatus as well
 
 # Names of an older release.
 RegisteredBufferPool, RegisteredBufferLease, RegisteredBufferLeaseView = BufferPool, BufferLease, BufferLeaseView
@@ -24,11 +26,14 @@ __all__ = [
     "MooncakeHostMemAllocator",
     "ObjectDataType",
     "ParallelAxis",
+    "QueryTaskResponse",
     "ReadTarget",
     "ReplicaDescriptor",
     "ReplicaStatus",
     "ReplicateConfig",
     "SoftPinAction",
+    "TaskStatus",
+    "TaskType",
     "TensorParallelism",
     "bind_to_numa_node",
 ]

@@ -37,6 +37,16 @@ class ReplicaStatus(_Enum):
     REMOVED = 4
     FAILED = 5
 
+class TaskType(_Enum):
+    REPLICA_COPY = 0
+    REPLICA_MOVE = 1
+
+class TaskStatus(_Enum):
+    PENDING = 0
+    PROCESSING = 1
+    FAILED = 2
+    SUCCESS = 3
+
 class SoftPinAction(_Enum):
     PRESERVE = 0
     ENABLE = 1
@@ -78,6 +88,31 @@ class ReplicaDescriptor:
 
     def get_disk_descriptor(self) -> DiskDescriptor:
         """RuntimeError: it is in memory."""
+
+class QueryTaskResponse:
+    """What became of a copy or move task; times are milliseconds since 1970."""
+    def __init__(self) -> None: ...
+    @property
+    def id(self) -> tuple[int, int]:
+        """tuple[int, int]: the task"""
+    @property
+    def type(self) -> TaskType:
+        """TaskType"""
+    @property
+    def status(self) -> TaskStatus:
+        """TaskStatus"""
+    @property
+    def created_at_ms_epoch(self) -> int:
+        """int: when it was created"""
+    @property
+    def last_updated_at_ms_epoch(self) -> int:
+        """int: when its status changed last"""
+    @property
+    def assigned_client(self) -> tuple[int, int]:
+        """tuple[int, int]: who carries it out: the pool of the source"""
+    @property
+    def message(self) -> str:
+        """str: why it failed"""
 
 class ParallelAxis:
     """Rank of size along one kind of parallelism: 'tp' with split_dim, 'dp', 'ep' with expert_id, 'pp' with stage_id."""
@@ -184,10 +219,14 @@ METADATA = ObjectDataType.METADATA
 GENERAL = ObjectDataType.GENERAL
 UNDEFINED = ReplicaStatus.UNDEFINED
 INITIALIZED = ReplicaStatus.INITIALIZED
-PROCESSING = ReplicaStatus.PROCESSING
 COMPLETE = ReplicaStatus.COMPLETE
 REMOVED = ReplicaStatus.REMOVED
-FAILED = ReplicaStatus.FAILED
+REPLICA_COPY = TaskType.REPLICA_COPY
+REPLICA_MOVE = TaskType.REPLICA_MOVE
+PENDING = TaskStatus.PENDING
+PROCESSING = TaskStatus.PROCESSING
+FAILED = TaskStatus.FAILED
+SUCCESS = TaskStatus.SUCCESS
 
 class ReplicateConfig:
     """How a put is stored. No arguments; set the attributes.
@@ -449,6 +488,18 @@ class MooncakeDistributedStore:
     def batch_replica_clear(self, keys: Sequence[Key], segment_name: str = "") -> list[Key]:
         """Remove objects that this store has put and that nobody read lately; with a segment, their copies there.
         Returns the keys of which something went."""
+
+    def create_copy_task(self, key: Key, targets: Sequence[str]) -> tuple[tuple[int, int], int]:
+        """Have the object copied into other segments, by their names. While that runs it cannot be removed (-708).
+        Returns ((hi, lo), 0), the task to ask query_task() for; else ((0, 0), code): -600 no targets, or not mounted; -704 missing;
+        -1010 a target takes nothing now; -1 no source; -1401 too many tasks wait."""
+
+    def create_move_task(self, key: Key, source: str, target: str) -> tuple[tuple[int, int], int]:
+        """The same into one segment; the source gives its copy up once the new one can be read.
+        Codes as create_copy_task(), -600 also when source has no copy or is the target."""
+
+    def query_task(self, task_id: tuple[int, int]) -> tuple[QueryTaskResponse | None, int]:
+        """(QueryTaskResponse, 0); (None, -1400) when the task is unknown: never made, long over, or its master was restarted."""
 
     def put_tensor(self, key: Key, tensor: Tensor) -> int:
         """Store a torch tensor, or a numpy array: any shape of up to 8 dimensions, dtypes

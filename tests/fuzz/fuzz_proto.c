@@ -46,6 +46,10 @@ FUZZ(msg_commit)
 FUZZ(msg_put)
 FUZZ(msg_data)
 FUZZ(msg_clear)
+FUZZ(msg_copy)
+FUZZ(msg_task_create)
+FUZZ(msg_task_id)
+FUZZ(msg_task)
 
 /* New ones go to the end: the corpus names them by number. */
 static fuzz_fn *const decoders[] = {
@@ -55,7 +59,8 @@ static fuzz_fn *const decoders[] = {
 	fuzz_msg_statuses,    fuzz_msg_match,	    fuzz_msg_count,	   fuzz_msg_list_reply,
 	fuzz_msg_pools,	      fuzz_msg_attach,	    fuzz_msg_attach_reply, fuzz_msg_grant,
 	fuzz_msg_grant_reply, fuzz_msg_return,	    fuzz_msg_commit,	   fuzz_msg_put,
-	fuzz_msg_data,	      fuzz_msg_clear,
+	fuzz_msg_data,	      fuzz_msg_clear,	    fuzz_msg_copy,	   fuzz_msg_task_create,
+	fuzz_msg_task_id,     fuzz_msg_task,
 };
 
 static void split(const void *data, size_t len)

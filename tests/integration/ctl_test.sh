@@ -110,6 +110,17 @@ check 'doctor is content' exits 0 "$ctl" doctor
 check 'doctor --json' field "j['errors'] == 0 and any(f['check'] == 'node socket' and f['level'] == 'ok' for f in j['findings'])" \
 	"$ctl" doctor --json
 
+segment=$("$ctl" --json pools | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["segment"])')
+check 'copy to where it is' says 'success, 1 of 1 targets held it already' 0 "$ctl" copy piped "$segment"
+check 'copy --json' field "j['type'] == 'copy' and j['status'] == 'success' and '-' in j['id']" "$ctl" --json copy piped "$segment"
+check 'copy to nowhere' says 'no such segment' 1 "$ctl" copy piped nobody:1
+check 'move to where it is' says 'no such segment, or source' 1 "$ctl" move piped "$segment" "$segment"
+check 'move of nothing' says 'no such object' 1 "$ctl" move none "$segment" other:1
+check 'a task that is none' exits 2 "$ctl" task 12
+check 'a task nobody knows' says 'unknown' 1 "$ctl" task 12-13
+id=$("$ctl" --json copy piped "$segment" | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')
+check 'task' field "j['id'] == '$id' and j['created_ms'] > 1600000000000" "$ctl" --json task "$id"
+
 check 'rm of a missing key exits 1' exits 1 "$ctl" rm missing
 check 'rm of a leased key exits 1' says 'leased' 1 "$ctl" rm piped
 check 'rm --force' exits 0 "$ctl" rm piped --force

@@ -67,6 +67,9 @@ STORE = [
     ("get_replica_desc", "(key)", ("k",), []),
     ("batch_get_replica_desc", "(keys)", (["a", "b"],), {}),
     ("batch_replica_clear", "(keys, segment_name='')", (["a", "b"],), []),
+    ("create_copy_task", "(key, targets)", ("k", ["s"]), ((0, 0), -600)),
+    ("create_move_task", "(key, source, target)", ("k", "s", "t"), ((0, 0), -600)),
+    ("query_task", "(task_id)", ((1, 2),), (None, -600)),
     # tensors
     ("put_tensor", "(key, tensor)", ("k", None), -600),
     ("batch_put_tensor", "(keys, tensors_list)", (["a", "b"], [None, None]), [-600, -600]),

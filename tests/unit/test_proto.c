@@ -113,6 +113,13 @@ SAMPLE(statuses, msg_statuses, "03000000 00000000 efffffff 01000000", .nr = 3, .
 SAMPLE(match, msg_match, "01 0000 0300 612e2a 0500000000000000 64000000", .force = true,
        .tenant = K(""), .pattern = K("a.*"), .cursor = 5, .max = 100)
 SAMPLE(clear, msg_clear, "0100 73 " DROP_HEX, .segment = K("s"), .nr = 2, .items = drop_items)
+SAMPLE(copy, msg_copy, "0200 0061 0600000000000000 e803000000000000 " ID1_HEX ID2_HEX "0700 756e69783a4070 0300 613a31",
+       .key = K("\0a"), .gen = 6, .timeout_ms = 1000, .pool = ID1, .node = ID2, .unix_path = K("unix:@p"), .addr = K("a:1"))
+SAMPLE(task_create, msg_task_create, "01 0200 0061 0100 73 0200 0100 74 0000", .type = TASK_MOVE, .key = K("\0a"), .source = K("s"),
+       .nr_targets = 2, .target = { K("t"), K("") })
+SAMPLE(task_id, msg_task_id, ID1_HEX, .id = ID1)
+SAMPLE(task, msg_task, ID1_HEX "00 03 0100000000000000 0200000000000000 " ID2_HEX "0200 6f6b", .id = ID1, .status = TASK_SUCCESS,
+       .created_ms = 1, .updated_ms = 2, .pool = ID2, .message = K("ok"))
 SAMPLE(count, msg_count, "ffffffffffffffff", .count = UINT64_MAX)
 
 static struct list_item list_items[] = { { K("\0a"), 4096, OBJ_SOFT_PIN, 1 }, { K("\0b"), 1, 0, 0 } };

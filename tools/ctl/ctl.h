@@ -108,6 +108,8 @@ int cmd_get(struct ctl *c);
 int cmd_put(struct ctl *c);
 int cmd_rm(struct ctl *c);
 int cmd_list(struct ctl *c);
+int cmd_copy(struct ctl *c); /* move, too */
+int cmd_task(struct ctl *c);
 int cmd_config(struct ctl *c);
 int cmd_events(struct ctl *c);
 int cmd_doctor(struct ctl *c);

@@ -32,6 +32,8 @@ static const char *outcome(int result)
 {
 	if (result == -EBUSY)
 		return "leased to a reader; wait for the lease to end, or use --force";
+	if (result == -ETXTBSY)
+		return "being copied or moved; wait for that to end";
 	return result == -ENOENT ? "not there" : strerror(-result);
 }
 

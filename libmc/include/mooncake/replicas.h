@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The copies of an object: where they are, and taking one's own away. A store keeps any number of copies (replicas) of an
- * object, each in one segment, the memory that one process contributes. All functions are thread-safe.
+ * The copies of an object: where they are, taking one's own away, having them copied and moved. A store keeps any number of
+ * copies (replicas) of an object, each in one segment, the memory that one process contributes. All functions are thread-safe.
  */
 #ifndef MOONCAKE_REPLICAS_H
 #define MOONCAKE_REPLICAS_H
@@ -45,6 +45,48 @@ MC_API void mc_replicas_free(struct mc_replicas *items, unsigned nr);
  * Return: how many went.
  */
 MC_API int mc_store_clear(struct mc_store *s, struct mc_remove *items, unsigned nr, const char *segment, uint64_t deadline_ns);
+
+/* ---- tasks: carried out by the process that serves the source segment, kept by the master ---- */
+
+/** struct mc_uuid - 128 bits, written as two decimal numbers with a dash between them. */
+struct mc_uuid {
+	uint64_t hi, lo;
+};
+
+/**
+ * mc_store_copy - have an object copied into other segments.
+ * @targets: names of segments, 1 to 16; one that holds a copy already is done.
+ * @task:    what to ask mc_store_task() for, written on success.
+ * Returns at once; while the task runs the object cannot be removed (-ETXTBSY). It ends within a few minutes in any case.
+ * Return: 0; -EINVAL key, no targets, or no such segment; -E2BIG more targets; -ENOENT no such object; -EHOSTDOWN a target takes no
+ * objects at present; -ENXIO no source whose owner could be asked; -EDQUOT too many tasks wait; -EOPNOTSUPP embedded;
+ * -ECONNREFUSED, -ETIMEDOUT no master.
+ */
+MC_API int mc_store_copy(struct mc_store *s, const struct mc_key *key, const char *const *targets, unsigned nr,
+			 uint64_t deadline_ns, struct mc_uuid *task);
+
+/** mc_store_move - the same into one segment; @source gives its copy up once the new one can be read. -EINVAL also: it has none. */
+MC_API int mc_store_move(struct mc_store *s, const struct mc_key *key, const char *source, const char *target, uint64_t deadline_ns,
+			 struct mc_uuid *task);
+
+#define MC_TASK_COPY 0
+#define MC_TASK_MOVE 1
+#define MC_TASK_PENDING 0
+#define MC_TASK_PROCESSING 1
+#define MC_TASK_FAILED 2
+#define MC_TASK_SUCCESS 3
+
+/** struct mc_task - what became of a task. */
+struct mc_task {
+	struct mc_uuid id;
+	int type, status;		 /* MC_TASK_* */
+	uint64_t created_ms, updated_ms; /* since 1970, by the master's clock */
+	struct mc_uuid assigned; /* pool whose owner carries it out */
+	char message[160];	 /* why it failed; on success "" or a remark */
+};
+
+/** mc_store_task - Return: 0; -ESRCH unknown: never made, long over, or its master is gone; as mc_store_health(). */
+MC_API int mc_store_task(struct mc_store *s, const struct mc_uuid *task, uint64_t deadline_ns, struct mc_task *out);
 
 #ifdef __cplusplus
 }

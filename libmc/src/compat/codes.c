@@ -17,6 +17,10 @@ static const struct pair store_codes[] = {
 	{ EBUSY, -706 }, /* OBJECT_HAS_LEASE */
 	{ EAGAIN, -703 }, /* REPLICA_IS_NOT_READY */
 	{ ENOSPC, -200 }, /* NO_AVAILABLE_HANDLE */
+	{ ETXTBSY, -708 }, /* OBJECT_HAS_REPLICATION_TASK */
+	{ ESRCH, -1400 }, /* TASK_NOT_FOUND */
+	{ EDQUOT, -1401 }, /* TASK_PENDING_LIMIT_EXCEEDED */
+	{ EHOSTDOWN, -1010 }, /* UNAVAILABLE_IN_CURRENT_STATUS: a segment that drains */
 	{ EINVAL, -600 }, /* INVALID_PARAMS */
 	{ EMSGSIZE, -600 }, /* destination too small */
 	{ ERANGE, -600 }, /* beyond the object */

@@ -181,6 +181,7 @@ static void init(struct owner *ow)
 	pthread_mutex_init(&ow->lock, NULL);
 	list_init(&ow->clients);
 	list_init(&ow->puts);
+	list_init(&ow->copies);
 	list_init(&ow->publish.queue);
 	list_init(&ow->publish.sent);
 	list_init(&ow->publish.again);
@@ -340,7 +341,7 @@ static bool streams_gone(const struct owner *ow)
 {
 	const struct client *c;
 
-	if (ow->link.conn || ow->link.connector.running)
+	if (ow->link.conn || ow->link.connector.running || ow->nr_copies)
 		return false;
 	list_for_each_entry(c, &ow->clients, node)
 		if (c->conn || c->pending)
@@ -416,6 +417,7 @@ static int cut(void *arg)
 
 	loop_timer_del(ow->loop, &ow->tick);
 	link_stop(ow);
+	copies_cut(ow);
 	publish_fail_all(ow, -ESHUTDOWN);
 	serve_close(ow);
 	owner_check(ow);

@@ -18,6 +18,7 @@
 #include "pool/pool.h"
 
 struct owner;
+struct mux;
 
 /* Limits; what is over one is refused with the code named. */
 #define OWNER_CLIENTS_MAX 4096		/* connections and processes still holding space; more: closed at once */
@@ -80,5 +81,15 @@ bool owner_revoked(struct owner *ow);
 
 /* Refuses grants and puts with -ESHUTDOWN, keeps serving reads and commits of space granted before: SIGTERM's first half. */
 void owner_drain(struct owner *ow);
+
+/* ---- the other side: who calls an owner or a master on a stream of its own (greet.c) ---- */
+
+struct greeting {
+	enum proto_role role;
+	const uint8_t *id, *node; /* 16 bytes each */
+	const char *name;	  /* what logs there should call us */
+};
+/* Says HELLO on a fresh stream. @peer is for our log. -EPROTO: no common version; as mux_call(). */
+int greet(struct mux *m, const struct greeting *g, const char *peer, uint64_t deadline_ns, struct msg_hello_reply *out);
 
 #endif

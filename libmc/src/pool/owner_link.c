@@ -79,6 +79,8 @@ static void link_request(struct conn_req *r)
 		drop_request(ow, r);
 	else if (r->frame.type == MSG_DROP_MATCH)
 		drop_match_request(ow, r);
+	else if (r->frame.type == MSG_COPY)
+		copy_request(ow, r);
 	else
 		conn_reply_status(r, -EOPNOTSUPP);
 }

@@ -14,6 +14,7 @@
  *	owner_link.c	 the connection to the master, owner_connect.c how it is made
  *	owner_refill.c	 telling a master everything
  *	owner_drop.c	 the master's DROP and DROP_MATCH
+ *	owner_copy.c	 the master's COPY
  */
 #ifndef MC_OWNER_PRIVATE_H
 #define MC_OWNER_PRIVATE_H
@@ -253,6 +254,13 @@ void refill_stop(struct owner *ow);
 void drop_request(struct owner *ow, struct conn_req *r);
 void drop_match_request(struct owner *ow, struct conn_req *r);
 
+/* ---- copies into other pools (owner_copy.c) ------------------------------------------------------------------------------ */
+
+#define COPIES_MAX 8 /* at a time; more: -EAGAIN */
+
+void copy_request(struct owner *ow, struct conn_req *r);
+void copies_cut(struct owner *ow); /* those under way end soon */
+
 /* ---- the whole ---------------------------------------------------------------------------------------------------------- */
 
 struct owner {
@@ -269,6 +277,8 @@ struct owner {
 	struct list clients;
 	unsigned nr_clients;
 	struct list puts;
+	struct list copies;
+	unsigned nr_copies;
 	int ro_fd[POOL_REGIONS_MAX]; /* of the regions, for clients that only read; -1: not made yet */
 	uid_t refused_uid; /* the last one that the log was told of */
 	bool refused_any;
@@ -284,7 +294,7 @@ struct owner {
 	bool draining, closing, revoked;
 
 	struct {
-		uint64_t commits, committed, refused, puts, put_bytes, grants, drops;
+		uint64_t commits, committed, refused, puts, put_bytes, grants, drops, copies;
 	} count;
 
 	/* What waiting threads look at. */

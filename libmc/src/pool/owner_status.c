@@ -126,6 +126,7 @@ static struct json_object *counters_part(const struct owner *ow)
 	add_u64(o, "put_bytes", ow->count.put_bytes);
 	add_u64(o, "grants", ow->count.grants);
 	add_u64(o, "dropped", ow->count.drops);
+	add_u64(o, "copied", ow->count.copies);
 	return o;
 }
 

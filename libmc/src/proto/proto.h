@@ -33,6 +33,7 @@
 #define REPLICAS_MAX 16
 #define GRANT_RUNS_MAX 256
 #define DATA_VECS_MAX 4096
+#define TASK_TARGETS_MAX 16
 #define SEGMENT_BUFFERS_MAX 8192
 #define JSON_TEXT_MAX (4 * MiB)
 
@@ -51,6 +52,7 @@ enum proto_type {
 
 	MSG_DROP = 32, /* master → owner */
 	MSG_DROP_MATCH,
+	MSG_COPY, /* of an object into another pool */
 
 	MSG_LOCATE = 48, /* client → master */
 	MSG_EXISTS,
@@ -60,6 +62,8 @@ enum proto_type {
 	MSG_POOLS,
 	MSG_STATUS, /* JSON for people and tools; also answered by owners */
 	MSG_CLEAR,  /* replicas of one's own puts */
+	MSG_TASK_CREATE,
+	MSG_TASK_QUERY,
 
 	MSG_ATTACH = 64, /* client → owner */
 	MSG_GRANT,
@@ -197,6 +201,14 @@ struct msg_drop_match { /* all objects of a tenant; reply msg_count. Owner forge
 	struct key tenant;
 };
 
+struct msg_copy { /* reply: a status: 0 it is stored there; -ENOENT not here any more; as for PUT, and connecting there */
+	struct key key;
+	uint64_t gen;
+	uint64_t timeout_ms;
+	uint8_t pool[16], node[16]; /* of the target */
+	struct key unix_path, addr;
+};
+
 /* ---- client and master ---------------------------------------------------------------------------------------------- */
 
 struct msg_keys { /* LOCATE, EXISTS, REMOVE */
@@ -241,6 +253,27 @@ struct msg_clear { /* reply msg_statuses: 0, -ENOENT, -EBUSY leased, -EAGAIN not
 	struct key segment; /* replicas in its pools alone; empty: the whole object */
 	uint32_t nr;
 	struct drop_item *items; /* gen: the put that is meant */
+};
+enum task_type { TASK_COPY, TASK_MOVE };
+enum task_status { TASK_PENDING, TASK_PROCESSING, TASK_FAILED, TASK_SUCCESS };
+
+/* Reply msg_task_id; -ENOENT key, -EINVAL no such segment, -EHOSTDOWN it drains, -ENXIO no source, -EDQUOT too many wait */
+struct msg_task_create {
+	uint8_t type; /* enum task_type */
+	struct key key;
+	struct key source; /* segment; COPY: empty, whoever has it */
+	uint16_t nr_targets;
+	struct key target[TASK_TARGETS_MAX]; /* segments */
+};
+struct msg_task_id { /* TASK_QUERY; reply msg_task, -ESRCH */
+	uint8_t id[16];
+};
+struct msg_task {
+	uint8_t id[16];
+	uint8_t type, status; /* enum task_type, task_status */
+	uint64_t created_ms, updated_ms; /* since 1970 */
+	uint8_t pool[16]; /* whose owner it is given to */
+	struct key message; /* for people; why it failed */
 };
 struct msg_count {
 	uint64_t count;
@@ -341,6 +374,10 @@ PROTO_MSG(msg_existing);
 PROTO_MSG(msg_statuses);
 PROTO_MSG(msg_match);
 PROTO_MSG(msg_clear);
+PROTO_MSG(msg_copy);
+PROTO_MSG(msg_task_create);
+PROTO_MSG(msg_task_id);
+PROTO_MSG(msg_task);
 PROTO_MSG(msg_count);
 PROTO_MSG(msg_list_reply);
 PROTO_MSG(msg_pools);

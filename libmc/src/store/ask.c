@@ -19,6 +19,10 @@ static int decode(uint16_t type, struct ask *a)
 		return msg_count_decode(data, len, &a->scratch, &a->count);
 	case MSG_LIST:
 		return msg_list_reply_decode(data, len, &a->scratch, &a->list);
+	case MSG_TASK_CREATE:
+		return msg_task_id_decode(data, len, &a->scratch, &a->task_id);
+	case MSG_TASK_QUERY:
+		return msg_task_decode(data, len, &a->scratch, &a->task);
 	case MSG_POOLS:
 		return msg_pools_decode(data, len, &a->scratch, &a->pools);
 	default:
@@ -80,6 +84,20 @@ int store_ask_clear(struct mc_store *s, const struct msg_clear *m, uint64_t dead
 	msg_clear_encode(m, &a->body);
 	ret = ask(s, MSG_CLEAR, deadline_ns, a);
 	return !ret && a->statuses.nr != m->nr ? -EBADMSG : ret;
+}
+
+int store_ask_task(struct mc_store *s, const struct msg_task_create *m, uint64_t deadline_ns, struct ask *a)
+{
+	buf_reset(&a->body);
+	msg_task_create_encode(m, &a->body);
+	return ask(s, MSG_TASK_CREATE, deadline_ns, a);
+}
+
+int store_ask_task_state(struct mc_store *s, const struct msg_task_id *m, uint64_t deadline_ns, struct ask *a)
+{
+	buf_reset(&a->body);
+	msg_task_id_encode(m, &a->body);
+	return ask(s, MSG_TASK_QUERY, deadline_ns, a);
 }
 
 int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m, uint64_t deadline_ns, struct ask *a)

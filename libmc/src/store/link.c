@@ -47,44 +47,11 @@ void link_shutdown(struct link *l)
 int hello(struct mux *m, const struct mc_store *s, enum proto_role role, const char *peer, uint64_t deadline_ns,
 	  struct msg_hello_reply *out)
 {
-	struct msg_hello h = {
-		.version_min = PROTO_VERSION_MIN,
-		.version_max = PROTO_VERSION,
-		.role = (uint8_t)role,
-		.name = { s->name, (uint16_t)strlen(s->name) },
-		.software = { MC_VERSION, sizeof(MC_VERSION) - 1 },
-	};
-	struct scratch scratch = SCRATCH_INIT;
-	struct buf body = BUF_INIT;
-	struct mux_req r = { .type = MSG_HELLO };
-	int ret;
-
-	memcpy(h.id, s->id, sizeof(h.id));
-	memcpy(h.node, s->node, sizeof(h.node));
-	msg_hello_encode(&h, &body);
-	ret = body.err;
-	if (ret)
-		goto out;
-	r.body = body.data;
-	r.body_len = body.len;
-	ret = mux_call(m, &r, deadline_ns);
-	if (ret == -EPROTO)
-		log_err("%s speaks another protocol version than %d to %d; install the same release on both sides", peer,
-			PROTO_VERSION_MIN, PROTO_VERSION);
-	else if (ret)
-		log_warn_limited("%s does not answer the greeting: %s", peer, strerror(-ret));
-	if (!ret)
-		ret = msg_hello_reply_decode(r.reply.data, r.reply.len, &scratch, out);
-	out->software = (struct key){ NULL, 0 }; /* pointed into the reply */
-out:
-	scratch_fini(&scratch);
-	buf_fini(&body);
-	buf_fini(&r.reply);
-	return ret;
+	return greet(m, &(struct greeting){ role, s->id, s->node, s->name }, peer, deadline_ns, out);
 }
 
 /* So that link_shutdown() ends a greeting that is not answered. */
-static int greet(struct link *l, struct link_conn *c, uint64_t deadline_ns)
+static int greet_server(struct link *l, struct link_conn *c, uint64_t deadline_ns)
 {
 	int ret;
 
@@ -126,7 +93,7 @@ static int connect_once(struct link *l, uint64_t deadline_ns, struct link_conn *
 		close(fd);
 		return ret;
 	}
-	ret = greet(l, c, deadline_ns);
+	ret = greet_server(l, c, deadline_ns);
 	if (ret) {
 		mux_close(c->mux);
 		free(c);

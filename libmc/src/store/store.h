@@ -13,7 +13,7 @@
  *	put.c		writing: place.c chooses where, put_round.c does it, grant.c has space for it
  *	prefault.c	page tables of mapped pools, ahead of use
  *	query.c		existence, removal, listing
- *	replicas.c	the copies of objects
+ *	replicas.c	the copies of objects; tasks.c having them copied and moved
  *	session*.c	objects in parts (session.h)
  *	embedded.c	one process with a pool of its own and no master
  *	stats.c		what was done; reason.c: why something was not
@@ -93,6 +93,8 @@ struct ask {
 		struct msg_count count;
 		struct msg_list_reply list;
 		struct msg_pools pools;
+		struct msg_task_id task_id;
+		struct msg_task task;
 	};
 };
 #define ASK_INIT ((struct ask){ .body = BUF_INIT, .reply = BUF_INIT, .scratch = SCRATCH_INIT })
@@ -103,6 +105,8 @@ int store_ask_keys(struct mc_store *s, uint16_t type, const struct key *keys, un
 int store_ask_keys_quietly(struct mc_store *s, uint16_t type, const struct key *keys, unsigned nr, uint64_t deadline_ns,
 			   struct ask *a); /* grants no lease */
 int store_ask_clear(struct mc_store *s, const struct msg_clear *m, uint64_t deadline_ns, struct ask *a);
+int store_ask_task(struct mc_store *s, const struct msg_task_create *m, uint64_t deadline_ns, struct ask *a);
+int store_ask_task_state(struct mc_store *s, const struct msg_task_id *m, uint64_t deadline_ns, struct ask *a);
 int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m, uint64_t deadline_ns, struct ask *a);
 int store_ask_pools(struct mc_store *s, uint64_t deadline_ns, struct ask *a);
 void ask_end(struct ask *a);
@@ -409,6 +413,7 @@ struct mc_store {
 
 void buffers_fini(struct mc_store *s); /* buffers.c */
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
+struct mc_uuid store_uuid(const uint8_t id[16]);
 uint64_t store_put_id(struct mc_store *s);
 bool store_put_is_ours(const struct mc_store *s, uint64_t put_id); /* did store_put_id() give it to this store? */
 uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns); /* 0: the default time-out from now */
