@@ -125,6 +125,25 @@ class TransferEngine:
         unknown. Collects every id.
         """
 
+    def get_transfer_fd(self) -> int:
+        """A descriptor that is readable while transfers in the background have ended, of those submitted
+        after this call; for select() or an event loop, which then calls get_ended_transfers(). The engine's to close.
+        -1 before initialize().
+        """
+
+    def get_ended_transfers(self) -> list[int]:
+        """Numbers of transfers that have ended since the last call. Their results are still to be collected
+        with get_batch_transfer_status(), which does not wait then. An empty batch is not among them.
+        """
+
+    def cancel_transfer(self, batch_id: int, /) -> int:
+        """End what has not ended; afterwards nothing touches its memory. It has failed then, and is still to be
+        collected. Returns 0; -1 unknown.
+        """
+
+    def get_transfer_statuses(self, batch_id: int, /) -> list[int]:
+        """Of each item: 1 done; 0 pending; -1 failed; -2 timed out. Collects nothing. [] unknown."""
+
     def transfer_submit_write(self, target_hostname: str | None, buffer: int, peer_buffer_address: int, length: int,
                               transport_hint: str = '') -> int:
         """Returns a number for

@@ -36,8 +36,10 @@ void engine_put(struct engine_ref *r)
 		mc_segment_close(p->seg);
 		free(p);
 	}
+	mc_cq_close(r->cq);
 	managed_close(r);
 	mc_engine_close(r->eng);
+	pthread_mutex_destroy(&r->cq_lock);
 	free(r);
 }
 
@@ -198,6 +200,7 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 	if (!r)
 		return PyErr_NoMemory();
 	atomic_init(&r->refs, 1);
+	pthread_mutex_init(&r->cq_lock, NULL);
 	UNLOCKED(ret = mc_engine_open(&opts, &r->eng); if (!ret) ret = open_managed(r));
 	if (ret) {
 		free(r);

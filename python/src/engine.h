@@ -15,6 +15,7 @@
 #include "gather.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 /*
  * An open engine; TransferEngine, what get_engine() returned, stores, and running calls hold
@@ -25,6 +26,8 @@ struct engine_ref {
 	_Atomic int refs;
 	struct managed *managed;
 	struct open_peer *peers; /* segments by name, opened once */
+	pthread_mutex_t cq_lock; /* guards the next, and batches that come out of it */
+	struct mc_cq *cq;	 /* of batches in the background, once somebody wants a descriptor */
 };
 
 struct engine_obj {

@@ -19,7 +19,9 @@ struct pending {
 /* Ends and frees; without the interpreter lock. */
 static void pending_free(struct pending *p)
 {
+	pthread_mutex_lock(&p->ref->cq_lock); /* who collects looks at batches that are there */
 	mc_batch_close(p->batch);
+	pthread_mutex_unlock(&p->ref->cq_lock);
 	engine_put(p->ref);
 	free(p);
 }
@@ -71,6 +73,17 @@ static void pending_back(struct engine_obj *o, struct pending *p)
 	o->pending = p;
 }
 
+/* Batches are told of when they have ended from the moment on at which somebody asked for the descriptor. */
+static int watch(struct pending *p)
+{
+	struct mc_cq *cq;
+
+	pthread_mutex_lock(&p->ref->cq_lock);
+	cq = p->ref->cq;
+	pthread_mutex_unlock(&p->ref->cq_lock);
+	return cq ? mc_batch_watch(p->batch, cq) : 0;
+}
+
 static int submit(struct pending *p, const struct work *w, enum mc_op op)
 {
 	struct mc_segment *seg;
@@ -81,7 +94,9 @@ static int submit(struct pending *p, const struct work *w, enum mc_op op)
 		return ret < 0 ? ret : 0;
 	if (!reqs_fill(&q, w, seg, op))
 		return -ENOMEM;
-	ret = mc_batch_open(p->ref->eng, (unsigned)w->nr, NULL, NULL, &p->batch);
+	ret = mc_batch_open(p->ref->eng, (unsigned)w->nr, NULL, p, &p->batch);
+	if (!ret)
+		ret = watch(p);
 	if (!ret)
 		ret = mc_batch_submit(p->batch, q.req, (unsigned)w->nr, p->deadline_ns);
 	reqs_free(&q);
@@ -208,6 +223,127 @@ METHOD(transfer_check_status)
 	return PyLong_FromLong(left ? 0 : st.error == -ETIMEDOUT ? -2 : st.error ? -1 : 1);
 }
 
+/* ---- without waiting ------------------------------------------------------------------------ */
+
+static int open_cq(struct engine_ref *r)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&r->cq_lock);
+	if (!r->cq)
+		ret = mc_cq_open(r->eng, &r->cq);
+	ret = ret ? ret : mc_cq_fd(r->cq);
+	pthread_mutex_unlock(&r->cq_lock);
+	return ret;
+}
+
+static PyObject *get_transfer_fd(PyObject *self, PyObject *unused)
+{
+	int fd = ON_ENGINE(self, r, open_cq(r));
+
+	return PyLong_FromLong(fd < 0 ? -1 : fd);
+}
+
+#define COLLECT 64
+
+/* With the lock. */
+static unsigned ended_ids(struct mc_cq *cq, uint64_t *id)
+{
+	struct mc_batch *b[COLLECT];
+	unsigned nr = mc_cq_collect(cq, b, COLLECT);
+
+	for (unsigned i = 0; i < nr; i++)
+		id[i] = ((struct pending *)mc_batch_arg(b[i]))->id;
+	return nr;
+}
+
+static PyObject *get_ended_transfers(PyObject *self, PyObject *unused)
+{
+	struct engine_ref *r = engine_get(self);
+	PyObject *list = PyList_New(0), *id;
+	uint64_t ids[COLLECT];
+	unsigned nr = COLLECT;
+
+	while (r && list && nr == COLLECT) {
+		UNLOCKED(pthread_mutex_lock(&r->cq_lock); nr = r->cq ? ended_ids(r->cq, ids) : 0;
+			 pthread_mutex_unlock(&r->cq_lock));
+		for (unsigned i = 0; i < nr && list; i++) {
+			id = PyLong_FromUnsignedLongLong(ids[i]);
+			if (!id || PyList_Append(list, id))
+				Py_CLEAR(list);
+			Py_XDECREF(id);
+		}
+	}
+	if (r)
+		UNLOCKED(engine_put(r));
+	return list;
+}
+
+/* The batch called @a's number, with a user more, or NULL. */
+static struct pending *pending_use(PyObject *self, const struct arg *a)
+{
+	struct pending *p = pending_find((struct engine_obj *)self, a->u64);
+
+	if (p)
+		p->users++;
+	return p;
+}
+
+static void pending_unuse(struct pending *p)
+{
+	p->users--;
+	if (p->collected)
+		pending_done(p);
+}
+
+METHOD(cancel_transfer)
+{
+	static const struct sig sig = { "cancel_transfer", 1, 1, { { "batch_id", ARG_U64 } } };
+	struct pending *p;
+	struct arg a[1];
+
+	if (!TAKE(&sig, a))
+		return NULL;
+	p = pending_use(self, a);
+	if (!p)
+		return PyLong_FromLong(-1);
+	if (p->batch)
+		UNLOCKED(mc_batch_cancel(p->batch));
+	pending_unuse(p);
+	return PyLong_FromLong(0);
+}
+
+static long item_status(const struct mc_status *st)
+{
+	if (st->state != MC_DONE)
+		return 0;
+	return !st->error ? 1 : st->error == -ETIMEDOUT ? -2 : -1;
+}
+
+METHOD(get_transfer_statuses)
+{
+	static const struct sig sig = { "get_transfer_statuses", 1, 1, { { "batch_id", ARG_U64 } } };
+	struct mc_status st;
+	struct pending *p;
+	PyObject *list;
+	struct arg a[1];
+
+	if (!TAKE(&sig, a))
+		return NULL;
+	p = pending_use(self, a);
+	if (p && p->batch)
+		UNLOCKED(mc_batch_poll(p->batch));
+	list = PyList_New(p ? (Py_ssize_t)p->nr : 0);
+	for (unsigned i = 0; p && list && i < p->nr; i++) {
+		if (mc_batch_status(p->batch, i, &st) ||
+		    !list_set(list, i, PyLong_FromLong(item_status(&st))))
+			Py_CLEAR(list);
+	}
+	if (p)
+		pending_unuse(p);
+	return list;
+}
+
 #define ASYNC_DOC "\n\nReturns a number for get_batch_transfer_status(); 0 on failure."
 
 PyMethodDef engine_transfer_async[] = {
@@ -224,6 +360,19 @@ PyMethodDef engine_transfer_async[] = {
 	  "get_batch_transfer_status($self, batch_ids, /)\n--\n\nWait until all have ended. 0 all "
 	  "succeeded; -1 one failed, timed out, or is\n"
 	  "unknown. Collects every id." },
+	{ "get_transfer_fd", get_transfer_fd, METH_NOARGS,
+	  "get_transfer_fd($self, /)\n--\n\nA descriptor that is readable while transfers in the background have ended, of those "
+	  "submitted\nafter this call; for select() or an event loop, which then calls get_ended_transfers(). The engine's to "
+	  "close.\n-1 before initialize()." },
+	{ "get_ended_transfers", get_ended_transfers, METH_NOARGS,
+	  "get_ended_transfers($self, /)\n--\n\nNumbers of transfers that have ended since the last call. Their results are still to be "
+	  "collected\nwith get_batch_transfer_status(), which does not wait then. An empty batch is not among them." },
+	{ "cancel_transfer", CALL(cancel_transfer), FAST,
+	  "cancel_transfer($self, batch_id, /)\n--\n\nEnd what has not ended; afterwards nothing touches its memory. It has failed then, "
+	  "and is still to be\ncollected. Returns 0; -1 unknown." },
+	{ "get_transfer_statuses", CALL(get_transfer_statuses), FAST,
+	  "get_transfer_statuses($self, batch_id, /)\n--\n\nOf each item: 1 done; 0 pending; -1 failed; -2 timed out. Collects "
+	  "nothing. [] unknown." },
 	{ "transfer_submit_write", CALL(transfer_submit_write), FAST,
 	  "transfer_submit_write($self, /, target_hostname, buffer, peer_buffer_address, length, "
 	  "transport_hint='')\n--\n\nReturns a number for\n"

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """TransferEngine between two processes: this one, and a peer that registers memory and does as it is told."""
+import asyncio
 import ctypes
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -184,6 +186,78 @@ def test_async():
         if i:
             tap.until(lambda: check(e, i, -1), what="the refusal")
         e.batch_transfer_async_read(p.name, [m.ptr], [p.addr], [SIZE])  # never collected: goes with the engine
+
+
+def test_descriptor():
+    """Transfers that end make a descriptor readable; nobody has to poll or wait for them."""
+    e = engine()
+    with Peer() as p:
+        p.ask("fill 5")
+        m = Memory()
+        early = e.batch_transfer_async_read(p.name, [m.ptr], [p.addr], [64])
+        fd = e.get_transfer_fd()
+        assert fd >= 0 and e.get_transfer_fd() == fd
+        eq((e.get_ended_transfers(), select.select([fd], [], [], 0)[0]), ([], []))
+        ids = {e.batch_transfer_async_read(p.name, [m.ptr + i * 4096] * 2, [p.addr, p.addr + 4096], [4096] * 2) for i in range(100)}
+        bad = e.batch_transfer_async_read(p.name, [m.ptr, m.ptr + 8], [p.addr, 1], [8, 8])
+        seen = set()
+        while len(seen) < 101:
+            assert select.select([fd], [], [], 10)[0], f"{len(seen)} of 101 ended"
+            got = e.get_ended_transfers()
+            assert not seen & set(got), "each once"
+            seen |= set(got)
+        eq(seen, ids | {bad})
+        eq(e.get_transfer_statuses(bad), [1, -1])
+        eq((e.get_batch_transfer_status(list(ids)), e.get_batch_transfer_status([bad]), e.get_batch_transfer_status([early])), (0, -1, 0))
+        eq(m.buf.raw[:8192], b"\5" * 8192)
+        eq((e.get_transfer_statuses(bad), e.cancel_transfer(bad)), ([], -1), "collected")
+        for _ in range(300):  # collected by whoever is first: the list or the caller
+            i = e.batch_transfer_async_write(p.name, [m.ptr], [p.addr], [8])
+            eq(e.get_batch_transfer_status([i]), 0)
+        eq(set(e.get_ended_transfers()) - {i}, set())
+
+
+def test_asyncio():
+    async def body(e, p, m):
+        loop, waiting = asyncio.get_running_loop(), {}
+
+        def ended():
+            for i in e.get_ended_transfers():
+                waiting.pop(i).set_result(e.get_batch_transfer_status([i]))
+        loop.add_reader(e.get_transfer_fd(), ended)
+
+        async def read(n):
+            i = e.batch_transfer_async_read(p.name, [m.ptr + n * 64], [p.addr], [64])
+            waiting[i] = loop.create_future()
+            return await waiting[i]
+        eq(set(await asyncio.gather(*[read(n) for n in range(2000)])), {0})
+        loop.remove_reader(e.get_transfer_fd())
+    e, m = engine(), Memory()
+    before = len(os.listdir("/proc/self/task"))
+    with Peer() as p:
+        p.ask("fill 9")
+        asyncio.run(body(e, p, m))
+        eq(m.buf.raw[:128000], b"\x09" * 128000)
+    assert len(os.listdir("/proc/self/task")) <= before + 1
+
+
+def test_cancel():
+    """A transfer to a peer that is stopped ends when it is cancelled, and its memory is left alone."""
+    e = engine()
+    with Peer() as p:
+        m = Memory(fill=1)
+        fd = e.get_transfer_fd()
+        eq(e.transfer_sync_read(p.name, m.ptr, p.addr, 8), 0)
+        i = e.batch_transfer_async_read(p.name, [m.ptr] * 4, [p.addr] * 4, [SIZE // 4] * 4)
+        eq(e.cancel_transfer(i), 0)
+        assert select.select([fd], [], [], 10)[0]
+        eq(e.get_ended_transfers(), [i])
+        assert set(e.get_transfer_statuses(i)) <= {1, -1}
+        assert e.get_batch_transfer_status([i]) in (0, -1), "it may have been done before"
+        empty = e.batch_transfer_async_write(p.name, [], [], [])
+        eq((e.cancel_transfer(empty), e.get_transfer_statuses(empty), e.get_batch_transfer_status([empty])), (0, [], 0))
+        e.batch_transfer_async_read(p.name, [m.ptr], [p.addr], [SIZE])  # never collected, and watched: goes with the engine
+    del e
 
 
 def check(e, i, want):
