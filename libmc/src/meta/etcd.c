@@ -1,16 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * etcd v3 through its JSON gateway. Keys hang on a lease that a thread of ours keeps alive (etcd_lease.c), so that what a process
- * published goes when it dies; upstream's keys have none and stay.
+ * etcd v3 through its JSON gateway. A term is a lease, which keep.c keeps alive, so that what a process published goes when it
+ * dies; upstream's keys have none and stay.
  */
-#include "meta/etcd.h"
-
+#include <stdatomic.h>
 #include <stdio.h>
 #include <strings.h>
 
 #include "base/log.h"
+#include "meta/kv.h"
+#include "proto/etcd.h"
 
 #define ETCD_PORT 2379
+#define TTL_S	  30
+#define TTL_S_MAX 3600
+
+struct etcd_meta {
+	struct kv_meta kv;
+	struct kv_url url;
+	struct kv_access access;
+	bool use_tls;
+	unsigned ttl_s;
+	_Atomic unsigned host; /* the one that answered last */
+
+	pthread_mutex_t lock; /* guards what follows; never held during a request */
+	char header[ETCD_TOKEN_MAX + 32];
+};
 
 /* ---- requests ------------------------------------------------------------------------------------------------------------ */
 
@@ -130,8 +145,9 @@ static void complain(const struct etcd_meta *m, const char *path, int ret, const
 	log_warn_limited("metadata service %s: %s: status %d: %s", m->kv.service, path, ret, why);
 }
 
-int etcd_ask(struct etcd_meta *m, const char *path, const struct buf *body, uint64_t deadline_ns,
-	     struct buf *answer)
+/* One request to the first host that answers. 0: status 200; -ENOENT: its lease is no more. Logs what goes wrong. */
+static int ask(struct etcd_meta *m, const char *path, const struct buf *body, uint64_t deadline_ns,
+	       struct buf *answer)
 {
 	unsigned first = atomic_load(&m->host), nr = m->url.nr_hosts;
 	int ret = -EIO;
@@ -171,7 +187,7 @@ static int etcd_get(struct kv_meta *kv, const char *key, uint64_t deadline_ns, s
 	int ret;
 
 	etcd_encode_key(&body, key);
-	ret = etcd_ask(of(kv), "/v3/kv/range", &body, deadline_ns, &answer);
+	ret = ask(of(kv), "/v3/kv/range", &body, deadline_ns, &answer);
 	if (!ret)
 		ret = etcd_decode_value((char *)answer.data, answer.len, value);
 	buf_fini(&body);
@@ -179,23 +195,17 @@ static int etcd_get(struct kv_meta *kv, const char *key, uint64_t deadline_ns, s
 	return ret;
 }
 
-int etcd_write(struct etcd_meta *m, const char *key, const void *text, size_t len, int64_t lease,
-	       uint64_t deadline_ns)
+static int etcd_put(struct kv_meta *kv, const char *key, const void *text, size_t len, int64_t term,
+		    uint64_t deadline_ns)
 {
 	struct buf body = BUF_INIT, answer = BUF_INIT;
 	int ret;
 
-	etcd_encode_put(&body, key, text, len, lease);
-	ret = etcd_ask(m, "/v3/kv/put", &body, deadline_ns, &answer);
+	etcd_encode_put(&body, key, text, len, term);
+	ret = ask(of(kv), "/v3/kv/put", &body, deadline_ns, &answer);
 	buf_fini(&body);
 	buf_fini(&answer);
 	return ret;
-}
-
-static int etcd_put(struct kv_meta *kv, const char *key, const void *text, size_t len,
-		    uint64_t deadline_ns)
-{
-	return lease_put(of(kv), key, text, len, deadline_ns);
 }
 
 static int etcd_del(struct kv_meta *kv, const char *key, uint64_t deadline_ns)
@@ -203,12 +213,8 @@ static int etcd_del(struct kv_meta *kv, const char *key, uint64_t deadline_ns)
 	struct buf body = BUF_INIT, answer = BUF_INIT;
 	int ret;
 
-	if (!turn_take(&of(kv)->writing, deadline_ns))
-		return -ETIMEDOUT;
-	lease_forget(of(kv), key);
 	etcd_encode_key(&body, key);
-	ret = etcd_ask(of(kv), "/v3/kv/deleterange", &body, deadline_ns, &answer);
-	turn_give(&of(kv)->writing);
+	ret = ask(of(kv), "/v3/kv/deleterange", &body, deadline_ns, &answer);
 	if (!ret)
 		ret = etcd_decode_deleted((char *)answer.data, answer.len);
 	buf_fini(&body);
@@ -216,11 +222,50 @@ static int etcd_del(struct kv_meta *kv, const char *key, uint64_t deadline_ns)
 	return ret;
 }
 
+static int etcd_begin(struct kv_meta *kv, uint64_t deadline_ns, int64_t *term)
+{
+	struct buf body = BUF_INIT, answer = BUF_INIT;
+	int ret;
+
+	etcd_encode_grant(&body, of(kv)->ttl_s);
+	ret = ask(of(kv), "/v3/lease/grant", &body, deadline_ns, &answer);
+	if (!ret)
+		ret = etcd_decode_grant((char *)answer.data, answer.len, term);
+	buf_fini(&body);
+	buf_fini(&answer);
+	return ret;
+}
+
+/* And lives a whole term longer. */
+static int etcd_alive(struct kv_meta *kv, int64_t term, uint64_t deadline_ns)
+{
+	struct buf body = BUF_INIT, answer = BUF_INIT;
+	int ret;
+
+	etcd_encode_lease(&body, term);
+	ret = ask(of(kv), "/v3/lease/keepalive", &body, deadline_ns, &answer);
+	if (!ret)
+		ret = etcd_decode_alive((char *)answer.data, answer.len);
+	buf_fini(&body);
+	buf_fini(&answer);
+	return ret;
+}
+
+static void etcd_end(struct kv_meta *kv, int64_t term, uint64_t deadline_ns)
+{
+	struct buf body = BUF_INIT, answer = BUF_INIT;
+
+	etcd_encode_lease(&body, term);
+	ask(of(kv), "/v3/lease/revoke", &body, deadline_ns, &answer);
+	buf_fini(&body);
+	buf_fini(&answer);
+}
+
 static void etcd_close(struct kv_meta *kv)
 {
 	struct etcd_meta *m = of(kv);
 
-	lease_end(m);
+	kv_fini(kv);
 	pthread_mutex_destroy(&m->lock);
 	kv_access_fini(&m->access);
 	kv_url_fini(&m->url);
@@ -231,6 +276,9 @@ static const struct kv_ops etcd_ops = {
 	.get = etcd_get,
 	.put = etcd_put,
 	.del = etcd_del,
+	.begin = etcd_begin,
+	.alive = etcd_alive,
+	.end = etcd_end,
 	.close = etcd_close,
 };
 
@@ -238,6 +286,24 @@ static bool etcd_speaks(const char *conn)
 {
 	return !strncasecmp(conn, "etcd://", 7) || !strncasecmp(conn, "etcds://", 8) ||
 	       kv_url_is_bare(conn);
+}
+
+static int read_ttl(struct etcd_meta *m)
+{
+	const char *ttl = getenv("MC_ETCD_LEASE_TTL_S");
+	unsigned long s = TTL_S;
+	char *end;
+
+	if (ttl && *ttl) {
+		s = strtoul(ttl, &end, 10);
+		if (*end || s < 3 || s > TTL_S_MAX) {
+			log_err("MC_ETCD_LEASE_TTL_S is \"%s\": seconds from 3 to %d", ttl, TTL_S_MAX);
+			return -EINVAL;
+		}
+	}
+	m->ttl_s = (unsigned)s;
+	m->kv.keep.period_ns = s * NSEC_PER_SEC / 3; /* it may fail twice */
+	return 0;
 }
 
 static int etcd_open(const char *conn, struct meta **out)
@@ -254,7 +320,6 @@ static int etcd_open(const char *conn, struct meta **out)
 		return ret;
 	}
 	pthread_mutex_init(&m->lock, NULL);
-	lease_init(m);
 	m->kv.ends_in_newline = true;
 	snprintf(m->kv.service, sizeof(m->kv.service), "etcd://%s%s", m->url.hosts[0],
 		 m->url.nr_hosts > 1 ? ";..." : "");
@@ -262,7 +327,7 @@ static int etcd_open(const char *conn, struct meta **out)
 	if (!ret)
 		ret = kv_access_read(&m->url, "ETCD", &m->access);
 	if (!ret)
-		ret = lease_read_ttl(m);
+		ret = read_ttl(m);
 	m->use_tls = !strncasecmp(conn, "etcds://", 8) || m->access.tls.ca;
 	if (ret) {
 		etcd_close(&m->kv);

@@ -23,6 +23,7 @@ static void http_close(struct kv_meta *kv)
 {
 	struct http_meta *m = container_of(kv, struct http_meta, kv);
 
+	kv_fini(kv);
 	free(m->url);
 	free(m);
 }
@@ -102,7 +103,7 @@ static int make_way(struct kv_meta *kv, const char *key, const void *text, size_
 	return ret == -ENOENT ? 0 : ret;
 }
 
-static int http_put(struct kv_meta *kv, const char *key, const void *text, size_t len,
+static int http_put(struct kv_meta *kv, const char *key, const void *text, size_t len, int64_t term,
 		    uint64_t deadline_ns)
 {
 	struct http_meta *m = container_of(kv, struct http_meta, kv);
@@ -118,7 +119,7 @@ static int http_put(struct kv_meta *kv, const char *key, const void *text, size_
 	}
 	ret = verdict(m, "PUT", key, ret, &answer);
 	buf_fini(&answer);
-	return ret;
+	return ret == -ENOENT ? -EIO : ret; /* no such service at that path */
 }
 
 static const struct kv_ops http_ops = {
@@ -135,14 +136,13 @@ static int http_open(const char *conn, struct meta **out)
 
 	if (!m)
 		return -ENOMEM;
+	snprintf(m->kv.service, sizeof(m->kv.service), "%s", conn);
+	m->url = strdup(conn);
 	ret = kv_init(&m->kv, &meta_http, &http_ops);
-	if (!ret) {
-		snprintf(m->kv.service, sizeof(m->kv.service), "%s", conn);
-		m->url = strdup(conn);
-		ret = m->url ? 0 : -ENOMEM;
-	}
+	if (!ret && !m->url)
+		ret = -ENOMEM;
 	if (ret) {
-		free(m);
+		http_close(&m->kv);
 		return ret;
 	}
 	*out = &m->kv.base;

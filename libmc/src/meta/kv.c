@@ -17,10 +17,13 @@ uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left)
 int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv)
 {
 	const char *cluster = getenv("MC_METADATA_CLUSTER_ID");
-	int n;
+	int n, ret;
 
 	m->base.ops = ops;
 	m->kv = kv;
+	ret = keep_init(&m->keep);
+	if (ret)
+		return ret;
 	if (!cluster || !*cluster)
 		n = snprintf(m->prefix, sizeof(m->prefix), "mooncake/");
 	else
@@ -30,6 +33,11 @@ int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *
 		return 0;
 	log_err("MC_METADATA_CLUSTER_ID has more than 100 characters");
 	return -EINVAL;
+}
+
+void kv_fini(struct kv_meta *m)
+{
+	keep_end(m);
 }
 
 void kv_close(struct meta *base)
@@ -61,7 +69,7 @@ static int put_text(struct kv_meta *m, const char *key, struct buf *text, uint64
 {
 	if (m->ends_in_newline)
 		buf_put_u8(text, '\n');
-	return text->err ? text->err : m->kv->put(m, key, text->data, text->len, deadline_ns);
+	return text->err ? text->err : keep_put(m, key, text->data, text->len, deadline_ns);
 }
 
 int kv_get_rpc(struct meta *base, const char *name, uint64_t deadline_ns, struct rpc_meta *out)
@@ -158,7 +166,7 @@ int kv_del_segment(struct meta *base, const char *name, uint64_t deadline_ns)
 	char key[KV_KEY_MAX];
 	int ret = segment_key(m, name, key);
 
-	return ret ? ret : m->kv->del(m, key, deadline_ns);
+	return ret ? ret : keep_del(m, key, deadline_ns);
 }
 
 int kv_del_rpc(struct meta *base, const char *name, uint64_t deadline_ns)
@@ -167,5 +175,5 @@ int kv_del_rpc(struct meta *base, const char *name, uint64_t deadline_ns)
 	char key[KV_KEY_MAX];
 	int ret = rpc_key(m, name, key);
 
-	return ret ? ret : m->kv->del(m, key, deadline_ns);
+	return ret ? ret : keep_del(m, key, deadline_ns);
 }

@@ -6,6 +6,10 @@
 #ifndef MC_META_KV_H
 #define MC_META_KV_H
 
+#include <pthread.h>
+
+#include "base/list.h"
+#include "base/turn.h"
 #include "meta/backend.h"
 #include "net/net.h"
 
@@ -18,12 +22,50 @@ struct kv_meta;
 struct kv_ops {
 	/* By the deadline. -ENOENT; -ECONNREFUSED, -ETIMEDOUT, -EIO the service; -EBADMSG its answer. Each logs but -ENOENT. */
 	int (*get)(struct kv_meta *m, const char *key, uint64_t deadline_ns, struct buf *answer);
-	int (*put)(struct kv_meta *m, const char *key, const void *text, size_t len,
+	/* In @term; -ENOENT: that is over. */
+	int (*put)(struct kv_meta *m, const char *key, const void *text, size_t len, int64_t term,
 		   uint64_t deadline_ns);
 	int (*del)(struct kv_meta *m, const char *key,
 		   uint64_t deadline_ns); /* of nothing: 0 or -ENOENT */
+	/* Terms, where the service has a word in them (else NULL): a new one, above 0; is it on, or -ENOENT; it ends, and keys with it. */
+	int (*begin)(struct kv_meta *m, uint64_t deadline_ns, int64_t *term);
+	int (*alive)(struct kv_meta *m, int64_t term, uint64_t deadline_ns);
+	void (*end)(struct kv_meta *m, int64_t term, uint64_t deadline_ns);
 	void (*close)(struct kv_meta *m);
 };
+
+/* ---- what was published (keep.c) ----------------------------------------------------------------------------------------- */
+
+struct kept { /* a key of ours, to be written again when the service lost it */
+	struct list node;
+	char *key;
+	struct buf text;
+	uint64_t version; /* counts the texts */
+	int64_t term;	  /* in which this text was written; 0: it was not yet */
+};
+
+struct keep {
+	struct turn writing; /* one request at a time changes keys: the last word said is the last one that arrives */
+	uint64_t period_ns;  /* between two looks */
+
+	pthread_mutex_t lock; /* guards what follows; never held during a request */
+	int64_t term;	      /* 0: none yet */
+	struct list kept;     /* what was said last comes first */
+	pthread_t keeper;
+	pthread_cond_t wake;
+	bool keeping, stop;
+};
+
+int keep_init(struct keep *k); /* keep_end() is due in any case; -EINVAL: MC_METADATA_CHECK_S */
+/*
+ * Stores a key for as long as this process lives; the first one starts the keeper. When it fails, what was published under the key
+ * before stays, or comes back with the service.
+ */
+int keep_put(struct kv_meta *m, const char *key, const void *text, size_t len, uint64_t deadline_ns);
+int keep_del(struct kv_meta *m, const char *key, uint64_t deadline_ns);
+void keep_end(struct kv_meta *m); /* within two seconds */
+
+/* ---- services ------------------------------------------------------------------------------------------------------------ */
 
 struct kv_meta { /* the first member of each service's struct */
 	struct meta base;
@@ -31,13 +73,15 @@ struct kv_meta { /* the first member of each service's struct */
 	char service[256];    /* for messages: without a password */
 	char prefix[128];     /* of all keys */
 	bool ends_in_newline; /* texts do, as upstream writes them to databases */
+	struct keep keep;
 };
 
 /* Of one attempt, with @hosts_left hosts still to be asked: one that swallows everything leaves time for the others. */
 uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left);
 
-/* Fills all but @kv->service. -EINVAL: MC_METADATA_CLUSTER_ID is too long. */
+/* Fills all but @kv->service; kv_fini() is due in any case. -EINVAL: a setting, which is named. */
 int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv);
+void kv_fini(struct kv_meta *m); /* before anything that requests need */
 
 /* The entries of a struct meta_ops. */
 void kv_close(struct meta *m);

@@ -214,7 +214,7 @@ static int redis_get(struct kv_meta *kv, const char *key, uint64_t deadline_ns, 
 }
 
 static int redis_put(struct kv_meta *kv, const char *key, const void *text, size_t text_len,
-		     uint64_t deadline_ns)
+		     int64_t term, uint64_t deadline_ns)
 {
 	const char *argv[] = { "SET", key, text };
 	size_t len[] = { 3, strlen(key), text_len };
@@ -243,6 +243,7 @@ static void redis_close(struct kv_meta *kv)
 {
 	struct redis_meta *m = of(kv);
 
+	kv_fini(kv);
 	hang_up(m);
 	turn_fini(&m->turn);
 	kv_access_fini(&m->access);

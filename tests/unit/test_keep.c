@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is kept in etcd, against a gateway that fails when the test wants it to. */
+/* What is kept published, against services that fail, and forget, when the test wants them to. */
 #include "mctest.h"
 
 #include <stdatomic.h>
@@ -13,7 +13,7 @@
 
 #define KEYS 4
 
-struct gateway {
+struct gateway { /* of etcd */
 	struct http_server http;
 	atomic_int status; /* of every answer; 200: as etcd would */
 	atomic_int lease;  /* the one that lives */
@@ -295,4 +295,80 @@ TEST(not_found_is_of_keys_and_leases)
 	EXPECT_EQ(meta_get_rpc(m, "a", deadline_after_ms(5000), &rpc), -ENOENT);
 	meta_close(m);
 	http_server_stop(&g.http);
+}
+
+/* ---- a service without leases -------------------------------------------------------------------------------------------- */
+
+struct shelf {
+	struct http_server http;
+	pthread_mutex_t lock;
+	pthread_cond_t asked;
+	struct {
+		char target[256], body[1024];
+	} kept[KEYS];
+};
+
+static int shelf_answer(struct http_server *s, const char *method, const char *target, const char *body, const char **out)
+{
+	struct shelf *f = container_of(s, struct shelf, http);
+	int at = -1, status = 200;
+
+	pthread_mutex_lock(&f->lock);
+	for (int i = KEYS; i--;)
+		if (!strcmp(f->kept[i].target, target) || (at < 0 && !strcmp(method, "PUT") && !f->kept[i].target[0]))
+			at = i;
+	if (at < 0) {
+		status = 404;
+	} else if (!strcmp(method, "PUT")) {
+		snprintf(f->kept[at].target, sizeof(f->kept[at].target), "%s", target);
+		snprintf(f->kept[at].body, sizeof(f->kept[at].body), "%s", body);
+	} else if (!strcmp(method, "DELETE")) {
+		f->kept[at].target[0] = 0;
+	} else {
+		*out = f->kept[at].body;
+	}
+	pthread_cond_broadcast(&f->asked);
+	pthread_mutex_unlock(&f->lock);
+	return status;
+}
+
+static int shelf_count(struct shelf *f)
+{
+	int nr = 0;
+
+	for (int i = 0; i < KEYS; i++)
+		nr += f->kept[i].target[0] != 0;
+	return nr;
+}
+
+TEST(a_service_that_forgot_is_told_again)
+{
+	struct shelf f = { .http.answer = shelf_answer, .lock = PTHREAD_MUTEX_INITIALIZER, .asked = PTHREAD_COND_INITIALIZER };
+	struct timespec ts;
+	struct meta *m;
+	char conn[64];
+
+	http_server_start(&f.http);
+	setenv("MC_METADATA_CHECK_S", "1", 1);
+	snprintf(conn, sizeof(conn), "http://127.0.0.1:%u/metadata", f.http.port);
+	m = open_at(conn);
+	EXPECT_EQ(publish(m, "a", "first", 5000), 0);
+	EXPECT_EQ(publish(m, "b", "second", 5000), 0);
+	EXPECT_EQ(meta_del_rpc(m, "b", deadline_after_ms(5000)), 0);
+	EXPECT_EQ(publish(m, "c", "third", 5000), 0);
+	pthread_mutex_lock(&f.lock);
+	EXPECT_EQ(shelf_count(&f), 2);
+	memset(f.kept, 0, sizeof(f.kept));
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 8;
+	while (shelf_count(&f) < 2 && !pthread_cond_timedwait(&f.asked, &f.lock, &ts))
+		;
+	EXPECT_EQ(shelf_count(&f), 2); /* and not what was taken back */
+	pthread_mutex_unlock(&f.lock);
+	EXPECT_EQ(publish(m, "c", "fourth", 5000), 0);
+	meta_close(m);
+	http_server_stop(&f.http);
+	setenv("MC_METADATA_CHECK_S", "often", 1);
+	EXPECT_EQ(meta_open(conn, &m), -EINVAL);
+	unsetenv("MC_METADATA_CHECK_S");
 }
