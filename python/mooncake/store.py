@@ -2,6 +2,8 @@
 """The store: immutable objects under keys, shared by all clients of a master."""
 from ._core import (BufferHandle, BufferLease, BufferLeaseView, BufferPool, MooncakeDistributedStore, MooncakeHostMemAllocator,
                     ReplicateConfig, bind_to_numa_node, get_alloc_func_addr, get_free_func_addr)
+from ._engram import EngramStore, EngramStoreConfig
+from ._nof import MooncakeDistributedNoFRegister
 from ._types import (Descriptor, DiskDescriptor, MemoryDescriptor, ObjectDataType, ParallelAxis, QueryTaskResponse, ReadTarget,
                      ReplicaDescriptor, ReplicaStatus, SoftPinAction, TaskStatus, TaskType, TensorParallelism)
 
@@ -21,7 +23,10 @@ __all__ = [
     "BufferPool",
     "Descriptor",
     "DiskDescriptor",
+    "EngramStore",
+    "EngramStoreConfig",
     "MemoryDescriptor",
+    "MooncakeDistributedNoFRegister",
     "MooncakeDistributedStore",
     "MooncakeHostMemAllocator",
     "ObjectDataType",
@@ -55,3 +60,8 @@ def _deserialize_tensor(payload: bytes):
     """The tensor of a stored object's bytes, in memory of its own. ValueError: they are none."""
     from . import _core
     return _core.deserialize_tensor(payload)
+
+
+def _get_pyclient_from_wrapper(wrapper):
+    """None: the object that other C++ extensions ask for here is not what this module is made of."""
+    return wrapper._get_pyclient_capsule()

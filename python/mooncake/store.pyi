@@ -194,6 +194,48 @@ class MooncakeHostMemAllocator:
         store it stays mapped.
         """
 
+class EngramStoreConfig:
+    """Rows of each head's table, and elements of a row."""
+    table_vocab_sizes: list[int]  # default [1024]
+    embedding_dim: int  # default 64
+    def __init__(self) -> None: ...
+
+class EngramStore:
+    """The tables of one layer: float32, a row per id, in the objects engram:l<layer>:h<head>."""
+    def __init__(self, layer_id: int, config: EngramStoreConfig, store: MooncakeDistributedStore | None = None) -> None: ...
+    def get_table_vocab_sizes(self) -> list[int]:
+        """Rows of each head's table."""
+
+    def get_store_keys(self) -> list[str]:
+        """The key of each head's table."""
+
+    def get_num_heads(self) -> int:
+        """How many tables there are."""
+
+    def get_embedding_dim(self) -> int:
+        """Elements of a row."""
+
+    def populate(self, tables: Sequence[Any]) -> None:
+        """Store one float32 [rows, dim] array per head. RuntimeError: another number or shape, a key that is there already, a put
+        that failed; then none of them is stored.
+        """
+
+    def lookup(self, row_ids: Any) -> Any:
+        """The rows of int64 [B, L, H] ids, as a float32 [B, L, H, dim] array; only they are read. RuntimeError: another shape, an id
+        out of range, a table that could not be read.
+        """
+
+    def remove_from_store(self, force: bool = False) -> int:
+        """Remove the tables. Returns how many were there; RuntimeError when one could not be removed."""
+
+class MooncakeDistributedNoFRegister:
+    """Registers NVMe-oF namespaces with a master. No master of ours has that tier: every call returns -1012."""
+    def real_register(self, nqn: str, nsid: int, traddr: str, trsvcid: str, base: int, size: int, master_server_addr: str, /) -> int:
+        """Would register a namespace. Returns -1012: not available."""
+
+    def real_unregister_by_endpoint(self, nqn: str, nsid: int, traddr: str, trsvcid: str, master_server_addr: str, /) -> int:
+        """Would take it back. Returns -1012: not available."""
+
 def bind_to_numa_node(node: int, /) -> None:
     """Run the calling thread on the processors of a NUMA node, and prefer its memory. What cannot be had is logged."""
 
@@ -327,6 +369,15 @@ class MooncakeDistributedStore:
         that were overtaken; puts, puts_failed; get and put by path (mapped: this host's memory, local, tcp), each with objects,
         bytes, and of timed calls p50_ns and p99_ns. {} when not set up.
         """
+
+    def init_all(self, protocol: str, device_name: str, mount_segment_size: int, /) -> int:
+        """Of an older release, where it could not be used: -600. Call setup()."""
+
+    def get_offload_rpc_read_count(self) -> int:
+        """Reads of other clients' disks by this one: 0."""
+
+    def _get_pyclient_capsule(self) -> None:
+        """None."""
 
     def last_error(self) -> str:
         """The calling thread's last error in words, with cause and fix; '' when nothing failed."""

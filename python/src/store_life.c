@@ -62,6 +62,31 @@ METHOD(alloc_from_mem_pool)
 	return PyLong_FromUnsignedLongLong((uintptr_t)p);
 }
 
+/* What other extensions in C++ look for; their pointer would mean nothing here. */
+static PyObject *no_capsule(PyObject *self, PyObject *unused)
+{
+	Py_RETURN_NONE;
+}
+
+static PyObject *nothing_offloaded(PyObject *self, PyObject *unused)
+{
+	return PyLong_FromLong(0);
+}
+
+/* Of an older release: no call of it ever succeeded on a store that was not set up, nor on one that was. */
+METHOD(init_all)
+{
+	static const struct sig sig = {
+		"init_all",
+		3,
+		3,
+		{ { "protocol", ARG_TEXT }, { "device_name", ARG_TEXT }, { "mount_segment_size", ARG_U64 } }
+	};
+	struct arg a[3];
+
+	return TAKE(&sig, a) ? PyLong_FromLong(store_is_dummy(self) ? -1 : NOT_SET_UP) : NULL;
+}
+
 static PyObject *last_error(PyObject *self, PyObject *unused)
 {
 	return PyUnicode_DecodeUTF8(mc_last_error(), (Py_ssize_t)strlen(mc_last_error()),
@@ -80,6 +105,13 @@ PyMethodDef store_life[] = {
 	{ "alloc_from_mem_pool", CALL(alloc_from_mem_pool), FAST,
 	  "alloc_from_mem_pool($self, /, size)\n--\n\nFor clients of a node on this host (setup_dummy): the "
 	  "address of new memory shared with it. Else 0." },
+	{ "init_all", CALL(init_all), FAST,
+	  "init_all($self, protocol, device_name, mount_segment_size, /)\n--\n\nOf an older release, where it could not be used: "
+	  "-600. Call setup()." },
+	{ "get_offload_rpc_read_count", nothing_offloaded, METH_NOARGS,
+	  "get_offload_rpc_read_count($self, /)\n--\n\nReads of other clients' disks by this one: 0." },
+	{ "_get_pyclient_capsule", no_capsule, METH_NOARGS,
+	  "_get_pyclient_capsule($self, /)\n--\n\nNone." },
 	{ "last_error", last_error, METH_NOARGS,
 	  "last_error($self, /)\n--\n\nThe calling thread's last error in words, with cause and "
 	  "fix; '' when nothing failed." },

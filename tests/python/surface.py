@@ -8,6 +8,33 @@ from mooncake.engine import Read
 
 P = 0x1000  # an address that is never touched
 
+# Everything callers of upstream may import or call, by its name.
+MODULE = """MooncakeDistributedStore ReplicateConfig ObjectDataType SoftPinAction ReplicaStatus TaskType TaskStatus MemoryDescriptor
+DiskDescriptor ReplicaDescriptor Descriptor QueryTaskResponse BufferHandle BufferPool RegisteredBufferPool BufferLease RegisteredBufferLease
+BufferLeaseView RegisteredBufferLeaseView MooncakeHostMemAllocator ParallelAxis TensorParallelism ReadTarget
+MooncakeDistributedNoFRegister EngramStoreConfig EngramStore bind_to_numa_node get_alloc_func_addr get_free_func_addr _serialize_tensor
+_tensor_metadata_size _deserialize_tensor _get_pyclient_from_wrapper UNKNOWN KVCACHE TENSOR WEIGHT SAMPLE ACTIVATION GRADIENT OPTIMIZER_STATE
+METADATA GENERAL UNDEFINED INITIALIZED PROCESSING COMPLETE REMOVED FAILED""".split()
+METHODS = """setup setup_dummy init_all close health_check get_hostname alloc_from_mem_pool get_offload_rpc_read_count _get_pyclient_capsule
+put put_parts put_batch get get_batch get_buffer batch_get_buffer upsert upsert_parts upsert_batch register_buffer unregister_buffer
+put_from put_from_with_metadata get_into get_into_ranges batch_put_from batch_get_into batch_put_from_multi_buffers
+batch_get_into_multi_buffers upsert_from batch_upsert_from batch_get_session_start batch_get_into_multi_buffer_ranges batch_get_session_end
+batch_put_session_start batch_put_from_multi_buffer_ranges batch_put_session_end batch_put_session_revoke is_exist batch_is_exist get_size
+remove remove_by_regex remove_all batch_remove get_replica_desc batch_get_replica_desc batch_replica_clear create_copy_task create_move_task
+query_task mount_segment unmount_segment allocate_and_mount_segment unmount_and_free_segment unmount_local_disk_segment put_tensor get_tensor
+batch_put_tensor batch_get_tensor pub_tensor batch_pub_tensor put_tensor_with_tp get_tensor_with_tp batch_put_tensor_with_tp
+batch_get_tensor_with_tp pub_tensor_with_tp batch_pub_tensor_with_tp get_tensor_into batch_get_tensor_into get_tensor_with_tp_into
+batch_get_tensor_with_tp_into put_tensor_from batch_put_tensor_from put_tensor_with_tp_from batch_put_tensor_with_tp_from upsert_tensor
+upsert_tensor_from batch_upsert_tensor batch_upsert_tensor_from upsert_pub_tensor batch_upsert_pub_tensor get_tensor_into_cuda
+batch_get_tensor_into_cuda save_tensor_to_safetensor load_tensor_from_safetensor put_tensor_with_parallelism upsert_tensor_with_parallelism
+batch_put_tensor_with_parallelism batch_upsert_tensor_with_parallelism put_tensor_with_parallelism_from
+upsert_tensor_with_parallelism_from batch_put_tensor_with_parallelism_from batch_upsert_tensor_with_parallelism_from
+get_tensor_with_parallelism batch_get_tensor_with_parallelism get_tensor_with_parallelism_into
+batch_get_tensor_with_parallelism_into""".split()
+# What of it is not there, each with a reason in docs/compatibility.md, "Not there yet"; a name that is there must not be here.
+ABSENT = """mount_segment unmount_segment
+allocate_and_mount_segment unmount_and_free_segment unmount_local_disk_segment""".split()
+
 STORE = [
     # life
     ("setup", "(local_hostname, metadata_server, global_segment_size, local_buffer_size, protocol, rdma_devices, master_server_addr, "
@@ -19,6 +46,8 @@ STORE = [
     ("get_hostname", "()", (), ""),
     ("stats", "()", (), {}),
     ("last_error", "()", (), None),
+    ("init_all", "(protocol, device_name, mount_segment_size, /)", ("tcp", "", 1 << 20), -600),
+    ("get_offload_rpc_read_count", "()", (), 0),
     ("alloc_from_mem_pool", "(size)", (8,), 0),
     # bytes
     ("put", "(key, value, config=...)", ("k", b"v"), -600),
@@ -134,6 +163,10 @@ LEASE = [("release", "()")]
 REPLICA = [("is_memory_replica", "()"), ("is_disk_replica", "()"), ("is_local_disk_replica", "()"), ("get_memory_descriptor", "()"),
            ("get_disk_descriptor", "()")]
 ALLOCATOR = [("alloc", "(size, /)"), ("free", "(ptr, /)")]
+ENGRAM = [("get_table_vocab_sizes", "()"), ("get_store_keys", "()"), ("get_num_heads", "()"), ("get_embedding_dim", "()"),
+          ("populate", "(tables)"), ("lookup", "(row_ids)"), ("remove_from_store", "(force=False)")]
+NOF = [("real_register", "(nqn, nsid, traddr, trsvcid, base, size, master_server_addr, /)"),
+       ("real_unregister_by_endpoint", "(nqn, nsid, traddr, trsvcid, master_server_addr, /)")]
 FUNCTIONS = [("bind_to_numa_node", "(node, /)"), ("get_alloc_func_addr", "()"), ("get_free_func_addr", "()")]
 
 CONFIG = [  # attribute, default, a good value, bad values
