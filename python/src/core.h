@@ -186,22 +186,26 @@ void config_put(struct put_config *c);
 bool config_valid(const struct put_config *c, Py_ssize_t nr_keys);
 
 /*
- * BufferHandle (handle.c): takes over @mem, made by malloc, on success. @room, unless NULL, is
- * given back @len bytes when it dies.
+ * Room (room.c): memory of a store's own that objects are read into, limited by local_buffer_size. What is let go of waits there
+ * for the next read, as far as the limit goes. Reference counted; any thread, with the interpreter lock or without.
  */
 struct room;
-PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *room);
-
-/*
- * Bytes of a store that pass through the library's own memory: a limit and what is out.
- * Reference counted.
- */
 struct room *room_new(uint64_t limit);
 void room_ref(struct room *r);
-void room_unref(struct room *r);
-bool room_take(struct room *r, uint64_t len);
-void room_give(struct room *r, uint64_t len);
+void room_unref(struct room *r); /* NULL is fine */
+void room_close(struct room *r); /* nothing waits in it from now on */
 uint64_t room_limit(const struct room *r);
+bool room_take(struct room *r, uint64_t len); /* counts @len bytes; false: they are over the limit */
+void room_give(struct room *r, uint64_t len);
+/* Memory aligned to 64, for room_free() with the same @len. Not counted while it is out. NULL: none is left. */
+void *room_alloc(struct room *r, size_t len);
+void room_free(struct room *r, void *mem, size_t len); /* NULL is fine */
+
+/* Puts new memory that will be written whole on large pages, where they can be had: small ones take 20 times as long. */
+void memory_fresh(void *mem, size_t len);
+
+/* BufferHandle (handle.c): takes over @mem of @room, and, when @counted, what room_take() counted for it. */
+PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *room, bool counted);
 
 /* ---- the engine, for setup(engine=…) (engine.c) --------------------------------------------- */
 

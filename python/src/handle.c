@@ -1,69 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BufferHandle: an object's bytes in memory of the library, exported without a copy; and the
- * limit on such memory.
+ * BufferHandle: an object's bytes in memory of the library, exported without a copy.
  */
 #include "core.h"
-
-#include <stdatomic.h>
-#include <stdlib.h>
-
-struct room {
-	uint64_t limit;
-	_Atomic uint64_t used;
-	_Atomic int refs;
-};
-
-struct room *room_new(uint64_t limit)
-{
-	struct room *r = calloc(1, sizeof(*r));
-
-	if (r) {
-		r->limit = limit;
-		atomic_init(&r->refs, 1);
-	}
-	return r;
-}
-
-void room_ref(struct room *r)
-{
-	atomic_fetch_add(&r->refs, 1);
-}
-
-void room_unref(struct room *r)
-{
-	if (r && atomic_fetch_sub(&r->refs, 1) == 1)
-		free(r);
-}
-
-uint64_t room_limit(const struct room *r)
-{
-	return r->limit;
-}
-
-bool room_take(struct room *r, uint64_t len)
-{
-	uint64_t used = atomic_load(&r->used);
-
-	do {
-		if (len > r->limit || used > r->limit - len)
-			return false;
-	} while (!atomic_compare_exchange_weak(&r->used, &used, used + len));
-	return true;
-}
-
-void room_give(struct room *r, uint64_t len)
-{
-	atomic_fetch_sub(&r->used, len);
-}
 
 struct handle {
 	PyObject_HEAD void *mem;
 	size_t len;
 	struct room *room;
+	bool counted;
 };
 
-PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *room)
+PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *room, bool counted)
 {
 	struct handle *h = (struct handle *)PyType_GenericAlloc(st->handle, 0);
 
@@ -72,8 +20,8 @@ PyObject *handle_new(struct core_state *st, void *mem, size_t len, struct room *
 	h->mem = mem;
 	h->len = len;
 	h->room = room;
-	if (room)
-		room_ref(room);
+	h->counted = counted;
+	room_ref(room);
 	return (PyObject *)h;
 }
 
@@ -82,11 +30,10 @@ static void handle_dealloc(struct handle *h)
 {
 	PyTypeObject *type = Py_TYPE((PyObject *)h);
 
-	free(h->mem);
-	if (h->room) {
+	if (h->counted)
 		room_give(h->room, h->len);
-		room_unref(h->room);
-	}
+	room_free(h->room, h->mem, h->len);
+	room_unref(h->room);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(h);
 	Py_DECREF(type);
 }

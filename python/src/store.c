@@ -84,6 +84,7 @@ static void shared_close(struct shared *sh)
 	mc_store_close(sh->s);
 	if (sh->engine)
 		engine_put(sh->engine);
+	room_close(sh->room);
 	room_unref(sh->room);
 	sem_destroy(&sh->out);
 	free(sh->node);

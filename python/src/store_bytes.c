@@ -241,6 +241,8 @@ static void *as_bytes(void *arg, size_t len)
 	else
 		PyErr_Clear();
 	*t->thread = PyEval_SaveThread();
+	if (p)
+		memory_fresh(p, len);
 	return p;
 }
 
@@ -250,10 +252,9 @@ static void *as_memory(void *arg, size_t len)
 
 	if (!room_take(t->room, len))
 		return NULL;
-	if (posix_memalign(&t->mem, 64, len ? len : 1)) {
-		t->mem = NULL;
+	t->mem = room_alloc(t->room, len);
+	if (!t->mem)
 		room_give(t->room, len);
-	}
 	t->len = len;
 	return t->mem;
 }
@@ -273,13 +274,13 @@ static PyObject *handle_of(struct core_state *st, struct target *t, int64_t resu
 	PyObject *h;
 
 	if (result >= 0) {
-		h = handle_new(st, t->mem, t->len, t->room);
+		h = handle_new(st, t->mem, t->len, t->room, true);
 		if (h)
 			return h;
 		PyErr_Clear();
 	}
 	if (t->mem) {
-		free(t->mem);
+		room_free(t->room, t->mem, t->len);
 		room_give(t->room, t->len);
 	}
 	Py_RETURN_NONE;

@@ -3,7 +3,6 @@
 #include "tensor.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 /* ---- storing -------------------------------------------------------------------------------- */
 
@@ -181,35 +180,38 @@ PyObject *tensor_put(PyObject *self, const struct tensor_put_shape *shape, ARGS)
 
 /*
  * Where a tensor lands: memory of the caller, or memory of its own, with the elements at a multiple
- * of 64 and, when there are many, on huge pages.
+ * of 64.
  */
-#define SHIFT	  (64 - MC_TENSOR_HEADER_BYTES % 64)
-#define HUGE_PAGE ((size_t)2 << 20)
+#define SHIFT (64 - MC_TENSOR_HEADER_BYTES % 64)
 
 struct land {
+	struct room *room;
 	void *own;
-	uint64_t room; /* of @own, the shift included */
+	uint64_t len; /* of @own, the shift included */
 	void *at;      /* of the caller */
 	uint64_t size;
 };
 
+static void land_drop(struct land *l)
+{
+	if (l->own)
+		room_free(l->room, l->own, l->len);
+	l->own = NULL;
+}
+
 static void *land_alloc(void *arg, uint64_t bytes)
 {
 	struct land *l = arg;
-	size_t align = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : 64;
 
 	if (l->at)
 		return bytes <= l->size ? l->at : NULL;
-	free(l->own);
-	l->own = NULL;
-	if (bytes > (uint64_t)PTRDIFF_MAX - HUGE_PAGE)
+	land_drop(l);
+	if (bytes > (uint64_t)PTRDIFF_MAX - SHIFT)
 		return NULL;
-	l->room = bytes + SHIFT;
-	l->own = aligned_alloc(align, (l->room + align - 1) / align * align);
+	l->len = bytes + SHIFT;
+	l->own = room_alloc(l->room, l->len);
 	if (!l->own)
 		return NULL;
-	if (align == HUGE_PAGE)
-		madvise(l->own, l->room, MADV_HUGEPAGE); /* advice */
 	return (char *)l->own + SHIFT;
 }
 
@@ -230,14 +232,14 @@ static PyObject *tensor_of(struct core_state *st, const struct mc_tensor_get *it
 	if (it->result >= 0 && j->land.at) {
 		memory = PyMemoryView_FromMemory(j->land.at, (Py_ssize_t)it->result, PyBUF_WRITE);
 	} else if (it->result >= 0) {
-		memory = handle_new(st, j->land.own, j->land.room, NULL);
+		memory = handle_new(st, j->land.own, j->land.len, j->land.room, false);
 		off += SHIFT;
 		if (memory)
 			j->land.own = NULL; /* its */
 	}
 	if (memory)
 		out = tensor_view(st, memory, off, &it->tensor);
-	free(j->land.own);
+	land_drop(&j->land);
 	Py_XDECREF(memory);
 	return out || !forgive() ? out : Py_NewRef(Py_None);
 }
@@ -249,7 +251,7 @@ static PyObject *tensors_of(struct core_state *st, const struct mc_tensor_get *i
 
 	for (Py_ssize_t i = 0; i < nr; i++) {
 		if (!out)
-			free(j[i].land.own);
+			land_drop(&j[i].land);
 		else if (!list_set(out, i, tensor_of(st, &it[i], &j[i])))
 			Py_CLEAR(out);
 	}
@@ -307,13 +309,16 @@ static PyObject *get_items(PyObject *self, const struct tensor_get_shape *shape,
 	struct core_state *st = ((struct store_obj *)self)->st;
 	struct mc_tensor_get *it = PyMem_Calloc((size_t)nr + 1, sizeof(*it));
 	struct get_job *j = PyMem_Calloc((size_t)nr + 1, sizeof(*j));
+	struct room *room = sh->room;
 	PyObject *out = NULL;
 
+	room_ref(room); /* tensors are made when the store may be closed already */
 	if (!it || !j) {
 		PyErr_NoMemory();
 		goto out_put;
 	}
 	for (Py_ssize_t i = 0; i < nr; i++) {
+		j[i].land.room = room;
 		it[i] = (struct mc_tensor_get){ .key = shape->many ? a[0].keys[i] : a[0].key,
 						.alloc = land_alloc,
 						.arg = &j[i].land };
@@ -329,6 +334,7 @@ static PyObject *get_items(PyObject *self, const struct tensor_get_shape *shape,
 out_put:
 	UNLOCKED(store_put(sh));
 out:
+	room_unref(room);
 	PyMem_Free(j);
 	PyMem_Free(it);
 	return out;
