@@ -16,7 +16,7 @@ run() {
 	*.py)
 		[ -z "$TEST_SKIP_PY" ] || { echo "1..0 # SKIP $TEST_SKIP_PY"; return 77; }
 		set -- "${PYTHON:-python3}" "$1"
-		[ -z "$TEST_PRELOAD_PY" ] || set -- env LD_PRELOAD="$TEST_PRELOAD_PY" ASAN_OPTIONS=detect_leaks=0 "$@"
+		[ -z "$TEST_PRELOAD_PY" ] || set -- env LD_PRELOAD="$TEST_PRELOAD_PY" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 "$@"
 		timeout -k 5 "$limit" "$@" ;;
 	*) timeout -k 5 "$limit" "$1" ;;
 	esac
