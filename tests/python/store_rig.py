@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stores for tests: alone in this process, or with a master and another process that owns the memory."""
 import ctypes
+import os
 import sys
 
 import tap
@@ -55,6 +56,49 @@ class Cluster:
         if self.provider:
             self.provider.stop()
         self.master.stop()
+
+
+def node(master, port=None, mb=64):
+    """A mooncake-node on a free port; .addr is where."""
+    binary = os.path.join(tap.BUILD, "bin", "mooncake_client")
+    if not os.path.exists(binary):
+        tap.skip("build/bin/mooncake_client is not built")
+    port = port or tap.free_port()
+    d = tap.Daemon([binary, "--host=127.0.0.1", f"--port={port}", f"--master_server_address={master.addr}", "--kernel_module=off",
+                    f"--global_segment_size={mb} MB", "--populate=false"], ready=lambda: tap.connects(port))
+    d.port, d.addr = port, f"127.0.0.1:{port}"
+    return d
+
+
+class Nodes:
+    """A master and two nodes, both known to it."""
+
+    def __enter__(self):
+        self.master, self.nodes = tap.master(), []
+        try:
+            self.nodes = [node(self.master), node(self.master)]
+            with opened(self.master.addr, pool=0) as s:
+                names = []
+                tap.until(lambda: names.append(len(segments(s))) or names[-1] == 2, what="two nodes at the master")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for n in self.nodes:
+            n.stop()
+        self.master.stop()
+
+
+def segments(s):
+    """Names of the pools that objects come to lie in."""
+    keys = [f"rig-{i}" for i in range(32)]
+    if s.put_batch(keys, [b"x"] * 32):
+        return set()
+    found = {d.get_memory_descriptor().buffer_descriptor.transport_endpoint for ds in s.batch_get_replica_desc(keys).values() for d in ds}
+    s.remove_by_regex("^rig-", True)
+    return found
 
 
 def both(space, f):

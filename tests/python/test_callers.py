@@ -6,7 +6,7 @@ import sys
 import threading
 
 import tap
-from store_rig import MB, Cluster, Memory, opened
+from store_rig import MB, Memory, Nodes, opened
 from tap import eq
 
 from mooncake.engine import TransferEngine
@@ -16,11 +16,9 @@ P2P = "P2PHANDSHAKE"
 
 
 def cluster(f):
-    """f(address of the master): another process owns the memory."""
+    """f(address of the master): two nodes own the memory."""
     def run():
-        c = Cluster()
-        with c as s:
-            s.close()
+        with Nodes() as c:
             f(c.master.addr)
     run.__name__ = f.__name__
     return run

@@ -7,22 +7,10 @@ import signal
 import sys
 
 import tap
-from store_rig import MB, Memory, opened
+from store_rig import MB, Memory, node, opened
 from tap import eq, raises
 
 from mooncake.store import MooncakeDistributedStore, MooncakeHostMemAllocator
-
-
-def node(master, port=None, mb=64):
-    """A node on a free port; .addr is where."""
-    binary = os.path.join(tap.BUILD, "bin", "mooncake_client")
-    if not os.path.exists(binary):
-        tap.skip("build/bin/mooncake_client is not built")
-    port = port or tap.free_port()
-    d = tap.Daemon([binary, "--host=127.0.0.1", f"--port={port}", f"--master_server_address={master.addr}", "--kernel_module=off",
-                    f"--global_segment_size={mb} MB", "--populate=false"], ready=lambda: tap.connects(port))
-    d.port, d.addr = port, f"127.0.0.1:{port}"
-    return d
 
 
 def pair(f):

@@ -324,10 +324,10 @@ def test_leaks():
         cycle(s, 5000)
         gc.collect()
         before = tap.rss(), fds(), threads()
-        cycle(s, 20000)
+        cycle(s, 72000)  # 14 calls of ten rounds: 100,000 operations
         gc.collect()
         eq((fds(), threads()), before[1:])
-        assert tap.rss() - before[0] < 2 * MB, f"{tap.rss() - before[0]} bytes more after 20000 operations"
+        assert tap.rss() - before[0] < 2 * MB, f"{tap.rss() - before[0]} bytes more after 100000 operations"
     with Cluster() as s:
         cycle(s, 2000)
         gc.collect()
