@@ -273,11 +273,6 @@ int conn_open(struct loop *l, int fd, const struct conn_ops *ops, const struct c
 	list_init(&c->out);
 	net_peer_text(fd, c->peer, sizeof(c->peer));
 	net_tune(fd);
-	c->rbuf = malloc(CONN_RBUF);
-	if (!c->rbuf) {
-		ret = -ENOMEM;
-		goto err_free;
-	}
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK))) {
 		ret = -errno;
@@ -290,7 +285,6 @@ int conn_open(struct loop *l, int fd, const struct conn_ops *ops, const struct c
 	return 0;
 
 err_free:
-	free(c->rbuf);
 	free(c);
 	return ret;
 }

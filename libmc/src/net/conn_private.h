@@ -12,7 +12,6 @@
 #include "base/htab.h"
 #include "net/net_private.h"
 
-#define CONN_RBUF (64 * KiB)
 #define CONN_IOV_MAX 4096 /* pieces of one payload */
 
 struct request {
@@ -55,7 +54,7 @@ struct conn {
 	uint8_t sum[NET_SUM_BYTES]; /* what RX_SUM brought so far */
 	struct iovec *iov;   /* CONN_IOV_MAX, made on first use */
 	struct iov_walk walk;
-	uint8_t *rbuf;
+	uint8_t *rbuf; /* while there is something in it */
 	size_t pos, end;
 	struct fd_box box;
 	uint32_t nr_reqs; /* unanswered, the one being received included */

@@ -256,7 +256,7 @@ static int pieces(struct conn *c, struct iovec *iov, uint64_t *direct)
 	}
 	c->pos = 0;
 	if (!nr || *direct == c->left)
-		iov[nr++] = (struct iovec){ c->rbuf + c->end, CONN_RBUF - c->end };
+		iov[nr++] = (struct iovec){ c->rbuf + c->end, NET_RBUF - c->end };
 	return nr;
 }
 
@@ -306,7 +306,7 @@ static void end_of_stream(struct conn *c)
 /* The last reply has left; bytes that still come would turn our close into a reset that may overtake it. */
 static void throw_away(struct conn *c)
 {
-	ssize_t n = recv(c->lf.fd, c->rbuf, CONN_RBUF, MSG_DONTWAIT);
+	ssize_t n = recv(c->lf.fd, c->rbuf, NET_RBUF, MSG_DONTWAIT);
 
 	if (!n || (n < 0 && errno != EAGAIN && errno != EINTR))
 		conn_fail(c, 0);
@@ -318,6 +318,12 @@ void conn_receive(struct conn *c)
 	bool more = true;
 	ssize_t n;
 
+	if (!c->rbuf)
+		c->rbuf = net_rbuf_get();
+	if (!c->rbuf) {
+		conn_fail(c, -ENOMEM);
+		return;
+	}
 	if (c->lingering) {
 		throw_away(c);
 		return;
@@ -338,6 +344,11 @@ void conn_receive(struct conn *c)
 			parse(c);
 		bytes += n > 0 ? (uint64_t)n : 0;
 	}
+	if (c->pos == c->end) {
+		net_rbuf_put(c->rbuf);
+		c->rbuf = NULL;
+		c->pos = c->end = 0;
+	}
 	c->busy = false;
 	conn_flush(c); /* the answers of this event leave together */
 	conn_update(c);
@@ -352,7 +363,7 @@ void conn_rx_fini(struct conn *c)
 	c->req = NULL;
 	c->body = NULL;
 	net_fds_close(&c->box.nr, c->box.fd);
-	free(c->rbuf);
+	net_rbuf_put(c->rbuf);
 	free(c->iov);
 	c->rbuf = NULL;
 	c->iov = NULL;

@@ -130,6 +130,7 @@ void mux_cancel(struct mux *m, struct mux_req *r)
 {
 	pthread_mutex_lock(&m->lock);
 	mux_drop(m, r, -ECANCELED);
+	mux_rest(m);
 	pthread_mutex_unlock(&m->lock);
 }
 
@@ -182,10 +183,8 @@ int mux_open(int fd, struct mux **out)
 
 	if (!m)
 		return -ENOMEM;
-	m->rbuf = malloc(MUX_RBUF);
-	ret = m->rbuf ? set_blocking(fd) : -ENOMEM;
+	ret = set_blocking(fd);
 	if (ret) {
-		free(m->rbuf);
 		free(m);
 		return ret;
 	}
@@ -219,6 +218,6 @@ void mux_close(struct mux *m)
 	close(m->fd);
 	pthread_cond_destroy(&m->empty);
 	pthread_mutex_destroy(&m->lock);
-	free(m->rbuf);
+	net_rbuf_put(m->rbuf);
 	free(m);
 }

@@ -17,7 +17,6 @@
 
 #include "net/net_private.h"
 
-#define MUX_RBUF (64 * KiB)
 #define MUX_LARGE (16 * KiB)	    /* a payload worth a read of its own, straight into place */
 #define MUX_TAIL_MAX (64 * KiB)	    /* what a cancelled request may still have to send, from a copy */
 #define MUX_SLICE_NS (50 * NSEC_PER_MSEC) /* SO_RCVTIMEO: no blocking read is longer */
@@ -53,7 +52,7 @@ struct mux {
 	uint64_t left;
 	struct iov_walk walk;
 	uint8_t sum[NET_SUM_BYTES]; /* what RX_SUM brought so far */
-	uint8_t *rbuf;
+	uint8_t *rbuf; /* while requests are open, or there is something in it */
 	size_t pos, end;
 	struct fd_box box;
 	struct net_watch watch; /* TCP only */
@@ -78,6 +77,8 @@ void mux_flush(struct mux *m);
 int mux_detach_rest(struct mux *m, struct mux_req *r); /* -EMSGSIZE: over MUX_TAIL_MAX */
 
 /* mux_rx.c */
+bool mux_rbuf(struct mux *m); /* is there a buffer? If not, the stream is broken */
+void mux_rest(struct mux *m); /* lock held; lets go of what an idle stream does not need */
 int mux_pieces(struct mux *m, struct iovec *iov, int max, bool only, uint64_t *direct);
 ssize_t mux_recv(struct mux *m, struct iovec *iov, int nr, int flags); /* blocks unless MSG_DONTWAIT: without the lock */
 void mux_received(struct mux *m, ssize_t n, uint64_t direct); /* lock held; what mux_recv() returned */

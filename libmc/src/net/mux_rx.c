@@ -184,6 +184,24 @@ static void parse(struct mux *m)
 
 /* ---- reading ---- */
 
+bool mux_rbuf(struct mux *m)
+{
+	if (!m->rbuf)
+		m->rbuf = net_rbuf_get();
+	if (!m->rbuf)
+		mux_break(m, -ENOMEM);
+	return m->rbuf;
+}
+
+void mux_rest(struct mux *m)
+{
+	if (m->reading || m->pos != m->end || !list_empty(&m->sendq) || !list_empty(&m->waitq))
+		return;
+	net_rbuf_put(m->rbuf);
+	m->rbuf = NULL;
+	m->pos = m->end = 0;
+}
+
 /*
  * Room in the buffer. With a large payload due, less: the rest of it is then read straight into place. Not so on TCP, where
  * a short first read of a megabyte was measured to cost more (up to half the throughput) than the copy of 64 KiB.
@@ -194,7 +212,7 @@ static size_t room(const struct mux *m)
 
 	if (m->is_unix && m->state != RX_SKIP && next && next->in_len >= MUX_LARGE)
 		return MUX_LARGE;
-	return MUX_RBUF;
+	return NET_RBUF;
 }
 
 /*
@@ -272,9 +290,13 @@ ssize_t mux_read_now(struct mux *m)
 {
 	struct iovec iov[RX_PIECES];
 	uint64_t direct;
-	int nr = mux_pieces(m, iov, RX_PIECES, false, &direct);
-	ssize_t n = mux_recv(m, iov, nr, MSG_DONTWAIT);
+	ssize_t n;
+	int nr;
 
+	if (!mux_rbuf(m))
+		return -ENOMEM;
+	nr = mux_pieces(m, iov, RX_PIECES, false, &direct);
+	n = mux_recv(m, iov, nr, MSG_DONTWAIT);
 	mux_received(m, n, direct);
 	return n;
 }

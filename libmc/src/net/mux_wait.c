@@ -103,9 +103,12 @@ static void read_blocking(struct mux *m)
 {
 	struct iovec iov[WAIT_PIECES];
 	uint64_t direct;
-	int nr = mux_pieces(m, iov, WAIT_PIECES, m->state == RX_BODY || m->state == RX_PAYLOAD, &direct);
 	ssize_t n;
+	int nr;
 
+	if (!mux_rbuf(m))
+		return;
+	nr = mux_pieces(m, iov, WAIT_PIECES, m->state == RX_BODY || m->state == RX_PAYLOAD, &direct);
 	pthread_mutex_unlock(&m->lock);
 	n = mux_recv(m, iov, nr, direct ? MSG_WAITALL : 0);
 	pthread_mutex_lock(&m->lock);
@@ -188,6 +191,7 @@ static void drive(struct mux *m, struct mux_req *r, uint64_t deadline_ns)
 	r->waiter = NULL;
 	list_del(&w.node);
 	hand_over(m);
+	mux_rest(m);
 	if (!--m->inside)
 		pthread_cond_signal(&m->empty);
 	pthread_cond_destroy(&w.cond);
@@ -234,6 +238,7 @@ bool mux_poll(struct mux *m, struct mux_req *r)
 		;
 	done = r->state == MUX_DONE;
 	hand_over(m);
+	mux_rest(m);
 	pthread_mutex_unlock(&m->lock);
 	return done;
 }

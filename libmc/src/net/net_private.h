@@ -17,6 +17,12 @@ enum rx_state { RX_HEADER, RX_BODY, RX_PAYLOAD, RX_SUM, RX_SKIP };
  */
 #define NET_STEP (256 * KiB)
 
+/* ---- receive buffers (rbuf.c) ---- */
+
+#define NET_RBUF (64 * KiB)
+uint8_t *net_rbuf_get(void); /* NULL: no memory */
+void net_rbuf_put(uint8_t *b);
+
 /* ---- file descriptors in control messages (fds.c) ---- */
 
 #define NET_CONTROL_BYTES CMSG_SPACE(NET_FDS_MAX * sizeof(int))

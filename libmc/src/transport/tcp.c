@@ -187,12 +187,14 @@ static int tcp_open(const struct transport_env *env, struct transport **out)
 	list_init(&t->streams);
 	list_init(&t->classics);
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->spare.lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->quiet, &attr);
 	pthread_condattr_destroy(&attr);
 	ret = t->loop ? tcp_listen(t, env) : 0;
 	if (ret) {
+		ttx_pool_fini(&t->spare);
 		pthread_cond_destroy(&t->quiet);
 		pthread_mutex_destroy(&t->lock);
 		free(t);
@@ -228,6 +230,7 @@ static void tcp_close(struct transport *base)
 			return;
 		}
 	}
+	ttx_pool_fini(&t->spare);
 	scratch_fini(&t->scratch);
 	pthread_cond_destroy(&t->quiet);
 	pthread_mutex_destroy(&t->lock);

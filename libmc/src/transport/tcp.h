@@ -23,6 +23,14 @@
 #define TCP_COST_NS_PER_MIB 400000
 #define TCP_STALL_NS	    (10 * NSEC_PER_SEC)
 
+struct ttx;
+struct ttx_pool { /* records of transfers, for the next ones to any peer */
+	pthread_mutex_t lock;
+	struct ttx *first;
+	unsigned nr;
+};
+void ttx_pool_fini(struct ttx_pool *pool);
+
 struct tcp {
 	struct transport base;
 	struct loop *loop; /* NULL: serves nobody */
@@ -35,6 +43,8 @@ struct tcp {
 	struct scratch scratch;
 	uint64_t stall_ns; /* a transfer that moves no byte for so long is dropped */
 	struct list fresh, streams, classics;
+
+	struct ttx_pool spare;
 	pthread_mutex_t lock; /* guards @serving */
 	pthread_cond_t quiet;
 	unsigned serving; /* connections, and replies still being sent */

@@ -12,9 +12,8 @@
 #define SPREAD_BYTES   (1 * MiB) /* so much of one submission stays together on a stream */
 #define BACKOFF_MIN_NS (10 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (1 * NSEC_PER_SEC)
-#define FREE_MAX       1024 /* transfers kept for the next ones */
-
-struct ttx;
+#define SPARE_MAX      1024 /* records of transfers kept for the next ones, */
+#define SPARE_BODY     (4 * KiB) /* and of their request bodies, not more than so much */
 
 struct tcp_peer {
 	struct tcp_peer_head head;
@@ -25,8 +24,6 @@ struct tcp_peer {
 	/* After a failed connection: with what, the next one not before, and how long next time. */
 	int err;
 	uint64_t retry_ns, backoff_ns;
-	struct ttx *free;
-	unsigned nr_free;
 };
 
 /* One transfer on its way. */
@@ -127,17 +124,17 @@ static void connected(struct tcp_peer *p)
 
 /* ---- transfers ------------------------------------------------------------------------------- */
 
-static struct ttx *ttx_new(struct tcp_peer *p)
+static struct ttx *ttx_new(struct ttx_pool *pool)
 {
 	struct ttx *t;
 
-	pthread_mutex_lock(&p->lock);
-	t = p->free;
+	pthread_mutex_lock(&pool->lock);
+	t = pool->first;
 	if (t) {
-		p->free = t->next;
-		p->nr_free--;
+		pool->first = t->next;
+		pool->nr--;
 	}
-	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_unlock(&pool->lock);
 	return t ? t : calloc(1, sizeof(*t));
 }
 
@@ -148,22 +145,35 @@ static void ttx_destroy(struct ttx *t)
 	free(t);
 }
 
-static void ttx_free(struct tcp_peer *p, struct ttx *t)
+static void ttx_free(struct ttx_pool *pool, struct ttx *t)
 {
 	bool keep;
 
 	if (t->iov != &t->one)
 		free(t->iov);
-	pthread_mutex_lock(&p->lock);
-	keep = p->nr_free < FREE_MAX;
+	if (t->body.cap > SPARE_BODY)
+		buf_fini(&t->body);
+	pthread_mutex_lock(&pool->lock);
+	keep = pool->nr < SPARE_MAX;
 	if (keep) {
-		t->next = p->free;
-		p->free = t;
-		p->nr_free++;
+		t->next = pool->first;
+		pool->first = t;
+		pool->nr++;
 	}
-	pthread_mutex_unlock(&p->lock);
+	pthread_mutex_unlock(&pool->lock);
 	if (!keep)
 		ttx_destroy(t);
+}
+
+void ttx_pool_fini(struct ttx_pool *pool)
+{
+	while (pool->first) {
+		struct ttx *t = pool->first;
+
+		pool->first = t->next;
+		ttx_destroy(t);
+	}
+	pthread_mutex_destroy(&pool->lock);
 }
 
 static void leave_stream(struct ttx *t)
@@ -193,7 +203,7 @@ static void finish(struct tcp_peer *p, struct xfer *x, int status)
 		x->summed = t->req.sum_in;
 		x->crc = t->req.crc;
 		x->priv = NULL;
-		ttx_free(p, t);
+		ttx_free(&p->tcp->spare, t);
 	}
 	x->status = status;
 	x->done = true;
@@ -288,7 +298,7 @@ static void peer_submit(struct tcp_peer_head *h, struct xfer *const *xs, unsigne
 
 	for (unsigned i = 0; i < nr; i++) {
 		struct xfer *x = xs[i];
-		struct ttx *t = ttx_new(p);
+		struct ttx *t = ttx_new(&p->tcp->spare);
 
 		x->peer = &h->base;
 		x->done = false;
@@ -410,12 +420,6 @@ static void peer_disconnect(struct tcp_peer_head *h)
 	for (int i = 0; i < STREAMS; i++) {
 		if (p->stream[i])
 			stream_put(p->stream[i]);
-	}
-	while (p->free) {
-		struct ttx *t = p->free;
-
-		p->free = t->next;
-		ttx_destroy(t);
 	}
 	pthread_mutex_destroy(&p->lock);
 	free(p);
