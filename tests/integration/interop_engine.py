@@ -10,6 +10,7 @@ our Python module cannot be had.
 import argparse, contextlib, http.server, json, os, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.parse
 
 WHEEL = "mooncake-transfer-engine-non-cuda==0.3.13.post1"
+PEER = os.environ.get("MOONCAKE_PEER", "/tmp/mooncake-peer")  # where the wheel lives
 LEN = 64 << 20
 SIZES = [1, 7, 4096, 65536, 65537, 1 << 20, (1 << 20) + 1, 16 << 20, LEN]
 
@@ -185,7 +186,7 @@ def both_ways(tap, label, a, b, what):
 def main():
     o = argparse.ArgumentParser()
     o.add_argument("--build", default="build")
-    o.add_argument("--peer", default="/tmp/mooncake-peer")
+    o.add_argument("--peer", default=PEER)
     o = o.parse_args()
     path = os.path.abspath(os.path.join(o.build, "python"))
     try:

@@ -1,124 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that find each other through real metadata services: etcd and Redis, their keys and texts, and what happens when they go."""
-import base64
-import ctypes
+"""Engines that find each other through real metadata services: etcd and Redis, their keys and texts, hosts, passwords, TLS."""
 import json
 import os
-import shutil
 import signal
 import socket
-import ssl
-import subprocess
 import sys
 import time
-import urllib.request
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "python"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "python")]
 import tap
+from services import SIZE, Engine, Etcd, Redis, certificate, exchange
 from tap import eq, until
-
-os.environ["MC_ETCD_LEASE_TTL_S"] = "3"
-os.environ["MC_TCP_BIND_ADDRESS"] = "127.0.0.1"
-SIZE = 1 << 20
-
-
-class Etcd:
-    """A single-member cluster in @dir; with @tls its client port speaks TLS by that certificate."""
-
-    def __init__(self, dir, tls=None, port=None):
-        self.dir, self.tls = dir, tls
-        self.port = port or tap.free_port()
-        self.peer = tap.free_port()
-        self.p = None
-        self.start()
-
-    def start(self, blank=False):
-        if blank:
-            shutil.rmtree(os.path.join(self.dir, "data"))
-        scheme = "https" if self.tls else "http"
-        url, peer = f"{scheme}://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer}"
-        argv = [tap.tool("etcd"), "--data-dir", os.path.join(self.dir, "data"), "--listen-client-urls", url, "--advertise-client-urls", url,
-                "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
-                "--log-level", "error", "--unsafe-no-fsync"]
-        if self.tls:
-            argv += ["--cert-file", self.tls[0], "--key-file", self.tls[1]]
-        self.p = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(self.healthy, 30, "etcd")
-
-    def healthy(self):
-        try:
-            return self.ask("/v3/maintenance/status", {}) is not None
-        except OSError:
-            return False
-
-    def ask(self, path, body, token=None):
-        ctx = ssl.create_default_context(cafile=self.tls[0]) if self.tls else None
-        scheme = "https" if self.tls else "http"
-        r = urllib.request.Request(f"{scheme}://127.0.0.1:{self.port}{path}", json.dumps(body).encode(),
-                                   {"Authorization": token} if token else {})
-        with urllib.request.urlopen(r, timeout=5, context=ctx) as f:
-            return json.load(f)
-
-    def keys(self):
-        """Everything below mooncake/, as bytes by key."""
-        end = {"key": base64.b64encode(b"mooncake/").decode(), "range_end": base64.b64encode(b"mooncake0").decode()}
-        kvs = self.ask("/v3/kv/range", end).get("kvs", [])
-        return {base64.b64decode(kv["key"]).decode(): base64.b64decode(kv["value"]) for kv in kvs}
-
-    def stop(self, sig=signal.SIGKILL):
-        self.p.send_signal(sig)
-        self.p.wait()
-
-
-class Redis:
-    def __init__(self, dir, *more, tls=None):
-        self.port = tap.free_port()
-        self.argv = [tap.tool("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", dir, *more]
-        if tls:
-            self.argv[2] = "0"
-            self.argv += ["--tls-port", str(self.port), "--tls-cert-file", tls[0], "--tls-key-file", tls[1], "--tls-ca-cert-file", tls[0],
-                          "--tls-auth-clients", "optional"]
-        self.start()
-
-    def start(self):
-        self.p = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until(lambda: tap.connects(self.port), 10, "redis")
-
-    def ask(self, *cmd):
-        """One command on a connection of its own, as the protocol has it; the answer's bytes."""
-        with socket.create_connection(("127.0.0.1", self.port), 5) as s:
-            for c in cmd:
-                words = c.split()
-                s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (x.encode() for x in words)))
-                got = s.recv(65536)
-            return got
-
-    def stop(self, sig=signal.SIGKILL):
-        self.p.send_signal(sig)
-        self.p.wait()
-
-
-class Engine:
-    def __init__(self, name, meta):
-        from mooncake.engine import TransferEngine
-        self.mem = ctypes.create_string_buffer(SIZE)
-        self.addr = ctypes.addressof(self.mem)
-        self.t = TransferEngine()
-        self.name = name
-        self.started = self.t.initialize(name, meta, "tcp", "")
-        if not self.started:
-            eq(self.t.register_memory(self.addr, SIZE), 0)
-
-
-def exchange(a, b, seed):
-    """@a writes into @b and reads it back."""
-    want = bytes((i * 7 + seed) & 255 for i in range(251)) * 8
-    ctypes.memmove(a.addr, want, len(want))
-    eq(a.t.transfer_sync_write(b.name, a.addr, b.addr, len(want)), 0)
-    eq(bytes(b.mem[:len(want)]), want)
-    eq(a.t.transfer_sync_read(b.name, a.addr + 4096, b.addr, len(want)), 0)
-    eq(bytes(a.mem[4096:4096 + len(want)]), want)
 
 
 def looks_right(text, engine):
@@ -159,27 +53,11 @@ def test_etcd():
         etcd.stop()
 
 
-def test_etcd_comes_back_empty():
-    with tap.tempdir() as dir:
-        etcd = Etcd(dir)
-        meta = f"etcd://127.0.0.1:{etcd.port}"
-        a = Engine("a", meta)
-        eq(a.started, 0)
-        before = etcd.keys()
-        etcd.stop()
-        etcd.start(blank=True)
-        eq(etcd.keys(), {})
-        until(lambda: etcd.keys() == before, 15, "keys written again")
-        b = Engine("b", meta)
-        exchange(b, a, 1)
-        etcd.stop()
-
-
 CHILD = """
 import sys, os
 sys.path[:0] = sys.argv[2:4]
-import metadata_test
-e = metadata_test.Engine("victim", sys.argv[1])
+import services
+e = services.Engine("victim", sys.argv[1])
 print(e.started, flush=True)
 sys.stdin.read()
 """
@@ -230,14 +108,6 @@ def test_etcd_with_a_password():
         eq(Engine("d", f"etcd://127.0.0.1:{etcd.port}").started != 0, True)
         exchange(a, b, 1)
         etcd.stop()
-
-
-def certificate(dir):
-    cert, key = os.path.join(dir, "cert.pem"), os.path.join(dir, "key.pem")
-    subprocess.run([tap.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return cert, key
 
 
 def test_etcd_over_tls():
