@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests that speak TAP: functions of a module named test_…, run one after the other; exit 0 pass, 1 fail, 77 all skipped."""
+import importlib
 import os
 import shutil
 import signal
@@ -144,6 +145,25 @@ def tool(name):
     if not path:
         skip(f"{name} is not installed")
     return path
+
+
+def package(name):
+    """A package of PyPI: the interpreter's, or fetched into the build once. A reason to skip when it cannot be had."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        pass
+    where = os.path.join(BUILD, "pypi")
+    if where not in sys.path:
+        sys.path.append(where)
+    if not os.path.isdir(os.path.join(where, name)):
+        subprocess.run([sys.executable, "-m", "pip", "-q", "install", "--target", where, name], stdout=sys.stderr, stderr=subprocess.DEVNULL,
+                       timeout=120)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
 
 
 def main(module):
