@@ -39,19 +39,6 @@ static bool stderr_is_journal(void)
 	return text && sscanf(text, "%llu:%llu", &dev, &ino) == 2 && !fstat(STDERR_FILENO, &st) && st.st_dev == dev && st.st_ino == ino;
 }
 
-static int log_level(const char *text, enum mc_log_level *out)
-{
-	static const char *const words[] = { "error", "warning", "info", "debug" };
-
-	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcasecmp(text, words[i])) {
-			*out = (enum mc_log_level)i;
-			return 0;
-		}
-	log_err("log_level %s is none of error, warning, info, debug", text);
-	return -EINVAL;
-}
-
 /* ---- settings ---- */
 
 static const struct conf_item *find_item(const struct svc *s, const char *name)
@@ -122,7 +109,9 @@ static int read_settings(struct svc *s, int argc, char **argv)
 	text = string_value(s, "log_level");
 	if (!text || !*text)
 		return 0;
-	ret = log_level(text, &level);
+	ret = log_level_of(text, &level);
+	if (ret)
+		log_err("log_level %s is none of error, warning, info, debug", text);
 	if (!ret)
 		mc_log_set(log_line, NULL, level);
 	return ret;

@@ -111,20 +111,6 @@ struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engin
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
-#define TRANSFER_SECONDS     30
-#define TRANSFER_SECONDS_MAX (365 * 24 * 3600L)
-
-static uint64_t transfer_timeout_ns(void)
-{
-	const char *text = getenv("MC_TRANSFER_TIMEOUT");
-	char *end = NULL;
-	long s = text ? strtol(text, &end, 10) : TRANSFER_SECONDS;
-
-	if (text && (end == text || *end || s > TRANSFER_SECONDS_MAX))
-		s = TRANSFER_SECONDS; /* no number, or none that a clock can hold */
-	return (uint64_t)(s < 5 ? 5 : s) * 1000000000u;
-}
-
 static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
 	struct core_state *st = core_state_of(type);
@@ -136,7 +122,7 @@ static PyObject *engine_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 	if (o) {
 		o->st = st;
 		o->next_id = 1;
-		o->timeout_ns = transfer_timeout_ns();
+		o->timeout_ns = mc_engine_timeout_ns();
 	}
 	return (PyObject *)o;
 }
@@ -194,8 +180,6 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 	if (!host || !*host || !meta || !*meta || (protocol && !strcmp(protocol, "xgmi")))
 		return PyLong_FromLong(-1);
 	opts.protocol = protocol && *protocol ? protocol : NULL;
-	if (getenv("MC_FORCE_TCP"))
-		opts.protocol = "tcp";
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return PyErr_NoMemory();

@@ -290,3 +290,42 @@ TEST(printing_round_trips)
 	free(before.name);
 	conf_close(&c);
 }
+
+TEST(words_presence_and_secrets)
+{
+	static struct {
+		char *mode, *password;
+		bool there;
+	} w;
+	static const struct conf_item more[] = {
+		{ .name = "mode", .type = CONF_STRING, .deflt = "auto", .words = "auto,require,off" },
+		{ .name = "password", .type = CONF_STRING, .secret = true, .offset = sizeof(char *) },
+		{ .name = "there", .type = CONF_PRESENCE, .offset = 2 * sizeof(char *) },
+	};
+	struct buf out = BUF_INIT;
+	struct conf k;
+	char why[200];
+
+	mc_log_set(note, NULL, MC_LOG_WARN);
+	ASSERT_EQ(conf_open(&k, more, ARRAY_SIZE(more), &w), 0);
+	EXPECT_TRUE(!w.there);
+	EXPECT_EQ(conf_set(&k, "mode", "aut", CONF_FLAG), -EINVAL);
+	EXPECT_TRUE(strstr(last, "it takes one of auto,require,off"));
+	EXPECT_EQ(conf_set(&k, "mode", "auto,require", CONF_FLAG), -EINVAL);
+	EXPECT_EQ(conf_set(&k, "mode", "Off", CONF_FLAG), 0);
+	EXPECT_STREQ(w.mode, "Off");
+	EXPECT_EQ(conf_set(&k, "there", "0", CONF_FLAG), 0);
+	EXPECT_TRUE(w.there);
+	EXPECT_EQ(conf_set(&k, "password", "s3cret", CONF_FLAG), 0);
+	*last = 0;
+	EXPECT_EQ(conf_try(&k, "mode", "no", CONF_FLAG, why, sizeof(why)), -EINVAL);
+	EXPECT_TRUE(!*last && strstr(why, "\"no\" is not understood"));
+	EXPECT_EQ(conf_try(&k, "mood", "no", CONF_FLAG, why, sizeof(why)), -ENOENT);
+	EXPECT_STREQ(conf_suggest(&k, "mood"), "mode");
+	conf_print(&k, false, &out);
+	conf_print(&k, true, &out);
+	buf_put_u8(&out, 0);
+	EXPECT_TRUE(!strstr((char *)out.data, "s3cret") && strstr((char *)out.data, "there = true"));
+	buf_fini(&out);
+	conf_close(&k);
+}

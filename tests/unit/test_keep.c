@@ -182,9 +182,7 @@ TEST(an_open_that_fails_leaves_nothing)
 	EXPECT_EQ(meta_open("etcd://127.0.0.1:1", &m), -EINVAL);
 	EXPECT_EQ(meta_open("redis://127.0.0.1:1", &m) == 0, false);
 	unsetenv("MC_METADATA_CLUSTER_ID");
-	setenv("MC_ETCD_LEASE_TTL_S", "soon", 1);
-	EXPECT_EQ(meta_open("etcd://127.0.0.1:1", &m), -EINVAL);
-	setenv("MC_ETCD_LEASE_TTL_S", "3", 1);
+	setenv("MC_ETCD_LEASE_TTL_S", "3", 1); /* for all that follow */
 }
 
 TEST(every_key_comes_back_in_the_end)
@@ -368,7 +366,5 @@ TEST(a_service_that_forgot_is_told_again)
 	EXPECT_EQ(publish(m, "c", "fourth", 5000), 0);
 	meta_close(m);
 	http_server_stop(&f.http);
-	setenv("MC_METADATA_CHECK_S", "often", 1);
-	EXPECT_EQ(meta_open(conn, &m), -EINVAL);
 	unsetenv("MC_METADATA_CHECK_S");
 }

@@ -19,6 +19,27 @@ static void note(void *arg, enum mc_log_level level, const char *text)
 	snprintf(last, sizeof(last), "%s", text);
 }
 
+/* The first test: nobody has called mc_log_set() yet. */
+TEST(levels_from_the_environment)
+{
+	enum mc_log_level level;
+
+	EXPECT_EQ(log_level_of("TRACE", &level), 0);
+	EXPECT_EQ((int)level, (int)MC_LOG_DEBUG);
+	EXPECT_EQ(log_level_of("Warning", &level), 0);
+	EXPECT_EQ((int)level, (int)MC_LOG_WARN);
+	EXPECT_EQ(log_level_of("", &level), -EINVAL);
+	log_environment("error");
+	EXPECT_TRUE(!log_enabled(MC_LOG_WARN));
+	log_environment("info");
+	EXPECT_TRUE(log_enabled(MC_LOG_INFO));
+	log_environment("");
+	EXPECT_TRUE(log_enabled(MC_LOG_WARN) && !log_enabled(MC_LOG_INFO));
+	mc_log_set(note, &calls, MC_LOG_ERR);
+	log_environment("debug");
+	EXPECT_TRUE(!log_enabled(MC_LOG_WARN));
+}
+
 TEST(levels)
 {
 	mc_log_set(note, &calls, MC_LOG_WARN);

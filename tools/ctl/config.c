@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/env.h"
 #include "net/net.h"
 #include "pool/owner.h"
 #include "pool/pool.h"
@@ -45,16 +46,6 @@ static const struct limit {
 	{ "frame_fds", NET_FDS_MAX, COUNT, "descriptors in one message" },
 };
 
-static const struct {
-	const char *name, *deflt, *help;
-} variables[] = {
-	{ "MC_MIN_RPC_PORT", "15000", "engines listen on a port from here" },
-	{ "MC_MAX_RPC_PORT", "17000", "to here" },
-	{ "MC_TCP_BIND_ADDRESS", "", "engines listen here, not at their name's host" },
-	{ "MC_KERNEL_MODULE", "auto", "memory from /dev/mooncake: auto, require, off" },
-	{ "MC_METADATA_CLUSTER_ID", "", "part of the keys in a metadata service" },
-};
-
 static struct human limit_text(const struct limit *l)
 {
 	if (l->unit == BYTES)
@@ -76,42 +67,57 @@ static void print_limits(void)
 	table_print(&t);
 }
 
-static void print_variables(void)
+static void print_variables(const struct conf *env)
 {
 	static const char *const heads[] = { "variable", "value", "source", "" };
 	struct table t;
 
 	table_open(&t, ARRAY_SIZE(heads), heads);
-	for (size_t i = 0; i < ARRAY_SIZE(variables); i++) {
-		const char *set = getenv(variables[i].name);
+	for (size_t i = 0; i < env->nr_items; i++) {
+		struct buf value = BUF_INIT;
 
-		table_cell(&t, "%s", variables[i].name);
-		table_cell(&t, "%s", set ? set : variables[i].deflt);
-		table_cell(&t, "%s", set ? "environment" : "default");
-		table_cell(&t, "%s", variables[i].help);
+		conf_print_value(env, i, &value);
+		table_cell(&t, "%s", env->items[i].name);
+		table_cell(&t, "%.*s", (int)value.len, value.data ? (const char *)value.data : "");
+		table_cell(&t, "%s", conf_source_name(env->source[i]));
+		table_cell(&t, "%s", env->items[i].help);
+		buf_fini(&value);
 	}
 	table_print(&t);
 }
 
-static void print_json(const struct conf *settings)
+/* Each value with its source. */
+static struct json_object *json_conf(const struct conf *conf)
 {
-	struct json_object *all = json_object_new_object(), *vars = json_object_new_object(), *lims = json_object_new_object();
+	struct json_object *o = NULL;
 	struct buf b = BUF_INIT;
 
-	conf_print(settings, true, &b);
+	conf_print(conf, true, &b);
 	buf_put_u8(&b, 0);
-	json_object_object_add(all, "version", json_object_new_string(mc_version()));
-	json_object_object_add(all, "settings", b.err ? NULL : json_tokener_parse((const char *)b.data));
+	if (!b.err)
+		o = json_tokener_parse((const char *)b.data);
 	buf_fini(&b);
-	for (size_t i = 0; i < ARRAY_SIZE(variables); i++) {
-		const char *set = getenv(variables[i].name);
-		struct json_object *o = json_object_new_object();
+	return o;
+}
 
-		json_object_object_add(o, "value", json_object_new_string(set ? set : variables[i].deflt));
-		json_object_object_add(o, "source", json_object_new_string(set ? "environment" : "default"));
-		json_object_object_add(vars, variables[i].name, o);
-	}
-	json_object_object_add(all, "variables", vars);
+static struct json_object *json_idle(void)
+{
+	struct json_object *o = json_object_new_object();
+	const char *name, *why;
+
+	for (size_t i = 0; (name = env_idle_name(i, &why)); i++)
+		json_object_object_add(o, name, json_object_new_string(why));
+	return o;
+}
+
+static void print_json(const struct conf *settings, const struct conf *env)
+{
+	struct json_object *all = json_object_new_object(), *lims = json_object_new_object();
+
+	json_object_object_add(all, "version", json_object_new_string(mc_version()));
+	json_object_object_add(all, "settings", json_conf(settings));
+	json_object_object_add(all, "variables", json_conf(env));
+	json_object_object_add(all, "variables_without_effect", json_idle());
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
 		static const char *const suffix[] = { "", "_bytes", "_ns" };
 		char name[64];
@@ -127,17 +133,23 @@ int cmd_config(struct ctl *c)
 {
 	struct conf settings = c->conf;
 	struct buf b = BUF_INIT;
+	struct env env;
+	int ret = env_open(&env);
 
+	if (ret)
+		return fail(c, ret, "the environment");
 	settings.nr_items = CTL_SETTINGS;
 	if (c->opt.json) {
-		print_json(&settings);
+		print_json(&settings, &env.conf);
+		env_close(&env);
 		return EXIT_OK;
 	}
 	conf_print(&settings, false, &b);
 	fwrite(b.data, 1, b.len, stdout);
 	buf_fini(&b);
 	puts("");
-	print_variables();
+	print_variables(&env.conf);
+	env_close(&env);
 	puts("");
 	print_limits();
 	return EXIT_OK;

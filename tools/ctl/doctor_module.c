@@ -12,18 +12,27 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/env.h"
 #include "dev/dev.h"
 
 #define DEVICE	  "/dev/mooncake"
 #define EFI_SECURE "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
-static enum { AUTO, REQUIRE, OFF } wanted(void)
-{
-	const char *word = getenv("MC_KERNEL_MODULE");
+enum wanted { AUTO, REQUIRE, OFF };
 
-	if (word && !strcasecmp(word, "require"))
-		return REQUIRE;
-	return word && !strcasecmp(word, "off") ? OFF : AUTO;
+static enum wanted wanted(void)
+{
+	struct env env;
+	enum wanted what = AUTO;
+
+	if (env_open(&env))
+		return AUTO;
+	if (!strcasecmp(env.kernel_module, "require"))
+		what = REQUIRE;
+	else if (!strcasecmp(env.kernel_module, "off"))
+		what = OFF;
+	env_close(&env);
+	return what;
 }
 
 /* ---- will the kernel take it ---- */

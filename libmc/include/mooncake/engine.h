@@ -259,6 +259,12 @@ struct mc_notify {
  */
 MC_API int mc_notify_recv(struct mc_engine *eng, struct mc_notify *out);
 
+/**
+ * mc_engine_timeout_ns - how long callers who name no deadline should wait for a transfer:
+ * MC_TRANSFER_TIMEOUT as it is now, 5 s to a year; 30 s.
+ */
+MC_API uint64_t mc_engine_timeout_ns(void);
+
 /** mc_probe - is the peer there? Return: 0; -ENOENT unknown to metadata; socket errors. */
 MC_API int mc_probe(struct mc_engine *eng, const char *name, uint64_t deadline_ns);
 

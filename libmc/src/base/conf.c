@@ -6,6 +6,7 @@
 #include <json-c/json.h>
 #include <locale.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/conf_impl.h"
@@ -60,10 +61,27 @@ static int parse_double(const struct conf_item *it, const char *text, double *ou
 	return 0;
 }
 
-static int set_string(char **slot, const char *text)
+static bool word_known(const char *words, const char *text)
 {
-	char *copy = strdup(text);
+	size_t len = strlen(text);
 
+	for (; *words; words += strspn(words, ",")) {
+		size_t n = strcspn(words, ",");
+
+		if (n == len && !strncasecmp(words, text, len))
+			return true;
+		words += n;
+	}
+	return false;
+}
+
+static int set_string(const struct conf_item *it, char **slot, const char *text)
+{
+	char *copy;
+
+	if (it->words && *text && !word_known(it->words, text))
+		return -EINVAL;
+	copy = strdup(text);
 	if (!copy)
 		return -ENOMEM;
 	free(*slot);
@@ -88,7 +106,10 @@ static int set_value(struct conf *c, size_t i, const char *text)
 	case CONF_DOUBLE:
 		return parse_double(it, text, to);
 	case CONF_STRING:
-		return set_string(to, text);
+		return set_string(it, to, text);
+	case CONF_PRESENCE:
+		*(bool *)to = true;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -102,9 +123,12 @@ static const char *expected(const struct conf_item *it, char *out, size_t size)
 		[CONF_DURATION] = "a duration such as 500ms, 10s or 5m",
 		[CONF_DOUBLE] = "a number",
 		[CONF_STRING] = "text",
+		[CONF_PRESENCE] = "anything",
 	};
 
-	if (limited(it) && (it->type == CONF_INT || it->type == CONF_DOUBLE))
+	if (it->words)
+		snprintf(out, size, "one of %s", it->words);
+	else if (limited(it) && (it->type == CONF_INT || it->type == CONF_DOUBLE))
 		snprintf(out, size, "%s from %.15g to %.15g", words[it->type], it->min, it->max);
 	else
 		snprintf(out, size, "%s", words[it->type]);
@@ -131,7 +155,7 @@ static ssize_t find(const struct conf *c, const char *name, size_t len)
 	return -ENOENT;
 }
 
-static void log_unknown(const struct conf *c, const char *where, const char *name)
+const char *conf_suggest(const struct conf *c, const char *name)
 {
 	const char **all = calloc(2 * c->nr_items, sizeof(*all));
 	const char *close = NULL;
@@ -144,6 +168,13 @@ static void log_unknown(const struct conf *c, const char *where, const char *nam
 		close = suggest(name, all, 2 * c->nr_items);
 		free(all);
 	}
+	return close;
+}
+
+static void log_unknown(const struct conf *c, const char *where, const char *name)
+{
+	const char *close = conf_suggest(c, name);
+
 	if (close)
 		log_err("%s: unknown setting %s; did you mean %s?", where, name, close);
 	else
@@ -152,8 +183,9 @@ static void log_unknown(const struct conf *c, const char *where, const char *nam
 
 /* ---- setting ---- */
 
-static int apply(struct conf *c, size_t i, const char *where, const char *text,
-		 enum conf_source from)
+/* @why: what is wrong with the text, when it is not memory. */
+static int try_value(struct conf *c, size_t i, const char *text, enum conf_source from, char *why,
+		     size_t size)
 {
 	const struct conf_item *it = &c->items[i];
 	char what[128];
@@ -163,17 +195,40 @@ static int apply(struct conf *c, size_t i, const char *where, const char *text,
 		return 0; /* something stronger spoke already */
 	ret = set_value(c, i, text);
 	if (ret == -ENOMEM)
-		log_err("%s: setting %s: out of memory", where, it->name);
+		snprintf(why, size, "out of memory");
 	else if (ret)
-		log_err("%s: setting %s: \"%s\" %s; it takes %s", where, it->name, text,
-			ret == -ERANGE ? "is out of range" : "is not understood",
-			expected(it, what, sizeof(what)));
+		snprintf(why, size, "\"%.200s\" %s; it takes %s", text,
+			 ret == -ERANGE ? "is out of range" : "is not understood",
+			 expected(it, what, sizeof(what)));
+	else
+		c->source[i] = from;
+	return ret;
+}
+
+static int apply(struct conf *c, size_t i, const char *where, const char *text,
+		 enum conf_source from)
+{
+	enum conf_source before = c->source[i];
+	const struct conf_item *it = &c->items[i];
+	char why[400];
+	int ret = try_value(c, i, text, from, why, sizeof(why));
+
 	if (ret)
-		return ret;
-	if (it->unimplemented && from != CONF_DEFAULT && c->source[i] == CONF_DEFAULT)
+		log_err("%s: setting %s: %s", where, it->name, why);
+	else if (it->unimplemented && before == CONF_DEFAULT && c->source[i] != CONF_DEFAULT)
 		log_warn("%s: setting %s is accepted but has no effect yet", where, it->name);
-	c->source[i] = from;
-	return 0;
+	return ret;
+}
+
+int conf_try(struct conf *c, const char *name, const char *text, enum conf_source from, char *why,
+	     size_t size)
+{
+	ssize_t i = find(c, name, strlen(name));
+
+	if (i >= 0)
+		return try_value(c, (size_t)i, text, from, why, size);
+	snprintf(why, size, "no setting is called that");
+	return -ENOENT;
 }
 
 int conf_apply(struct conf *c, const char *where, const char *name, const char *text,
@@ -314,7 +369,7 @@ int conf_flags(struct conf *c, int argc, char **argv)
 
 void conf_help(const struct conf *c, struct buf *out)
 {
-	static const char *const kinds[] = { "", "=N", "=SIZE", "=TIME", "=X", "=TEXT" };
+	static const char *const kinds[] = { "", "=N", "=SIZE", "=TIME", "=X", "=TEXT", "" };
 
 	for (size_t i = 0; i < c->nr_items; i++) {
 		const struct conf_item *it = &c->items[i];
@@ -382,13 +437,26 @@ static void print_text(const char *text, struct buf *out)
 	buf_put_u8(out, '"');
 }
 
-/* As a file of settings may hold it. */
-static void print_value(const struct conf *c, size_t i, struct buf *out)
+const char *conf_source_name(enum conf_source source)
+{
+	return source_names[source];
+}
+
+/* What to show of a text: a secret's is its being there. */
+static const char *shown(const struct conf *c, size_t i)
+{
+	const char *text = *(char *const *)value_of(c, i);
+
+	return !text ? "" : c->items[i].secret && *text ? "***" : text;
+}
+
+void conf_print_value(const struct conf *c, size_t i, struct buf *out)
 {
 	const void *v = value_of(c, i);
 
 	switch (c->items[i].type) {
 	case CONF_BOOL:
+	case CONF_PRESENCE:
 		buf_printf(out, "%s", *(const bool *)v ? "true" : "false");
 		break;
 	case CONF_INT:
@@ -404,7 +472,7 @@ static void print_value(const struct conf *c, size_t i, struct buf *out)
 		buf_printf(out, "%.15g", *(const double *)v);
 		break;
 	case CONF_STRING:
-		print_text(*(char *const *)v ? *(char *const *)v : "", out);
+		print_text(shown(c, i), out);
 		break;
 	}
 }
@@ -417,6 +485,7 @@ static struct json_object *json_value(const struct conf *c, size_t i)
 
 	switch (c->items[i].type) {
 	case CONF_BOOL:
+	case CONF_PRESENCE:
 		return json_object_new_boolean(*(const bool *)v);
 	case CONF_INT:
 		return json_object_new_int64(*(const int64_t *)v);
@@ -425,9 +494,9 @@ static struct json_object *json_value(const struct conf *c, size_t i)
 	case CONF_DOUBLE:
 		return json_object_new_double(*(const double *)v);
 	case CONF_STRING:
-		return json_object_new_string(*(char *const *)v ? *(char *const *)v : "");
+		return json_object_new_string(shown(c, i));
 	default:
-		print_value(c, i, &text);
+		conf_print_value(c, i, &text);
 		o = json_object_new_string_len((const char *)text.data, (int)text.len);
 		buf_fini(&text);
 		return o;
@@ -462,7 +531,7 @@ void conf_print(const struct conf *c, bool json, struct buf *out)
 		size_t before = out->len;
 
 		buf_printf(out, "%s = ", c->items[i].name);
-		print_value(c, i, out);
+		conf_print_value(c, i, out);
 		buf_printf(out, "%*s# %s\n",
 			   out->len - before < 48 ? (int)(48 - (out->len - before)) : 1, "",
 			   source_names[c->source[i]]);

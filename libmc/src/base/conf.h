@@ -17,6 +17,7 @@ enum conf_type {
 	CONF_DURATION, /* uint64_t nanoseconds: "10s", "500ms", "5m"; a plain number counts in conf_item.unit_ns */
 	CONF_DOUBLE,   /* double within [min, max] */
 	CONF_STRING,   /* char *, owned by the table's struct */
+	CONF_PRESENCE, /* bool: true by being mentioned, whatever is said */
 };
 
 enum conf_source { CONF_DEFAULT, CONF_FILE, CONF_ENV, CONF_FLAG };
@@ -29,8 +30,10 @@ struct conf_item {
 	size_t offset; /* of the value in the caller's struct */
 	const char *deflt;
 	double min, max;     /* INT and DOUBLE; both 0: no limit */
+	const char *words;   /* STRING: a comma list of all it takes, in any case; NULL: any text */
 	uint64_t unit_ns;    /* DURATION without a unit; 0: milliseconds */
 	const char *help;
+	bool secret;	     /* STRING: shown as "***" */
 	bool unimplemented; /* accepted so that deployments start; named in one warning when set */
 };
 
@@ -48,6 +51,12 @@ void conf_close(struct conf *c);                                                
 int conf_set(struct conf *c, const char *name, const char *text, enum conf_source from);
 int conf_env(struct conf *c); /* an empty variable counts as not set */
 
+/* conf_set() without the log line: on failure @why says what the text is and what it should be. */
+int conf_try(struct conf *c, const char *name, const char *text, enum conf_source from, char *why, size_t size);
+
+/* The closest known name or alias, or NULL. */
+const char *conf_suggest(const struct conf *c, const char *name);
+
 enum conf_format { CONF_LINES, CONF_YAML, CONF_JSON }; /* `key = value`, `key: value`, an object */
 
 #define CONF_FILE_MAX ((size_t)1 << 20)
@@ -64,6 +73,8 @@ int conf_text(struct conf *c, const char *text, size_t len, enum conf_format for
 int conf_flags(struct conf *c, int argc, char **argv);
 void conf_help(const struct conf *c, struct buf *out);
 void conf_print(const struct conf *c, bool json, struct buf *out); /* each effective value and where it came from */
+void conf_print_value(const struct conf *c, size_t i, struct buf *out); /* as a file of settings may hold it */
+const char *conf_source_name(enum conf_source source);
 
 /* -EINVAL not of that form, -ERANGE too large. Units in any case; fractions of sizes are rounded down to bytes. */
 int parse_size(const char *text, uint64_t *out); /* b k kb kib m ... tib, binary; "infinite" */

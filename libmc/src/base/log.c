@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/clock.h"
 
@@ -14,6 +15,7 @@ static struct {
 	pthread_mutex_t lock; /* fn and arg, which must be read as a pair */
 	mc_log_fn fn;
 	void *arg;
+	bool chosen; /* by the program */
 	_Atomic int level;
 } sink = { .lock = PTHREAD_MUTEX_INITIALIZER, .level = MC_LOG_WARN };
 
@@ -24,7 +26,40 @@ void mc_log_set(mc_log_fn fn, void *arg, enum mc_log_level level)
 	pthread_mutex_lock(&sink.lock);
 	sink.fn = fn;
 	sink.arg = arg;
+	sink.chosen = true;
 	atomic_store_explicit(&sink.level, (int)level, memory_order_relaxed);
+	pthread_mutex_unlock(&sink.lock);
+}
+
+int log_level_of(const char *word, enum mc_log_level *out)
+{
+	static const struct {
+		const char *word;
+		enum mc_log_level level;
+	} words[] = {
+		{ "error", MC_LOG_ERR },   { "warning", MC_LOG_WARN }, { "info", MC_LOG_INFO },
+		{ "debug", MC_LOG_DEBUG }, { "fatal", MC_LOG_ERR },	{ "warn", MC_LOG_WARN },
+		{ "trace", MC_LOG_DEBUG },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (!strcasecmp(word, words[i].word)) {
+			*out = words[i].level;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+void log_environment(const char *word)
+{
+	enum mc_log_level level = MC_LOG_WARN;
+
+	if (*word && log_level_of(word, &level))
+		return;
+	pthread_mutex_lock(&sink.lock);
+	if (!sink.chosen)
+		atomic_store_explicit(&sink.level, (int)level, memory_order_relaxed);
 	pthread_mutex_unlock(&sink.lock);
 }
 

@@ -15,6 +15,12 @@
 void log_at(enum mc_log_level level, const char *file, int line, const char *fmt, ...) mc_printf(4, 5);
 bool log_enabled(enum mc_log_level level);
 
+/* "error", "warning", "info" or "debug", or a word upstream has for it, in any case. -EINVAL. */
+int log_level_of(const char *word, enum mc_log_level *out);
+
+/* What MC_LOG_LEVEL says; "": nothing. Counts until the program has called mc_log_set(). */
+void log_environment(const char *word);
+
 /* Text of the calling thread's last error: what log_err() wrote, or what err_note() set without logging. */
 void err_note(const char *fmt, ...) mc_printf(1, 2);
 const char *err_text(void);

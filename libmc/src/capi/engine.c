@@ -7,9 +7,6 @@
 #include "capi/capi.h"
 
 #define TALK_MS		10000
-#define TIMEOUT_S	30
-#define TIMEOUT_S_MIN	5
-#define TIMEOUT_S_MAX	(365 * 24 * 3600L)
 
 /* The layouts that programs were compiled with. */
 #define AT(type, member, offset) _Static_assert(offsetof(type, member) == (offset), #type "." #member)
@@ -50,18 +47,6 @@ uint64_t te_talk_deadline(void)
 
 /* ---- life ---------------------------------------------------------------------------------------------------------------- */
 
-/* As the Python module reads it. */
-static uint64_t timeout_from_env(void)
-{
-	const char *text = getenv("MC_TRANSFER_TIMEOUT");
-	char *end = NULL;
-	long s = text ? strtol(text, &end, 10) : TIMEOUT_S;
-
-	if (text && (end == text || *end || s > TIMEOUT_S_MAX))
-		s = TIMEOUT_S;
-	return (uint64_t)(s < TIMEOUT_S_MIN ? TIMEOUT_S_MIN : s) * 1000;
-}
-
 static void te_fini(struct object *o)
 {
 	struct te *te = (struct te *)o;
@@ -85,7 +70,7 @@ static struct te *te_new(const char *metadata, const char *name, const char *hos
 	te->segments = TABLE_INIT(GEN_SHORT);
 	te->batches = TABLE_INIT(GEN_ANY);
 	pthread_mutex_init(&te->lock, NULL);
-	te->timeout_ms = timeout_from_env();
+	te->timeout_ms = mc_engine_timeout_ns() / 1000000;
 	te->p2p = !strcmp(metadata, "P2PHANDSHAKE");
 	if (host && *host)
 		snprintf(te->host, sizeof(te->host), "%s", host);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/conf.h"
+#include "base/env.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "dev/dev.h"
@@ -58,17 +58,15 @@ static struct memory *starts_at(const void *addr)
 
 static uint64_t page_of_environment(void)
 {
-	const char *use = getenv("MC_STORE_USE_HUGEPAGE"), *text = getenv("MC_STORE_HUGEPAGE_SIZE");
-	uint64_t bytes;
+	uint64_t bytes = 0;
+	struct env env;
 
-	if (!use)
+	if (env_open(&env))
 		return 0;
-	if (!text || !*text)
-		return 2 * MiB;
-	if (!parse_size(text, &bytes) && (bytes == 2 * MiB || bytes == GiB))
-		return bytes;
-	log_warn("MC_STORE_HUGEPAGE_SIZE %s is neither 2MB nor 1GB; 2MB is taken", text);
-	return 2 * MiB;
+	if (env.store_use_hugepage)
+		parse_size(env.store_hugepage_size, &bytes);
+	env_close(&env);
+	return bytes;
 }
 
 static int take_opts(const struct mc_memory_opts *in, struct mc_memory_opts *o)

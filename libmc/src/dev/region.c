@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/env.h"
 #include "base/log.h"
 
 #define THP_BYTES (2 * MiB)
@@ -44,11 +45,16 @@ int region_source(const char *word)
 
 static void read_source(void)
 {
-	const char *word = getenv("MC_KERNEL_MODULE");
-	int got = word && *word ? source_of(word) : SOURCE_AUTO;
+	int got = SOURCE_AUTO;
+	struct env env;
 
-	if (atomic_load(&source) < 0)
-		atomic_store(&source, MAX(got, SOURCE_AUTO));
+	if (atomic_load(&source) >= 0)
+		return;
+	if (!env_open(&env)) {
+		got = source_of(env.kernel_module);
+		env_close(&env);
+	}
+	atomic_store(&source, got);
 }
 
 static void choose(void)

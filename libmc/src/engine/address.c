@@ -17,38 +17,18 @@ static int copy_host(char out[ENGINE_NAME_MAX], const char *host)
 	return snprintf(out, ENGINE_NAME_MAX, "%s", host) < ENGINE_NAME_MAX ? 0 : -EINVAL;
 }
 
-static uint16_t port_from(const char *name, const char *old_name, uint16_t deflt)
+static int find_ports(const struct mc_engine_opts *o, const struct env *env, struct address *out)
 {
-	const char *text = getenv(name);
-	char *end;
-	unsigned long v;
-
-	if (!text)
-		text = getenv(old_name);
-	if (!text)
-		return deflt;
-	v = strtoul(text, &end, 10);
-	if (*end || end == text || !v || v > UINT16_MAX) {
-		log_warn("%s \"%s\" is no port; %u is used", name, text, deflt);
-		return deflt;
-	}
-	return (uint16_t)v;
-}
-
-static int find_ports(const struct mc_engine_opts *o, struct address *out)
-{
-	out->min_port = o->min_port ? o->min_port :
-				      port_from("MC_MIN_RPC_PORT", "MC_MIN_PRC_PORT", PORT_MIN);
-	out->max_port = o->max_port ? o->max_port :
-				      port_from("MC_MAX_RPC_PORT", "MC_MAX_PRC_PORT", PORT_MAX);
+	out->min_port = o->min_port ? o->min_port : (uint16_t)env->min_rpc_port;
+	out->max_port = o->max_port ? o->max_port : (uint16_t)env->max_rpc_port;
 	if (out->min_port <= out->max_port)
 		return 0;
 	if (o->min_port || o->max_port) {
 		log_err("port range %u to %u is empty", out->min_port, out->max_port);
 		return -EINVAL;
 	}
-	log_warn("port range %u to %u is empty; %u to %u is used", out->min_port, out->max_port,
-		 PORT_MIN, PORT_MAX);
+	log_warn("MC_MIN_RPC_PORT to MC_MAX_RPC_PORT, %u to %u, is empty; %u to %u is used",
+		 out->min_port, out->max_port, PORT_MIN, PORT_MAX);
 	out->min_port = PORT_MIN;
 	out->max_port = PORT_MAX;
 	return 0;
@@ -62,12 +42,12 @@ static bool resolves(const char *host)
 }
 
 /* With a metadata service a name need not be an address at all. */
-static int find_hosts(const char *host, bool p2p, struct address *out)
+static int find_hosts(const char *host, const struct env *env, bool p2p, struct address *out)
 {
-	const char *bind = getenv("MC_TCP_BIND_ADDRESS");
+	const char *bind = env->tcp_bind_address;
 	int ret;
 
-	if (!bind || !*bind)
+	if (!*bind)
 		bind = host;
 	else if (!p2p && !net_host_is_any(bind))
 		host = bind;
@@ -103,7 +83,8 @@ int address_name_with_port(struct address *a, uint16_t port)
 	return n < (int)sizeof(a->name) ? 0 : -EINVAL;
 }
 
-int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out)
+int address_find(const struct mc_engine_opts *o, const struct env *env, bool p2p,
+		 struct address *out)
 {
 	const char *name = o->local_name && *o->local_name ? o->local_name : "127.0.0.1";
 	char host[ENGINE_NAME_MAX];
@@ -119,7 +100,7 @@ int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out)
 		log_err("host \"%.300s\" is too long", o->host);
 		return -EINVAL;
 	}
-	out->rpc_port = getenv("MC_LEGACY_RPC_PORT_BINDING") ? port : 0;
-	ret = find_ports(o, out);
-	return ret ? ret : find_hosts(host, p2p, out);
+	out->rpc_port = env->legacy_rpc_port_binding ? port : 0;
+	ret = find_ports(o, env, out);
+	return ret ? ret : find_hosts(host, env, p2p, out);
 }

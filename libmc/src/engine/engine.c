@@ -248,7 +248,19 @@ static int read_opts(const struct mc_engine_opts *in, struct mc_engine_opts *out
 			ret == -EINVAL ? "size is not set" : "something that this version of the library does not know");
 		return ret;
 	}
-	return out->flags & ~MC_ENGINE_CLIENT ? -EINVAL : check_protocol(out->protocol);
+	return out->flags & ~MC_ENGINE_CLIENT ? -EINVAL : 0;
+}
+
+/* What the environment says where the program says nothing; and that there shall be no RDMA. */
+static int add_env(const struct env *env, struct mc_engine_opts *o)
+{
+	if (env->force_tcp)
+		o->protocol = "tcp";
+	if (!o->transports)
+		o->transports = env->transports;
+	if (!o->deadline_ns)
+		o->deadline_ns = deadline_after_ns(ENGINE_OPEN_NS);
+	return check_protocol(o->protocol);
 }
 
 static struct mc_engine *engine_alloc(void)
@@ -293,35 +305,46 @@ static void engine_free(struct mc_engine *eng)
 	free(eng);
 }
 
-int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out)
+static int open_with(const struct mc_engine_opts *o, const struct env *env, struct mc_engine **out)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct mc_engine_opts o;
-	struct mc_engine *eng;
-	int ret = read_opts(opts, &o);
+	struct mc_engine *eng = engine_alloc();
+	int ret;
 
-	if (ret)
-		return ret;
-	if (!o.deadline_ns)
-		o.deadline_ns = deadline_after_ns(ENGINE_OPEN_NS);
-	pthread_once(&once, watch_forks);
-	eng = engine_alloc();
 	if (!eng)
 		return -ENOMEM;
-	ret = meta_open(o.metadata && *o.metadata ? o.metadata : "P2PHANDSHAKE", &eng->meta);
+	ret = meta_open(o->metadata && *o->metadata ? o->metadata : "P2PHANDSHAKE", &eng->meta);
 	if (!ret)
-		ret = address_find(&o, meta_is_p2p(eng->meta), &eng->address);
+		ret = address_find(o, env, meta_is_p2p(eng->meta), &eng->address);
 	if (!ret)
 		ret = reach_open(&eng->reach);
 	if (!ret)
-		ret = start(eng, &o);
+		ret = start(eng, o);
 	if (ret) {
-		withdraw(eng, o.deadline_ns);
+		withdraw(eng, o->deadline_ns);
 		engine_free(eng);
 		return ret;
 	}
 	*out = eng;
 	return 0;
+}
+
+int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct mc_engine_opts o;
+	struct env env;
+	int ret = read_opts(opts, &o);
+
+	if (!ret)
+		ret = env_open(&env);
+	if (ret)
+		return ret;
+	pthread_once(&once, watch_forks);
+	ret = add_env(&env, &o);
+	if (!ret)
+		ret = open_with(&o, &env, out);
+	env_close(&env);
+	return ret;
 }
 
 void mc_engine_close(struct mc_engine *eng)
@@ -344,4 +367,17 @@ const char *mc_engine_name(const struct mc_engine *eng)
 uint16_t mc_engine_rpc_port(const struct mc_engine *eng)
 {
 	return eng->rpc_port;
+}
+
+uint64_t mc_engine_timeout_ns(void)
+{
+	struct env env;
+	uint64_t ns;
+
+	if (env_open(&env))
+		return ENGINE_TIMEOUT_NS;
+	ns = env.transfer_timeout_ns;
+	env_close(&env);
+	ns = MAX(ns, ENGINE_TIMEOUT_MIN_NS);
+	return MIN(ns, ENGINE_TIMEOUT_MAX_NS);
 }

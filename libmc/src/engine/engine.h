@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/env.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "meta/meta.h"
@@ -38,6 +39,10 @@
 #define ENGINE_OPEN_NS	      (10 * NSEC_PER_SEC)
 #define ENGINE_META_NS	      (10 * NSEC_PER_SEC) /* publishing, where the caller has no deadline */
 #define ENGINE_WITHDRAW_NS    (3 * NSEC_PER_SEC) /* closing is not held up by a dead service */
+#define ENGINE_TIMEOUT_NS     (30 * NSEC_PER_SEC) /* of a caller who names none */
+#define ENGINE_TIMEOUT_MIN_NS (5 * NSEC_PER_SEC)
+/* Longer than anybody waits, and far from where sums with it would wrap. */
+#define ENGINE_TIMEOUT_MAX_NS (365 * 24 * 3600 * NSEC_PER_SEC)
 #define ENGINE_NOTIFIES_MAX   65536
 #define ENGINE_NAME_MAX	      256
 
@@ -49,7 +54,8 @@ struct address {
 	uint16_t min_port, max_port;
 	uint16_t rpc_port; /* to listen on for handshakes; 0: any of these */
 };
-int address_find(const struct mc_engine_opts *o, bool p2p, struct address *out);
+int address_find(const struct mc_engine_opts *o, const struct env *env, bool p2p,
+		 struct address *out);
 /* P2P: the name is where this process listens. */
 int address_name_with_port(struct address *a, uint16_t port);
 

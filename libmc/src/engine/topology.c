@@ -5,7 +5,7 @@
 #include <mooncake/engine.h>
 #include <stdio.h>
 
-#include "base/conf.h"
+#include "base/env.h"
 #include "base/log.h"
 #include "dev/dev.h"
 
@@ -164,14 +164,18 @@ int topology_custom(const char *path, struct places *out)
 
 static int find_topology(const char *devices, struct places *out)
 {
-	const struct topology_source from = {
-		.devices = devices,
-		.also = getenv("MC_TE_FILTERS"),
-	};
-	const char *custom = getenv("MC_CUSTOM_TOPO_JSON");
-	int ret = custom && *custom ? topology_custom(custom, out) : -ENOENT;
+	struct topology_source from = { .devices = devices };
+	struct env env;
+	int ret = env_open(&env);
 
-	return ret == -ENOENT ? topology_discover(&from, out) : ret;
+	if (ret)
+		return ret;
+	from.also = env.te_filters;
+	ret = *env.custom_topo_json ? topology_custom(env.custom_topo_json, out) : -ENOENT;
+	if (ret == -ENOENT)
+		ret = topology_discover(&from, out);
+	env_close(&env);
+	return ret;
 }
 
 char *mc_topology_json(const char *devices)

@@ -3,12 +3,14 @@
 #ifndef MC_META_BACKEND_H
 #define MC_META_BACKEND_H
 
+#include "base/env.h"
 #include "meta/meta.h"
 
 struct meta_ops {
 	const char *name;
 	bool (*speaks)(const char *conn);
-	int (*open)(const char *conn, struct meta **out);
+	/* Keeps nothing of @env, which is the environment as it is now. */
+	int (*open)(const char *conn, const struct env *env, struct meta **out);
 	void (*close)(struct meta *m);
 	int (*get_segment)(struct meta *m, const char *name, const struct segment_desc *self,
 			   uint64_t deadline_ns, struct segment_desc *out);

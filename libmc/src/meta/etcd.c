@@ -12,8 +12,6 @@
 #include "proto/etcd.h"
 
 #define ETCD_PORT 2379
-#define TTL_S	  30
-#define TTL_S_MAX 3600
 
 struct etcd_meta {
 	struct kv_meta kv;
@@ -288,25 +286,7 @@ static bool etcd_speaks(const char *conn)
 	       kv_url_is_bare(conn);
 }
 
-static int read_ttl(struct etcd_meta *m)
-{
-	const char *ttl = getenv("MC_ETCD_LEASE_TTL_S");
-	unsigned long s = TTL_S;
-	char *end;
-
-	if (ttl && *ttl) {
-		s = strtoul(ttl, &end, 10);
-		if (*end || s < 3 || s > TTL_S_MAX) {
-			log_err("MC_ETCD_LEASE_TTL_S is \"%s\": seconds from 3 to %d", ttl, TTL_S_MAX);
-			return -EINVAL;
-		}
-	}
-	m->ttl_s = (unsigned)s;
-	m->kv.keep.period_ns = s * NSEC_PER_SEC / 3; /* it may fail twice */
-	return 0;
-}
-
-static int etcd_open(const char *conn, struct meta **out)
+static int etcd_open(const char *conn, const struct env *env, struct meta **out)
 {
 	const char *hosts = strstr(conn, "://");
 	struct etcd_meta *m = calloc(1, sizeof(*m));
@@ -323,11 +303,11 @@ static int etcd_open(const char *conn, struct meta **out)
 	m->kv.ends_in_newline = true;
 	snprintf(m->kv.service, sizeof(m->kv.service), "etcd://%s%s", m->url.hosts[0],
 		 m->url.nr_hosts > 1 ? ";..." : "");
-	ret = kv_init(&m->kv, &meta_etcd, &etcd_ops);
+	ret = kv_init(&m->kv, &meta_etcd, &etcd_ops, env);
 	if (!ret)
-		ret = kv_access_read(&m->url, "ETCD", &m->access);
-	if (!ret)
-		ret = read_ttl(m);
+		ret = kv_access_read(&m->url, &env->etcd, &m->access);
+	m->ttl_s = (unsigned)env->etcd_lease_ttl_s;
+	m->kv.keep.period_ns = m->ttl_s * NSEC_PER_SEC / 3; /* it may fail twice */
 	m->use_tls = !strncasecmp(conn, "etcds://", 8) || m->access.tls.ca;
 	if (ret) {
 		etcd_close(&m->kv);

@@ -129,7 +129,7 @@ static const struct kv_ops http_ops = {
 	.close = http_close,
 };
 
-static int http_open(const char *conn, struct meta **out)
+static int http_open(const char *conn, const struct env *env, struct meta **out)
 {
 	struct http_meta *m = calloc(1, sizeof(*m));
 	int ret;
@@ -138,7 +138,7 @@ static int http_open(const char *conn, struct meta **out)
 		return -ENOMEM;
 	snprintf(m->kv.service, sizeof(m->kv.service), "%s", conn);
 	m->url = strdup(conn);
-	ret = kv_init(&m->kv, &meta_http, &http_ops);
+	ret = kv_init(&m->kv, &meta_http, &http_ops, env);
 	if (!ret && !m->url)
 		ret = -ENOMEM;
 	if (ret) {

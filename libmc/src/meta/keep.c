@@ -11,16 +11,11 @@
 #include "base/thread.h"
 #include "meta/kv.h"
 
-#define LOOK_S	   10
-#define LOOK_S_MAX 3600
-#define LIMIT_NS   (1 * NSEC_PER_SEC) /* of what the keeper does at once: closing waits for it */
+#define LIMIT_NS (1 * NSEC_PER_SEC) /* of what the keeper does at once: closing waits for it */
 
-int keep_init(struct keep *k)
+void keep_init(struct keep *k, uint64_t period_ns)
 {
-	const char *look = getenv("MC_METADATA_CHECK_S");
 	pthread_condattr_t attr;
-	unsigned long s = LOOK_S;
-	char *end;
 
 	list_init(&k->kept);
 	pthread_mutex_init(&k->lock, NULL);
@@ -29,15 +24,7 @@ int keep_init(struct keep *k)
 	pthread_cond_init(&k->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	turn_init(&k->writing);
-	if (look && *look) {
-		s = strtoul(look, &end, 10);
-		if (*end || !s || s > LOOK_S_MAX) {
-			log_err("MC_METADATA_CHECK_S is \"%s\": seconds from 1 to %d", look, LOOK_S_MAX);
-			return -EINVAL;
-		}
-	}
-	k->period_ns = s * NSEC_PER_SEC;
-	return 0;
+	k->period_ns = period_ns;
 }
 
 /* ---- what is kept -------------------------------------------------------------------------------------------------------- */

@@ -14,17 +14,16 @@ uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left)
 	return now + MIN(left / hosts_left, KV_ATTEMPT_NS);
 }
 
-int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv)
+int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv,
+	    const struct env *env)
 {
-	const char *cluster = getenv("MC_METADATA_CLUSTER_ID");
-	int n, ret;
+	const char *cluster = env->metadata_cluster_id;
+	int n;
 
 	m->base.ops = ops;
 	m->kv = kv;
-	ret = keep_init(&m->keep);
-	if (ret)
-		return ret;
-	if (!cluster || !*cluster)
+	keep_init(&m->keep, (uint64_t)env->metadata_check_s * NSEC_PER_SEC);
+	if (!*cluster)
 		n = snprintf(m->prefix, sizeof(m->prefix), "mooncake/");
 	else
 		n = snprintf(m->prefix, sizeof(m->prefix), "mooncake/%s%s", cluster,

@@ -56,7 +56,7 @@ struct keep {
 	bool keeping, stop;
 };
 
-int keep_init(struct keep *k); /* keep_end() is due in any case; -EINVAL: MC_METADATA_CHECK_S */
+void keep_init(struct keep *k, uint64_t period_ns); /* keep_end() is due in any case */
 /*
  * Stores a key for as long as this process lives; the first one starts the keeper. When it fails, what was published under the key
  * before stays, or comes back with the service.
@@ -79,8 +79,9 @@ struct kv_meta { /* the first member of each service's struct */
 /* Of one attempt, with @hosts_left hosts still to be asked: one that swallows everything leaves time for the others. */
 uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left);
 
-/* Fills all but @kv->service; kv_fini() is due in any case. -EINVAL: a setting, which is named. */
-int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv);
+/* Fills all but @kv->service; kv_fini() is due in any case. -EINVAL: MC_METADATA_CLUSTER_ID is too long. */
+int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv,
+	    const struct env *env);
 void kv_fini(struct kv_meta *m); /* before anything that requests need */
 
 /* The entries of a struct meta_ops. */
@@ -116,11 +117,8 @@ struct kv_access { /* who we are, and who the service has to be */
 	char *user, *password; /* "": nobody logs in */
 	struct http_tls tls;
 };
-/*
- * From the connection string, else from MC_<@service>_USERNAME, _PASSWORD, _CA, _CERT and _KEY, as they are now: the environment
- * may change later. -ENOMEM.
- */
-int kv_access_read(const struct kv_url *u, const char *service, struct kv_access *out);
+/* Copies from the connection string, else from the environment. -ENOMEM. */
+int kv_access_read(const struct kv_url *u, const struct env_access *env, struct kv_access *out);
 void kv_access_fini(struct kv_access *a);
 
 bool kv_url_is_bare(const char *conn); /* "host:port…" without a scheme: an etcd, says upstream */

@@ -128,43 +128,32 @@ void kv_url_fini(struct kv_url *u)
 
 /* ---- credentials --------------------------------------------------------------------------------------------------------- */
 
-/* A copy of @given, or of what the environment says; "" when neither does. */
-static int setting(const char *given, const char *service, const char *what, char **out)
+static int copy(const char *text, char **out)
 {
-	char name[64];
-
-	snprintf(name, sizeof(name), "MC_%s_%s", service, what);
-	*out = strdup(*given ? given : getenv(name) ?: "");
+	*out = strdup(text);
 	return *out ? 0 : -ENOMEM;
 }
 
 /* NULL: not set. */
-static int file_setting(const char *service, const char *what, const char **out)
+static int copy_path(const char *path, const char **out)
 {
-	char *path;
-	int ret = setting("", service, what, &path);
-
-	if (!ret && *path) {
-		*out = path;
-		return 0;
-	}
-	free(path);
-	return ret;
+	*out = *path ? strdup(path) : NULL;
+	return *out || !*path ? 0 : -ENOMEM;
 }
 
-int kv_access_read(const struct kv_url *u, const char *service, struct kv_access *out)
+int kv_access_read(const struct kv_url *u, const struct env_access *env, struct kv_access *out)
 {
 	struct kv_access a = { 0 };
-	int ret = setting(u->user, service, "USERNAME", &a.user);
+	int ret = copy(*u->user ? u->user : env->username, &a.user);
 
 	if (!ret)
-		ret = setting(u->password, service, "PASSWORD", &a.password);
+		ret = copy(*u->password ? u->password : env->password, &a.password);
 	if (!ret)
-		ret = file_setting(service, "CA", &a.tls.ca);
+		ret = copy_path(env->ca, &a.tls.ca);
 	if (!ret)
-		ret = file_setting(service, "CERT", &a.tls.cert);
+		ret = copy_path(env->cert, &a.tls.cert);
 	if (!ret)
-		ret = file_setting(service, "KEY", &a.tls.key);
+		ret = copy_path(env->key, &a.tls.key);
 	if (ret)
 		kv_access_fini(&a);
 	else

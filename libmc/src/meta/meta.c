@@ -14,11 +14,23 @@ static const struct meta_ops *const backends[] = {
 #endif
 };
 
+static int open_with(const struct meta_ops *ops, const char *conn, struct meta **out)
+{
+	struct env env;
+	int ret = env_open(&env);
+
+	if (ret)
+		return ret;
+	ret = ops->open(conn, &env, out);
+	env_close(&env);
+	return ret;
+}
+
 int meta_open(const char *conn, struct meta **out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
 		if (backends[i]->speaks(conn))
-			return backends[i]->open(conn, out);
+			return open_with(backends[i], conn, out);
 	}
 #ifndef MC_WITH_REDIS
 	if (!strncasecmp(conn, "redis", 5)) {

@@ -12,7 +12,7 @@ static bool p2p_speaks(const char *conn)
 	return !strcmp(conn, "P2PHANDSHAKE");
 }
 
-static int p2p_open(const char *conn, struct meta **out)
+static int p2p_open(const char *conn, const struct env *env, struct meta **out)
 {
 	struct meta *m = calloc(1, sizeof(*m));
 

@@ -270,12 +270,13 @@ static bool redis_speaks(const char *conn)
 	return !strncasecmp(conn, "redis://", 8) || is_tls(conn);
 }
 
-static int take_database(struct redis_meta *m)
+static int take_database(struct redis_meta *m, const struct env *env)
 {
-	const char *text = *m->url.path ? m->url.path : getenv("MC_REDIS_DB_INDEX") ?: "";
+	const char *text = m->url.path;
 	unsigned long n;
 	char *end;
 
+	m->database = (unsigned)env->redis_db_index;
 	if (!*text)
 		return 0;
 	n = strtoul(text, &end, 10);
@@ -297,7 +298,7 @@ static void redis_init(struct redis_meta *m, bool tls)
 		 m->url.hosts[0], m->url.nr_hosts > 1 ? ";..." : "");
 }
 
-static int redis_open(const char *conn, struct meta **out)
+static int redis_open(const char *conn, const struct env *env, struct meta **out)
 {
 	struct redis_meta *m = calloc(1, sizeof(*m));
 	int ret;
@@ -310,11 +311,11 @@ static int redis_open(const char *conn, struct meta **out)
 		return ret;
 	}
 	redis_init(m, is_tls(conn));
-	ret = kv_init(&m->kv, &meta_redis, &redis_ops);
+	ret = kv_init(&m->kv, &meta_redis, &redis_ops, env);
 	if (!ret)
-		ret = kv_access_read(&m->url, "REDIS", &m->access);
+		ret = kv_access_read(&m->url, &env->redis, &m->access);
 	if (!ret)
-		ret = take_database(m);
+		ret = take_database(m, env);
 	if (ret) {
 		redis_close(&m->kv);
 		return ret;

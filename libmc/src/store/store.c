@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/env.h"
 #include "base/fork.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -80,6 +81,14 @@ static bool await_leaving(struct mc_store *s, uint64_t deadline_ns)
 
 /* ---- engine --------------------------------------------------------------------------------------------------------- */
 
+/* Those it was given; or, when it is to look for them itself, those of MC_MS_FILTERS, which may be all. */
+static const char *choose_devices(const struct mc_store *s, const struct env *env)
+{
+	bool look = env_given(env, "MC_MS_AUTO_DISC") ? env->ms_auto_disc : !s->devices[0];
+
+	return look ? env->ms_filters : s->devices;
+}
+
 static int open_engine(struct mc_store *s, const char *name, uint32_t flags, uint64_t deadline_ns)
 {
 	struct mc_engine_opts o = {
@@ -87,12 +96,17 @@ static int open_engine(struct mc_store *s, const char *name, uint32_t flags, uin
 		.local_name = name,
 		.metadata = s->metadata[0] ? s->metadata : NULL,
 		.protocol = s->protocol[0] ? s->protocol : NULL,
-		.devices = s->devices[0] ? s->devices : NULL,
 		.flags = flags,
 		.deadline_ns = deadline_ns,
 	};
-	int ret = mc_engine_open(&o, &s->engine);
+	struct env env;
+	int ret = env_open(&env);
 
+	if (ret)
+		return ret;
+	o.devices = choose_devices(s, &env);
+	ret = mc_engine_open(&o, &s->engine);
+	env_close(&env);
 	s->engine_ours = !ret;
 	return ret;
 }
