@@ -65,18 +65,15 @@ struct card {
 	char address[240]; /* host:port; "" when the host is the one of the segment's name */
 };
 
-/* What a bare stream begins with, and again after each exchange that ends. Same machine or same build: native endian. */
+/* What a bare stream carries towards the target, one after the other. Machines of one byte order. */
 enum bare_op {
-	BARE_SEND,  /* the target sends until the stream is closed */
-	BARE_TAKE,  /* ... takes until the sender shuts down, and answers with 8 bytes */
-	BARE_READ,  /* ... answers with @len bytes */
-	BARE_WRITE, /* ... takes @len bytes and answers with 8 */
-	BARE_CPU,   /* ... answers with the nanoseconds of processor time it has used */
+	BARE_READ,  /* the target answers with @len bytes */
+	BARE_WRITE, /* @len bytes follow; it answers with 8 */
+	BARE_CPU,   /* it answers with the nanoseconds of processor time it has used */
 };
 struct bare_ask {
-	uint64_t op, offset, len; /* @offset, @len: of the target's first buffer, gone round for SEND and TAKE */
+	uint64_t op, offset, len; /* @offset, @len: of the target's first buffer */
 };
-#define BARE_CHUNK ((size_t)1 << 20)
 
 bool send_all(int fd, const void *p, size_t len);
 bool recv_all(int fd, void *p, size_t len);
@@ -86,6 +83,7 @@ int run_target(struct options *o);
 
 /* ---- limit.c ----------------------------------------------------------------------------------------------------- */
 
+#define STREAMS_MAX 64
 struct limit {
 	const char *kind; /* "socket", "memcpy"; NULL: there is none */
 	struct memory *mem;
@@ -93,7 +91,8 @@ struct limit {
 	uint8_t *shadow; /* what memcpy reads or writes */
 	char address[256];
 	int talk; /* a stream for small questions */
-	unsigned streams;
+	int stream[STREAMS_MAX];
+	unsigned streams; /* or threads */
 	struct hist trip; /* of one block, one at a time */
 };
 struct part { /* of a run */

@@ -10,8 +10,9 @@
 
 #define OPEN_NS	   (10 * NSEC_PER_SEC)
 #define BATCH_NS   (30 * NSEC_PER_SEC)
-#define ROUND_S	   1.0
-#define LIMIT_PART 4 /* a round of the limit takes this part of a round of transfers */
+#define ROUND_S	   0.2
+#define LIMIT_PART 2 /* a round of the limit takes this part of a round of transfers */
+#define PROGRESS_S 1.0
 #define WARM_S	   0.05
 
 struct worker {
@@ -170,12 +171,27 @@ static double rate(const struct part *p)
 	return p->seconds > 0 ? (double)p->bytes / p->seconds : 0;
 }
 
+/* What the machine can do now. A limit that fails is given up, with a warning. */
+static void compare(struct limit *l, double seconds, const struct part *engine, struct result *res)
+{
+	struct part p = { 0 };
+	int ret = limit_round(l, seconds, &p);
+
+	if (ret) {
+		log_warn("the comparison ended: %s", strerror(-ret));
+		l->kind = NULL;
+		return;
+	}
+	part_add(&res->limit, &p);
+	res->ratio[res->nr_rounds++] = rate(engine) / rate(&p);
+}
+
 static int rounds(struct run *r, struct limit *l, struct result *res)
 {
 	double wanted = MAX(r->opt->duration / ROUND_S, 1.0);
 	unsigned nr = wanted < ROUNDS_MAX ? (unsigned)wanted : ROUNDS_MAX;
 	double each = r->opt->duration / nr;
-	struct part p, limit;
+	struct part p, shown = { 0 };
 	int ret = 0;
 
 	for (unsigned i = 0; i < nr && !ret; i++) {
@@ -183,19 +199,13 @@ static int rounds(struct run *r, struct limit *l, struct result *res)
 		if (ret)
 			break;
 		part_add(&res->engine, &p);
-		limit = (struct part){ 0 };
+		part_add(&shown, &p);
 		if (l->kind)
-			ret = limit_round(l, each / LIMIT_PART, &limit);
-		if (l->kind && !ret) {
-			part_add(&res->limit, &limit);
-			res->ratio[res->nr_rounds++] = rate(&p) / rate(&limit);
-		} else if (ret) {
-			log_warn("the comparison ended: %s", strerror(-ret));
-			l->kind = NULL;
-			ret = 0;
+			compare(l, each / LIMIT_PART, &p, res);
+		if (r->opt->progress && shown.seconds >= PROGRESS_S) {
+			report_progress(r->opt, res->engine.seconds, &shown);
+			shown = (struct part){ 0 };
 		}
-		if (r->opt->progress)
-			report_progress(r->opt, res->engine.seconds, &p);
 	}
 	return ret;
 }

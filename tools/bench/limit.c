@@ -19,11 +19,12 @@
 #include "bench.h"
 #include "net/net.h"
 
-#define STREAMS_MAX   64u
 #define DATA_STREAM   (64 * KiB) /* a stream that carried more than this carries data */
 #define PATIENCE_S    10
 #define CARD_NS	      (5 * NSEC_PER_SEC)
-#define TRIPS_SECONDS 0.05
+#define TRIPS_NS      (30 * NSEC_PER_MSEC)
+#define AHEAD	      2	      /* asks on the way, so that a stream never runs dry */
+#define ASK_MAX	      (4 * MiB) /* of one ask; small enough that a round ends in time */
 
 struct runner {
 	struct limit *l;
@@ -56,7 +57,7 @@ static unsigned count_streams(void)
 	if (d)
 		closedir(d);
 	nr = MAX(nr, 1u);
-	return MIN(nr, STREAMS_MAX);
+	return MIN(nr, (unsigned)STREAMS_MAX);
 }
 
 /* The target's last range, if it is one of ours, says where its bare streams are. */
@@ -97,36 +98,42 @@ static int stream_open(const struct limit *l)
 	return fd;
 }
 
-static bool receive_until(struct runner *r, int fd, uint8_t *p, uint64_t len)
+/* One stream of a round: its part of the memory is gone round in asks. */
+struct course {
+	int fd;
+	uint8_t *mem; /* first byte of the part here; @at is of the whole there too */
+	uint64_t start, len, at, ask;
+};
+
+static bool ask_read(struct course *c)
 {
-	uint64_t at = 0;
+	struct bare_ask a = { BARE_READ, c->start, c->ask };
 
-	while (clock_now_ns() < r->stop_ns) {
-		ssize_t n = recv(fd, p + at, MIN(len - at, BARE_CHUNK), 0);
-
-		if (n <= 0)
-			return false;
-		r->bytes += (uint64_t)n;
-		at = at + (uint64_t)n < len ? at + (uint64_t)n : 0;
-	}
-	return true;
+	return send_all(c->fd, &a, sizeof(a));
 }
 
-/* Counts when the other side has all. */
-static bool send_until(struct runner *r, int fd, uint8_t *p, uint64_t len)
+static bool take_read(struct course *c)
 {
-	uint64_t at = 0, answer;
+	bool ok = recv_all(c->fd, c->mem + c->at, c->ask);
 
-	while (clock_now_ns() < r->stop_ns) {
-		ssize_t n = send(fd, p + at, MIN(len - at, BARE_CHUNK), MSG_NOSIGNAL);
+	c->at = c->at + 2 * c->ask <= c->len ? c->at + c->ask : 0;
+	return ok;
+}
 
-		if (n <= 0)
-			return false;
-		r->bytes += (uint64_t)n;
-		at = at + (uint64_t)n < len ? at + (uint64_t)n : 0;
-	}
-	shutdown(fd, SHUT_WR);
-	return recv_all(fd, &answer, sizeof(answer));
+static bool ask_write(struct course *c)
+{
+	struct bare_ask a = { BARE_WRITE, c->start, c->ask };
+	bool ok = send_all(c->fd, &a, sizeof(a)) && send_all(c->fd, c->mem + c->at, c->ask);
+
+	c->at = c->at + 2 * c->ask <= c->len ? c->at + c->ask : 0;
+	return ok;
+}
+
+static bool take_write(struct course *c)
+{
+	uint8_t answer[8];
+
+	return recv_all(c->fd, answer, sizeof(answer));
 }
 
 static void *run_stream(void *arg)
@@ -134,19 +141,23 @@ static void *run_stream(void *arg)
 	struct runner *r = arg;
 	struct memory *m = r->l->mem;
 	bool write = *r->l->opt->operation == 'w';
-	uint64_t least = MIN(m->used, BARE_CHUNK), len = MAX(m->used / r->l->streams, least), offset;
-	struct bare_ask a;
-	int fd = stream_open(r->l);
+	uint64_t len = m->used / r->l->streams ?: m->used, start = MIN(len * r->nr, m->used - len);
+	struct course c = { r->l->stream[r->nr], m->buffer[0] + start, start, len, 0, MIN(len, ASK_MAX) };
+	unsigned asked = 0;
+	bool ok = true;
 
-	if (fd < 0) {
-		r->failed = fd;
-		return NULL;
+	while (ok && (asked || clock_now_ns() < r->stop_ns)) {
+		while (ok && asked < AHEAD && clock_now_ns() < r->stop_ns) {
+			ok = (write ? ask_write : ask_read)(&c);
+			asked++;
+		}
+		ok = ok && (!asked || (write ? take_write : take_read)(&c));
+		if (ok && asked) {
+			asked--;
+			r->bytes += c.ask;
+		}
 	}
-	offset = MIN(m->used / r->l->streams * r->nr, m->used - len);
-	a = (struct bare_ask){ write ? BARE_TAKE : BARE_SEND, offset, len };
-	if (!send_all(fd, &a, sizeof(a)) || !(write ? send_until : receive_until)(r, fd, m->buffer[0] + offset, len))
-		r->failed = -ECONNRESET;
-	close(fd);
+	r->failed = ok ? 0 : -ECONNRESET;
 	return NULL;
 }
 
@@ -155,7 +166,7 @@ static int run_trips(struct limit *l)
 {
 	bool write = *l->opt->operation == 'w';
 	struct bare_ask a = { write ? BARE_WRITE : BARE_READ, 0, l->opt->block_size };
-	uint64_t stop = clock_now_ns() + (uint64_t)(TRIPS_SECONDS * 1e9), start;
+	uint64_t stop = clock_now_ns() + TRIPS_NS, start;
 	uint8_t *p = l->mem->buffer[0], answer[8];
 
 	while ((start = clock_now_ns()) < stop) {
@@ -199,14 +210,25 @@ static void *run_memcpy(void *arg)
 
 /* ---- rounds ---- */
 
+static int open_streams(struct limit *l)
+{
+	unsigned wanted = count_streams();
+
+	while (l->streams < wanted) {
+		int fd = stream_open(l);
+
+		if (fd < 0)
+			return fd;
+		l->stream[l->streams++] = fd;
+	}
+	return 0;
+}
+
 void limit_open(struct limit *l, const struct options *o, struct memory *m, struct mc_segment *seg, struct mc_engine *eng,
 		const char *transport)
 {
-	int ret;
-
 	*l = (struct limit){ .mem = m, .opt = o, .talk = -1, .shadow = MAP_FAILED };
-	ret = read_card(l, seg, eng);
-	if (!ret)
+	if (!read_card(l, seg, eng))
 		l->talk = stream_open(l);
 	if (!strcmp(transport, "local")) {
 		l->shadow = mmap(NULL, m->used, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -214,10 +236,9 @@ void limit_open(struct limit *l, const struct options *o, struct memory *m, stru
 			return;
 		memset(l->shadow, 0xcc, m->used);
 		l->kind = "memcpy";
-		l->streams = (unsigned)o->threads;
-	} else if (l->talk >= 0) {
+		l->streams = (unsigned)MIN(o->threads, STREAMS_MAX);
+	} else if (l->talk >= 0 && !open_streams(l)) {
 		l->kind = "socket";
-		l->streams = count_streams();
 	} else {
 		log_warn("nothing to compare with: the target offers no bare streams");
 	}
@@ -227,6 +248,8 @@ void limit_close(struct limit *l)
 {
 	if (l->talk >= 0)
 		close(l->talk);
+	for (unsigned i = 0; l->shadow == MAP_FAILED && i < l->streams; i++)
+		close(l->stream[i]);
 	if (l->shadow != MAP_FAILED)
 		munmap(l->shadow, l->mem->used);
 }
@@ -237,10 +260,10 @@ int limit_round(struct limit *l, double seconds, struct part *out)
 	bool sockets = !strcmp(l->kind, "socket");
 	struct runner r[STREAMS_MAX] = { { 0 } };
 	pthread_t t[STREAMS_MAX];
-	unsigned nr = MIN(l->streams, STREAMS_MAX), started = 0;
+	unsigned started = 0;
 	int ret = 0;
 
-	for (; started < nr && !ret; started += !ret) {
+	for (; started < l->streams && !ret; started += !ret) {
 		r[started] = (struct runner){ .l = l, .nr = started, .stop_ns = start + (uint64_t)(seconds * 1e9) };
 		ret = thread_start(&t[started], "limit", sockets ? run_stream : run_memcpy, &r[started]);
 	}

@@ -28,7 +28,7 @@ static const struct conf_item items[] = {
 	ITEM_INT(batch_size, "128", 1, 65536, "requests submitted at a time by each thread"),
 	ITEM_INT(threads, "12", 1, 1024, "threads that submit"),
 	{ .name = "duration", .type = CONF_DOUBLE, .offset = offsetof(struct options, duration), .deflt = "10", .min = 0.01,
-	  .max = 1e6, .help = "seconds of transfers; the comparison takes a quarter more" },
+	  .max = 1e6, .help = "seconds of transfers; the comparison takes half as much again" },
 	ITEM(buffer_size, CONF_SIZE, "1073741824", "bytes registered for each NUMA node; raised where blocks need more"),
 	ITEM(report_unit, CONF_STRING, "GB", "GB GiB Gb MB MiB Mb KB KiB Kb"),
 	ITEM_INT(report_precision, "2", 0, 15, "digits behind the point"),

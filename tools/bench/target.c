@@ -14,9 +14,9 @@
 #include "bench.h"
 #include "net/net.h"
 
-#define STREAMS_MAX 256 /* at a time */
-#define PORT_MIN    15000
-#define PORT_MAX    17000
+#define SERVED_MAX 256 /* streams at a time */
+#define PORT_MIN   15000
+#define PORT_MAX   17000
 
 struct server {
 	struct memory *mem;
@@ -64,27 +64,7 @@ bool recv_all(int fd, void *p, size_t len)
 
 /* ---- bare streams ---- */
 
-static void send_on(int fd, const uint8_t *p, uint64_t len)
-{
-	for (uint64_t at = 0;; at = at + BARE_CHUNK < len ? at + BARE_CHUNK : 0)
-		if (!send_all(fd, p + at, MIN(len - at, BARE_CHUNK)))
-			return;
-}
-
 static const uint8_t answer[8]; /* not from the block: that may be smaller */
-
-static bool take(int fd, uint8_t *p, uint64_t len)
-{
-	uint64_t at = 0;
-	ssize_t n;
-
-	while ((n = recv(fd, p + at, MIN(len - at, BARE_CHUNK), 0)) > 0) {
-		at += (uint64_t)n;
-		if (at == len)
-			at = 0;
-	}
-	return !n && send_all(fd, answer, sizeof(answer));
-}
 
 static bool serve_one(struct server *s, int fd, const struct bare_ask *a)
 {
@@ -94,11 +74,6 @@ static bool serve_one(struct server *s, int fd, const struct bare_ask *a)
 	if (a->op != BARE_CPU && (!a->len || !range_inside(a->offset, a->len, s->mem->len)))
 		return false;
 	switch (a->op) {
-	case BARE_SEND:
-		send_on(fd, p, a->len);
-		return false;
-	case BARE_TAKE:
-		return take(fd, p, a->len);
 	case BARE_READ:
 		return send_all(fd, p, a->len);
 	case BARE_WRITE:
@@ -131,7 +106,7 @@ static void start_stream(struct server *s, int fd)
 	if (st)
 		*st = (struct stream){ s, fd };
 	net_tune(fd);
-	if (!st || atomic_fetch_add(&nr_streams, 1) >= STREAMS_MAX || thread_start(&t, "bare", serve_stream, st)) {
+	if (!st || atomic_fetch_add(&nr_streams, 1) >= SERVED_MAX || thread_start(&t, "bare", serve_stream, st)) {
 		if (st)
 			atomic_fetch_sub(&nr_streams, 1);
 		free(st);
