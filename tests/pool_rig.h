@@ -68,8 +68,8 @@ static inline struct publish_item rig_item(const struct extents *x, const struct
 }
 
 /* As an owner that receives the bytes. */
-static inline int rig_put(struct pool *p, const struct key *key, const void *data, uint64_t size,
-			  uint32_t flags)
+static inline int rig_put_in(struct pool *p, const struct key *key, const void *data, uint64_t size,
+			     uint32_t flags, uint32_t group, uint32_t soft_pin_ms)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, size };
 	struct publish_item it;
@@ -83,6 +83,8 @@ static inline int rig_put(struct pool *p, const struct key *key, const void *dat
 	x.put_id = x.gen;
 	extents_fill(pool_view(p), &x, key, (uint16_t)flags, &iov, 1);
 	it = rig_item(&x, key, flags);
+	it.group = group;
+	it.soft_pin_ms = soft_pin_ms;
 	ret = pool_stage_own(p, &x, &it, &s);
 	if (ret) {
 		pool_alloc_undo(p, &x);
@@ -90,6 +92,12 @@ static inline int rig_put(struct pool *p, const struct key *key, const void *dat
 	}
 	pool_publish(p, s);
 	return 0;
+}
+
+static inline int rig_put(struct pool *p, const struct key *key, const void *data, uint64_t size,
+			  uint32_t flags)
+{
+	return rig_put_in(p, key, data, size, flags, 0, 0);
 }
 
 /* A client with grants, in the owner's process. */

@@ -77,6 +77,7 @@ struct peer {
 	struct worker *w;
 	struct conn *conn;
 	bool greeted, joined;
+	bool synced; /* joined, and told us all that it has */
 	uint8_t role;
 	char name[64]; /* for the log */
 	struct pool_life life;

@@ -304,7 +304,8 @@ static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint1
 		.put_id = it->put_id,
 		.size = it->size,
 		.key_len = it->key.len,
-		.flags = (uint8_t)(it->flags & KEPT_FLAGS),
+		.group = it->group,
+		.flags = (uint16_t)(it->flags & KEPT_FLAGS),
 	};
 	memcpy(o->key, it->key.data, it->key.len);
 	ret = shard_insert(s, o);
@@ -335,7 +336,8 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 		shard_bury(s, o->hash, o->put_id); /* a copy of the old one may still be on its way */
 	o->put_id = it->put_id;
 	o->size = it->size;
-	o->flags = (uint8_t)(it->flags & KEPT_FLAGS);
+	o->flags = (uint16_t)(it->flags & KEPT_FLAGS);
+	o->group = it->group || !(it->flags & OBJ_REPLACE) ? it->group : o->group;
 	o->lease_ns = 0;
 	shard_account(s, o, true);
 	return rep_add(ix, s, o, slot, it);
@@ -374,6 +376,12 @@ static int publish_more(struct objects *ix, struct shard *s, struct object *o, u
 	return rep_add(ix, s, o, slot, it);
 }
 
+/* A key stays in its group for as long as somebody has it. */
+static bool other_group(struct objects *ix, struct object *o, const struct publish_item *it)
+{
+	return it->group && it->group != o->group && (object_has(ix, o, SLOT_LIVE) || object_has(ix, o, SLOT_HIDDEN));
+}
+
 /* Nobody waits for a pool that is away. But what may never come takes the place of nothing that may have been promised. */
 static int may_take_over(struct objects *ix, struct object *o, const struct publish_item *it)
 {
@@ -402,7 +410,7 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 	else if (o->put_id == it->put_id)
 		ret = publish_more(ix, s, o, slot, it);
 	else
-		ret = it->flags & OBJ_REPLACE ? 0 : may_take_over(ix, o, it);
+		ret = !(it->flags & OBJ_REPLACE) ? may_take_over(ix, o, it) : other_group(ix, o, it) ? -EINVAL : 0;
 	if (o && o->put_id != it->put_id && !ret)
 		ret = publish_over(ix, s, o, slot, it, old, nr_old);
 	pthread_mutex_unlock(&s->lock);

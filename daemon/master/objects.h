@@ -72,7 +72,8 @@ void objects_slot_close(struct objects *ix, uint16_t slot); /* empty: the number
  * another put, whose holders elsewhere are then in @old[*nr_old] for the caller to tell.
  * OBJ_PENDING: the bytes are still being written, and objects_stored() or a withdrawal will follow.
  * Return: 0; -EEXIST another put was first, or this one was removed; -EALREADY another put may be first: all it has in live slots
- * is pending; -EAGAIN a pending one cannot take the place of what may come back; -EINVAL the replicas of one put differ in size;
+ * is pending; -EAGAIN a pending one cannot take the place of what may come back; -EINVAL the replicas of one put differ in size, or
+ * it would move the key to another group;
  * -ENOSPC too many replicas; -ENOMEM.
  */
 int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],

@@ -32,7 +32,7 @@ struct objects {
 };
 
 /* What owners say that describes the object itself, and our own bits: one that was removed while some of its pools were away. */
-#define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC)
+#define KEPT_FLAGS (OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_CRC | OBJ_TYPE)
 #define OBJ_BURIED 0x80
 #define OBJ_BOUND 0x40 /* a task copies or moves it */
 #define OBJ_ASTRAY 0x20 /* a copy that a task gave up may still come; once the object is gone it is refused */

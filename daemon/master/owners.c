@@ -91,6 +91,7 @@ int on_join(struct peer *p, struct conn_req *r)
 		return ret;
 	}
 	p->joined = true;
+	p->synced = false;
 	w->owners[p->life.index] = p;
 	count(w, CNT_JOIN, 1);
 	if (ret == 1)
@@ -119,6 +120,7 @@ int on_stat(struct peer *p, struct conn_req *r)
 
 int on_synced(struct peer *p, struct conn_req *r)
 {
+	p->synced = true;
 	pools_synced(p->w->m->pools, &p->life);
 	return 0;
 }
@@ -174,6 +176,12 @@ static bool item_ok(const struct publish_item *it)
 	return it->put_id && !key_split(&it->key, &tenant, &key);
 }
 
+/* Of new puts. What a pool already has is told before it is synced, and stays as it is. */
+static bool pin_too_long(const struct peer *p, const struct publish_item *it)
+{
+	return p->synced && it->flags & OBJ_SOFT_PIN && it->soft_pin_ms * NSEC_PER_MSEC > p->w->m->set.soft_pin_max_ns;
+}
+
 int on_publish(struct peer *p, struct conn_req *r)
 {
 	struct worker *w = p->w;
@@ -193,7 +201,7 @@ int on_publish(struct peer *p, struct conn_req *r)
 
 		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
 			objects_prefetch_new(w->m->ix, p->life.slot, &it->key, sizeof(*it), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
-		ret = item_ok(it) ? objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
+		ret = item_ok(it) && !pin_too_long(p, it) ? objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
 		if (nr_old && collect(p, &t, &d, old, nr_old, &it->key, i))
 			log_err_limited("no memory to have %u replaced replicas dropped: their space is lost until evicted", nr_old);
 		if (ret)

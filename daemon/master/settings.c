@@ -47,6 +47,8 @@ const struct conf_item settings_items[] = {
 	  .help = "lease that get and exist grant" },
 	{ .name = "client_ttl", .alias = "client_live_ttl_sec", .type = CONF_DURATION, .unit_ns = NSEC_PER_SEC,
 	  .offset = S(client_ttl_ns), .deflt = "10", .help = "silence after which a pool is lost; plain numbers are seconds" },
+	{ .name = "max_kv_soft_pin_ttl", .type = CONF_DURATION, .offset = S(soft_pin_max_ns), .deflt = "86400000",
+	  .help = "the longest soft pin a put may ask for" },
 	{ .name = "settle_time", .type = CONF_DURATION, .offset = S(settle_ns), .deflt = "1s",
 	  .help = "how long a fresh master waits for pools before it is ready" },
 

@@ -11,7 +11,6 @@
 	X(INT, rpc_conn_timeout_seconds, "0")                   \
 	X(BOOL, rpc_enable_tcp_no_delay, "true")                \
 	X(DURATION, default_kv_soft_pin_ttl, "1800000")         \
-	X(DURATION, max_kv_soft_pin_ttl, "86400000")            \
 	X(BOOL, allow_evict_soft_pinned_objects, "true")        \
 	X(DOUBLE, eviction_ratio, "0.05")                       \
 	X(DOUBLE, eviction_high_watermark_ratio, "0.90")        \
@@ -113,7 +112,7 @@ struct settings {
 	char *metrics_host;
 	int64_t metrics_port;
 
-	uint64_t lease_ns, client_ttl_ns, settle_ns;
+	uint64_t lease_ns, client_ttl_ns, settle_ns, soft_pin_max_ns;
 	bool report;
 
 	int64_t tasks_pending, tasks_processing, tasks_finished;

@@ -31,8 +31,9 @@ struct object {
 	uint64_t hash, put_id, size, lease_ns;
 	struct rep_more *more; /* replicas after the first */
 	struct rep rep;	       /* valid while nr */
-	uint16_t key_len;
-	uint8_t flags, nr;
+	uint32_t group; /* 0: none */
+	uint16_t key_len, flags;
+	uint8_t nr;
 	uint8_t key[];
 };
 

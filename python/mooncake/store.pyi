@@ -301,7 +301,7 @@ class ReplicateConfig:
     data_type: ObjectDataType
     """ObjectDataType: informative"""
     group_ids: list[str] | None
-    """list[str] or None: one group per key"""
+    """list[str] or None: one group per key: evicted together, used together; "" is none. An upsert that names another is -600."""
     host_id: str
     """str: informative"""
 

@@ -268,7 +268,9 @@ static PyGetSetDef config_attrs[] = {
 	{ "prefer_alloc_in_same_node", get_flag, set_flag,
 	  "bool: only for multi-buffer and tensor puts", WHERE(same_node) },
 	{ "data_type", get_enum, set_enum, "ObjectDataType: informative", WHERE(data_type) },
-	{ "group_ids", get_object, set_texts_or_none, "list[str] or None: one group per key",
+	{ "group_ids", get_object, set_texts_or_none,
+	  "list[str] or None: one group per key: evicted together, used together; \"\" is none. An "
+	  "upsert that names another is -600.",
 	  WHERE(groups) },
 	{ "host_id", get_object, set_text, "str: informative", WHERE(host_id) },
 	{ NULL, NULL, NULL, NULL, NULL },
@@ -315,6 +317,43 @@ static PyObject *config_str(PyObject *self)
 	return out;
 }
 
+/* One name for each key; who asks for another number of keys is refused by config_valid(). */
+static bool get_groups(const struct config *c, struct put_config *out)
+{
+	const char *name;
+
+	out->nr_groups = -1;
+	if (c->groups == Py_None)
+		return true;
+	out->group_names = PyList_AsTuple(c->groups);
+	if (!out->group_names)
+		return false;
+	out->nr_groups = PyTuple_Size(out->group_names);
+	out->groups = PyMem_Calloc((size_t)out->nr_groups + 1, sizeof(*out->groups));
+	if (!out->groups) {
+		PyErr_NoMemory();
+		return false;
+	}
+	for (Py_ssize_t i = 0; i < out->nr_groups; i++) {
+		if (!arg_text(PyTuple_GetItem(out->group_names, i), "group_ids", &name))
+			return false;
+		out->groups[i] = (struct mc_key){ name, strlen(name) };
+	}
+	out->opts.groups = out->groups;
+	return true;
+}
+
+static uint32_t pin_flags(const struct config *c, uint64_t ttl)
+{
+	uint32_t flags = c->hard_pin ? MC_PUT_HARD_PIN : 0;
+
+	if (c->pin_action == PIN_ENABLE && (c->pin_ttl == Py_None || ttl))
+		flags |= MC_PUT_SOFT_PIN;
+	else if (c->pin_action != PIN_PRESERVE)
+		flags |= MC_PUT_SOFT_UNPIN; /* a lifetime of 0 as well */
+	return flags;
+}
+
 bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 {
 	struct config *c = (struct config *)o;
@@ -350,7 +389,8 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 			return false;
 		}
 	}
-	if (c->pin_ttl != Py_None && !arg_u64(c->pin_ttl, "soft_pin_ttl_ms", &ttl)) {
+	if ((c->pin_ttl != Py_None && !arg_u64(c->pin_ttl, "soft_pin_ttl_ms", &ttl)) ||
+	    !get_groups(c, out)) {
 		config_put(out);
 		return false;
 	}
@@ -358,12 +398,9 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 	out->opts.preferred = out->preferred;
 	out->opts.nr_preferred = (unsigned)nr;
 	out->opts.soft_pin_ms = ttl;
-	if (c->hard_pin)
-		out->opts.flags |= MC_PUT_HARD_PIN;
-	if (c->pin_action == PIN_ENABLE && (c->pin_ttl == Py_None || ttl))
-		out->opts.flags |= MC_PUT_SOFT_PIN;
+	out->opts.flags = pin_flags(c, ttl);
+	out->opts.data_type = (unsigned)c->data_type;
 	out->same_node = c->same_node;
-	out->nr_groups = c->groups == Py_None ? -1 : PyList_Size(c->groups);
 	/* Tiers we do not have, and a lifetime without a pin: refused by config_valid(). */
 	if (c->nof_replica_num || c->dfs_replica_num || !c->replica_num ||
 	    (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE))
@@ -376,16 +413,16 @@ void config_put(struct put_config *c)
 	PyMem_Free(c->preferred);
 	c->preferred = NULL;
 	Py_CLEAR(c->names);
+	PyMem_Free(c->groups);
+	c->groups = NULL;
+	Py_CLEAR(c->group_names);
 }
-
-#define SOFT_PIN_MAX_MS (24ull * 3600 * 1000)
 
 bool config_valid(const struct put_config *c, Py_ssize_t nr_keys)
 {
 	if (!c->preferred)
 		return true; /* the default */
 	return c->opts.replicas && c->opts.replicas <= 1024 &&
-	       c->opts.soft_pin_ms <= SOFT_PIN_MAX_MS &&
 	       (c->nr_groups < 0 || c->nr_groups == nr_keys);
 }
 

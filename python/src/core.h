@@ -87,6 +87,8 @@ struct put_config {
 	struct mc_put_opts opts;
 	PyObject *names; /* tuple that keeps @preferred alive */
 	const char **preferred;
+	PyObject *group_names; /* tuple that keeps @groups alive */
+	struct mc_key *groups;
 	bool same_node;
 	Py_ssize_t nr_groups; /* -1: no group_ids */
 };

@@ -312,6 +312,10 @@ def configs(s):
     eq(put("group", group_ids=["g"]), 0)
     eq(put("groups", n=2, group_ids=["g"]), -600)
     eq(put("groups", n=2, group_ids=["g", ""]), 0)
+    for ids, code in ((["h"], -600), (["g"], 0), ([""], 0), (None, 0)):
+        c = ReplicateConfig()
+        c.group_ids = ids
+        eq(s.upsert("group", b"w", c), code, f"a key stays in its group: {ids}")
     eq(s.get("r2"), b"v")
 
 

@@ -276,7 +276,7 @@ TEST(put_from_elsewhere)
 	EXPECT_EQ(tc_send(&t, "bad", data, len, OBJ_CRC, 1), -EBADMSG);
 	EXPECT_EQ(view_find(&r.c.v, "bad", &f), -ENOENT);
 	EXPECT_EQ(tc_send(&t, "empty", data, 0, 0, 0), -EINVAL);
-	EXPECT_EQ(tc_send(&t, "flags", data, 10, 1 << 9, 0), -EBADMSG);
+	EXPECT_EQ(tc_send(&t, "flags", data, 10, 1 << 13, 0), -EBADMSG);
 	EXPECT_EQ(tc_send(&t, "huge", data, len, 0, 0), 0); /* evicts */
 	r.master.verdict = -EEXIST;
 	EXPECT_EQ(tc_send(&t, "raced", data, 1000, 0, 0), -EEXIST);

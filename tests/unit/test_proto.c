@@ -74,14 +74,14 @@ SAMPLE(pool_stat, msg_pool_stat,
        .flags = 1, .capacity = 2, .used = 3, .objects = 4, .evicted = 5, .evicted_bytes = 6)
 
 static struct publish_item publish_items[] = {
-	{ .key = K("\0k1"), .put_id = ONES, .size = 4096, .flags = OBJ_CRC | OBJ_REPLACE,
-	  .soft_pin_ms = 9, .loc = { .region = 1, .nr_extents = 2, .off = 0x40, .gen = 8 } },
+	{ .key = K("\0k1"), .put_id = ONES, .size = 4096, .flags = OBJ_CRC | OBJ_REPLACE | 2 << OBJ_TYPE_SHIFT,
+	  .soft_pin_ms = 9, .group = 7, .loc = { .region = 1, .nr_extents = 2, .off = 0x40, .gen = 8 } },
 	{ .key = K("\1tk"), .put_id = 2, .size = UINT64_MAX },
 };
 #define PUBLISH_HEX                                                                         \
-	"02000000 0300 006b31 " ONES_HEX "0010000000000000 0c000000 09000000 0100 0200 "    \
+	"02000000 0300 006b31 " ONES_HEX "0010000000000000 0c020000 09000000 07000000 0100 0200 "    \
 	"4000000000000000 0800000000000000 0300 01746b 0200000000000000 ffffffffffffffff "  \
-	"00000000 00000000 0000 0000 0000000000000000 0000000000000000"
+	"00000000 00000000 00000000 0000 0000 0000000000000000 0000000000000000"
 SAMPLE(publish, msg_publish, PUBLISH_HEX, .nr = 2, .items = publish_items)
 SAMPLE(commit, msg_commit, PUBLISH_HEX, .nr = 2, .items = publish_items)
 
@@ -150,8 +150,8 @@ SAMPLE(grant, msg_grant, "0000400000000000", .bytes = 4 * MiB)
 SAMPLE(grant_reply, msg_grant_reply, ONES_HEX "10000000 " RUNS_HEX, .gen = ONES, .gen_count = 16,
        .nr = 2, .runs = runs)
 SAMPLE(give_back, msg_return, RUNS_HEX, .nr = 2, .runs = runs)
-SAMPLE(put, msg_put, "0200 0061 " ONES_HEX "0500000000000000 08000000 00000000 78563412",
-       .key = K("\0a"), .put_id = ONES, .size = 5, .flags = OBJ_CRC, .crc = 0x12345678)
+SAMPLE(put, msg_put, "0200 0061 " ONES_HEX "0500000000000000 08000000 00000000 05000000 78563412",
+       .key = K("\0a"), .put_id = ONES, .size = 5, .flags = OBJ_CRC, .group = 5, .crc = 0x12345678)
 
 static struct data_vec vecs[] = { { 0x7f0000000000, 0x1000 }, { 1, 2 } };
 SAMPLE(data, msg_data,

@@ -415,6 +415,71 @@ TEST(preferred_segments)
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
+static int put_grouped(struct mc_store *s, const char *key, const char *group, uint32_t flags)
+{
+	struct mc_key g = key_of(group);
+
+	return st_put_opts(s, key, "12345", 5, (struct mc_put_opts){ .groups = &g, .flags = flags });
+}
+
+static struct mc_query stat_of(struct mc_store *s, const char *key)
+{
+	struct mc_query q = { .key = key_of(key) };
+
+	mc_store_stat(s, &q, 1, SOON);
+	return q;
+}
+
+/* Here through shared memory, and from elsewhere through a socket: @s is one or the other. */
+static void groups_types_and_pins(struct mc_store *s, const char *prefix)
+{
+	const uint32_t replace = MC_PUT_REPLACE, soft = MC_PUT_SOFT_PIN;
+	char k[32], p[32];
+
+	snprintf(k, sizeof(k), "%sk", prefix);
+	snprintf(p, sizeof(p), "%sp", prefix);
+	EXPECT_EQ(put_grouped(s, k, "one", 0), 0);
+	EXPECT_EQ(put_grouped(s, k, "two", 0), 0); /* there already */
+	EXPECT_EQ(put_grouped(s, k, "two", replace), -EINVAL);
+	EXPECT_EQ(put_grouped(s, k, "one", replace), 0);
+	EXPECT_EQ(put_grouped(s, k, "", replace), 0);
+	EXPECT_EQ(put_grouped(s, k, "two", replace), -EINVAL);
+
+	EXPECT_EQ(st_put_opts(s, p, "1", 1, (struct mc_put_opts){ .data_type = MC_DATA_WEIGHT, .flags = soft }), 0);
+	EXPECT_EQ(stat_of(s, p).data_type, MC_DATA_WEIGHT);
+	EXPECT_EQ(stat_of(s, p).flags, soft);
+	EXPECT_EQ(st_put_opts(s, p, "12", 2, (struct mc_put_opts){ .flags = replace }), 0);
+	EXPECT_EQ(stat_of(s, p).data_type, MC_DATA_UNKNOWN);
+	EXPECT_EQ(stat_of(s, p).flags, soft); /* kept */
+	EXPECT_EQ(st_put_opts(s, p, "123", 3, (struct mc_put_opts){ .flags = replace | MC_PUT_SOFT_UNPIN }), 0);
+	EXPECT_EQ(stat_of(s, p).flags, 0);
+	EXPECT_EQ(stat_of(s, p).bytes, 3);
+	EXPECT_EQ(st_put_opts(s, p, "1", 1, (struct mc_put_opts){ .flags = replace | soft, .soft_pin_ms = 25 * 3600 * 1000 }), -EINVAL);
+	EXPECT_EQ(stat_of(s, p).bytes, 3);
+	EXPECT_EQ(st_put_opts(s, p, "1", 1, (struct mc_put_opts){ .flags = replace | soft, .soft_pin_ms = 24 * 3600 * 1000 }), 0);
+	EXPECT_EQ(st_put_opts(s, p, "1", 1, (struct mc_put_opts){ .flags = soft | MC_PUT_SOFT_UNPIN }), -EINVAL);
+	EXPECT_EQ(st_put_opts(s, p, "1", 1, (struct mc_put_opts){ .data_type = 16 }), -EINVAL);
+}
+
+TEST(how_objects_are_kept)
+{
+	struct mc_store_opts o = { .size = sizeof(o), .master = "embedded", .pool_bytes = 4 * MIB };
+	struct mc_store *own, *far, *alone = NULL;
+
+	NEED_MASTER();
+	own = st_open(master.port, 4 * MIB, NULL);
+	far = st_open(master.port, 0, "tcp");
+	EXPECT_EQ(mc_store_open(&o, &alone), 0);
+	ASSERT_TRUE(own && far && alone);
+	groups_types_and_pins(own, "own");
+	groups_types_and_pins(far, "far");
+	groups_types_and_pins(alone, "alone");
+	mc_store_close(alone);
+	mc_store_close(far);
+	mc_store_close(own);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
+}
+
 /* ---- full pools ----------------------------------------------------------------------------------------------------- */
 
 TEST(full_pools_evict)

@@ -7,6 +7,24 @@
 
 /* ---- stat ---- */
 
+static const char *pin_name(const struct mc_query *q)
+{
+	return q->flags & MC_PUT_HARD_PIN ? "hard" : q->flags & MC_PUT_SOFT_PIN ? "soft" : "no";
+}
+
+static const char *type_name(const struct mc_query *q)
+{
+	static const char *const names[] = {
+		[MC_DATA_UNKNOWN] = "unknown",	     [MC_DATA_KVCACHE] = "kvcache",
+		[MC_DATA_TENSOR] = "tensor",	     [MC_DATA_WEIGHT] = "weight",
+		[MC_DATA_SAMPLE] = "sample",	     [MC_DATA_ACTIVATION] = "activation",
+		[MC_DATA_GRADIENT] = "gradient",     [MC_DATA_OPTIMIZER_STATE] = "optimizer state",
+		[MC_DATA_METADATA] = "metadata",     [MC_DATA_GENERAL] = "general",
+	};
+
+	return q->data_type < ARRAY_SIZE(names) ? names[q->data_type] : "other";
+}
+
 static struct json_object *query_json(const struct mc_query *q)
 {
 	struct json_object *o = json_object_new_object();
@@ -16,6 +34,8 @@ static struct json_object *query_json(const struct mc_query *q)
 	if (q->result == 1) {
 		json_object_object_add(o, "bytes", json_object_new_uint64(q->bytes));
 		json_object_object_add(o, "replicas", json_object_new_uint64(q->replicas));
+		json_object_object_add(o, "pin", json_object_new_string(pin_name(q)));
+		json_object_object_add(o, "data_type", json_object_new_string(type_name(q)));
 	} else if (q->result < 0) {
 		json_object_object_add(o, "error", json_object_new_string(strerror(-q->result)));
 	}
@@ -33,7 +53,7 @@ static void print_json(const struct mc_query *q, unsigned nr)
 
 static void print_table(const struct mc_query *q, unsigned nr)
 {
-	static const char *const heads[] = { ">bytes", ">size", ">replicas", "key" };
+	static const char *const heads[] = { ">bytes", ">size", ">replicas", "pin", "type", "key" };
 	struct table t;
 
 	table_open(&t, ARRAY_SIZE(heads), heads);
@@ -45,10 +65,14 @@ static void print_table(const struct mc_query *q, unsigned nr)
 			table_cell(&t, "%" PRIu64, q[i].bytes);
 			table_cell(&t, "%s", human_bytes(q[i].bytes).text);
 			table_cell(&t, "%u", q[i].replicas);
+			table_cell(&t, "%s", pin_name(&q[i]));
+			table_cell(&t, "%s", type_name(&q[i]));
 		} else {
 			table_cell(&t, "-");
 			table_cell(&t, "%s", q[i].result ? strerror(-q[i].result) : "not there");
 			table_cell(&t, "0");
+			table_cell(&t, "-");
+			table_cell(&t, "-");
 		}
 		table_cell(&t, "%.*s", (int)b.len, b.data ? (const char *)b.data : "");
 		buf_fini(&b);

@@ -72,18 +72,35 @@ struct mc_iov {
 	size_t len;
 };
 
+/** enum mc_data_type - what the bytes of an object are. Nothing here depends on it. */
+enum mc_data_type {
+	MC_DATA_UNKNOWN,
+	MC_DATA_KVCACHE,
+	MC_DATA_TENSOR,
+	MC_DATA_WEIGHT,
+	MC_DATA_SAMPLE,
+	MC_DATA_ACTIVATION,
+	MC_DATA_GRADIENT,
+	MC_DATA_OPTIMIZER_STATE,
+	MC_DATA_METADATA,
+	MC_DATA_GENERAL
+};
+
 /** struct mc_put_opts - how a put is stored; NULL means all defaults. */
 struct mc_put_opts {
 	size_t size;
 	unsigned replicas;	    /* default 1; fewer nodes than asked: as many as there are */
 	uint32_t flags;		    /* MC_PUT_* */
-	uint64_t soft_pin_ms;	    /* with MC_PUT_SOFT_PIN; 0: the default, 30 min */
+	uint64_t soft_pin_ms;	    /* with MC_PUT_SOFT_PIN, from now on; 0: the default, 30 min */
 	const char *const *preferred; /* segment names */
 	unsigned nr_preferred;
+	unsigned data_type;	    /* enum mc_data_type, or any number up to 15: kept for who asks, mc_store_stat() */
+	const struct mc_key *groups; /* one for each item, of any length; len 0: none. NULL: none */
 };
 #define MC_PUT_HARD_PIN 1u
-#define MC_PUT_SOFT_PIN 2u
-#define MC_PUT_REPLACE 4u /* upsert */
+#define MC_PUT_SOFT_PIN 2u   /* evicted only when nothing else is left */
+#define MC_PUT_REPLACE 4u    /* upsert */
+#define MC_PUT_SOFT_UNPIN 8u /* what is replaced may have a soft pin, which else stays for as long as it had: no more */
 
 /** struct mc_put - one object to store: the concatenation of its pieces. */
 struct mc_put {
@@ -95,8 +112,10 @@ struct mc_put {
 
 /**
  * mc_store_put - store @nr objects; returns when any get anywhere sees those that succeeded.
- * Results: 0; -EINVAL key or empty value; -ENOSPC un-evictable bytes leave no room; -ECONNREFUSED no master or no pool;
- * -ETIMEDOUT (it may yet be stored); -EIO.
+ * Objects of one group (and tenant) are evicted together, a use of one is a use of all, and they lie in one pool where that is
+ * possible. A key keeps its group: a replacement that names none stays in it, one that names another is refused.
+ * Results: 0; -EINVAL key, empty value, another group, or a soft pin longer than the master allows; -ENOSPC un-evictable bytes
+ * leave no room; -ECONNREFUSED no master or no pool; -ETIMEDOUT (it may yet be stored); -EIO.
  * Return: how many results are 0.
  */
 MC_API int mc_store_put(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *opts,
@@ -147,6 +166,8 @@ struct mc_query {
 	int result;	/* out: 1 there, 0 not, else a negative errno */
 	uint64_t bytes; /* out, when there */
 	unsigned replicas;
+	uint32_t flags;	    /* out, of mc_store_stat(): MC_PUT_HARD_PIN, MC_PUT_SOFT_PIN */
+	unsigned data_type; /* out, of mc_store_stat() */
 };
 /**
  * mc_store_exists - grants a lease to those found. @bytes and @replicas are not filled.
@@ -155,7 +176,7 @@ struct mc_query {
 MC_API int mc_store_exists(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
 /** mc_store_size - the same, and fills @bytes. Like it, a key that this machine holds takes no message. */
 MC_API int mc_store_size(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
-/** mc_store_stat - the same, and fills @replicas too, which only the master can count: it is asked for every key. */
+/** mc_store_stat - the same, and fills the rest too, which only the master knows: it is asked for every key. */
 MC_API int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr, uint64_t deadline_ns);
 
 struct mc_remove {

@@ -68,6 +68,8 @@ void dir_unlink(struct pool *p, uint32_t i)
 	_Atomic uint32_t *at = &b->head;
 	uint32_t to;
 
+	if (p->slots[i].grouped)
+		group_leave(p, i);
 	while ((to = atomic_load_explicit(at, memory_order_relaxed)) != i + 1) {
 		if (!to)
 			return; /* the directory was revoked: it holds zeroes */
@@ -111,6 +113,16 @@ bool entry_key(const struct pool *p, uint32_t i, struct key *out)
 	return hash[0] == e->hash[0] && hash[1] == e->hash[1];
 }
 
+/* What is left of a soft pin; at least 1, for 0 says that the default is meant. */
+static uint32_t soft_left_ms(const struct pool *p, uint32_t i)
+{
+	uint64_t now = soft_time(p->now_ns), until = p->slots[i].soft_until;
+
+	if (!(p->entries[i].flags & OBJ_SOFT_PIN))
+		return 0;
+	return until > now ? (uint32_t)MIN(((until - now) << 26) / 1000000, (uint64_t)UINT32_MAX) : 1;
+}
+
 void entry_item(const struct pool *p, uint32_t i, struct publish_item *out)
 {
 	const struct dir_entry *e = &p->entries[i];
@@ -119,7 +131,8 @@ void entry_item(const struct pool *p, uint32_t i, struct publish_item *out)
 		.put_id = e->put_id,
 		.size = e->size,
 		.flags = e->flags,
-		.soft_pin_ms = p->slots[i].soft_ms,
+		.soft_pin_ms = soft_left_ms(p, i),
+		.group = group_of(p, i),
 		.loc = { .region = place_region(e->first),
 			 .nr_extents = e->nr_extents,
 			 .off = place_off(e->first),

@@ -45,7 +45,7 @@ uint32_t pool_walk(struct pool *p, uint64_t *cursor, uint32_t max, struct publis
 
 static bool leased(const struct pool *p, uint32_t i, uint64_t now_ns, uint64_t lease_ns)
 {
-	uint64_t touched = p->slots[i].touched_ns;
+	uint64_t touched = MAX(p->slots[i].touched_ns, group_touched_ns(p, i));
 
 	return touched && lease_ns && now_ns < touched + lease_ns;
 }

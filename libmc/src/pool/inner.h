@@ -126,10 +126,17 @@ struct slot {
 	struct layout *
 		layout; /* of objects with several extents; else it follows from size and key_len */
 	uint32_t prev, next; /* soft pins: by last use; unused entries: next alone */
-	uint32_t soft_ms;
+	uint32_t soft_until; /* soft pins: soft_time() */
 	uint16_t key_len;
 	uint8_t order; /* enum slot_order */
+	bool grouped;
 };
+
+/* A moment in units of 67 ms, which a slot has room for. */
+static inline uint32_t soft_time(uint64_t ns)
+{
+	return (uint32_t)(ns >> 26);
+}
 
 struct pool {
 	struct pool_view view;
@@ -151,6 +158,8 @@ struct pool {
 	pool_evicted_fn evicted_fn;
 	void *evicted_arg;
 
+	struct htab groups, members; /* group.c */
+	uint32_t evict_group;	     /* its members go first; 0: none */
 	struct htab staged; /* by generation */
 	struct staged *spare; /* ended, for the next ones */
 	unsigned nr_spare;
@@ -240,6 +249,16 @@ void order_insert(struct pool *p, uint32_t i);
 void order_remove(struct pool *p, uint32_t i);
 void order_touch(struct pool *p, uint32_t i);
 uint32_t order_victim(struct pool *p); /* out of the order; NIL: nothing can go */
+
+/* group.c */
+void group_join(struct pool *p, uint32_t i, uint32_t nr); /* 0: none. Best effort */
+void group_leave(struct pool *p, uint32_t i);
+uint32_t group_of(const struct pool *p, uint32_t i); /* 0: none */
+void group_touch(struct pool *p, uint32_t i, uint64_t now_ns);
+uint64_t group_touched_ns(const struct pool *p, uint32_t i); /* the last touch of any member */
+void group_evict(struct pool *p, uint32_t i); /* the others of its group shall follow it */
+uint32_t group_victim(struct pool *p);	      /* one of them; NIL */
+void groups_free(struct pool *p);
 
 /* space.c */
 struct layout *layout_new(unsigned nr, uint16_t key_len);

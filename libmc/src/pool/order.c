@@ -95,26 +95,64 @@ static void soft_expire(struct pool *p)
 		uint32_t i = p->soft_last;
 		const struct slot *s = &p->slots[i];
 
-		if (p->now_ns < s->touched_ns + s->soft_ms * (uint64_t)1000000)
+		if (soft_time(p->now_ns) < s->soft_until)
 			return;
 		soft_remove(p, i);
 		policy_insert(p, i);
 	}
 }
 
-uint32_t order_victim(struct pool *p)
+/* The policy's choice, which it has let go of. */
+static uint32_t policy_victim(struct pool *p)
 {
-	int64_t i;
+	int64_t i = p->evict->ops->victim(p->evict);
 
-	soft_expire(p);
-	i = p->evict->ops->victim(p->evict);
-	if (i < 0) {
-		if (p->soft_last == NIL)
-			return NIL;
-		i = p->soft_last;
-		soft_remove(p, (uint32_t)i);
-	}
+	if (i < 0)
+		return NIL;
 	p->slots[i].order = ORDER_NONE;
 	p->evictable -= entry_bytes(p, (uint32_t)i);
 	return (uint32_t)i;
+}
+
+#define SPARED_MAX 16 /* in a row: then one goes all the same */
+
+/* Another member of its group was used since: it counts as used then. */
+static bool spared(struct pool *p, uint32_t i)
+{
+	uint64_t group_ns = group_touched_ns(p, i);
+
+	if (group_ns <= p->slots[i].touched_ns)
+		return false;
+	p->slots[i].touched_ns = group_ns;
+	order_insert(p, i);
+	order_touch(p, i);
+	return true;
+}
+
+uint32_t order_victim(struct pool *p)
+{
+	uint32_t i;
+
+	soft_expire(p);
+	i = group_victim(p);
+	if (i != NIL) {
+		leave(p, i);
+		p->evictable -= entry_bytes(p, i);
+		return i;
+	}
+	for (unsigned tries = 0;; tries++) {
+		i = policy_victim(p);
+		if (i == NIL || !p->slots[i].grouped)
+			break;
+		if (tries < SPARED_MAX && spared(p, i))
+			continue;
+		group_evict(p, i);
+		break;
+	}
+	if (i == NIL && p->soft_last != NIL) {
+		i = p->soft_last;
+		leave(p, i);
+		p->evictable -= entry_bytes(p, i);
+	}
+	return i;
 }

@@ -232,6 +232,7 @@ int owner_open(const struct owner_opts *o, struct owner **out)
 			goto err_free;
 	}
 	ow->view = pool_view(ow->pool);
+	pool_drain_touches(ow->pool, clock_now_ns()); /* times begin now, not at 0 */
 	pool_on_evict(ow->pool, evicted, ow);
 	ret = ledger_open(ow, o->ledger_fd);
 	if (ret) {

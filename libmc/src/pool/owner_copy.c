@@ -174,7 +174,7 @@ static int take_object(struct copying *cp, const struct publish_item *it)
 	memcpy(cp->key, it->key.data, it->key.len);
 	cp->put = (struct msg_put){
 		.key = { cp->key, it->key.len }, .put_id = it->put_id, .size = it->size,
-		.flags = it->flags & OBJ_FLAGS & ~(uint32_t)OBJ_REPLACE, .soft_pin_ms = it->soft_pin_ms,
+		.flags = it->flags & OBJ_FLAGS & ~(uint32_t)OBJ_REPLACE, .soft_pin_ms = it->soft_pin_ms, .group = it->group,
 	};
 	if (it->flags & OBJ_CRC)
 		cp->put.crc = crc_of(cp);

@@ -114,6 +114,7 @@ static int put_stage(struct client *c, struct conn_req *r, struct put *p, struct
 		.size = p->m.size,
 		.flags = p->m.flags,
 		.soft_pin_ms = p->m.soft_pin_ms,
+		.group = p->m.group,
 		.loc = extents_loc(&p->x),
 	};
 	struct commit *cm;

@@ -261,6 +261,7 @@ void pool_close(struct pool *p)
 	if (p->evict)
 		p->evict->ops->close(p->evict);
 	lent_forget(p);
+	groups_free(p);
 	free_slots(p);
 	for (unsigned i = 0; i < POOL_REGIONS_MAX; i++)
 		range_alloc_close(p->space[i]);

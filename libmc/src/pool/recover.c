@@ -7,6 +7,8 @@
  */
 #include "pool/inner.h"
 
+#include "base/clock.h"
+
 #include <unistd.h>
 
 #include "base/log.h"
@@ -67,7 +69,9 @@ static bool entry_keep(struct pool *p, uint32_t i, bool trusted)
 
 	if (!entry_read(p, i, trusted, &u.l) || !take_pieces(p, &u.l))
 		return false;
-	*s = (struct slot){ .key_len = u.l.key_len, .soft_ms = SOFT_PIN_MS };
+	/* How long it was to be is not known any more: as long as if nobody had said. */
+	*s = (struct slot){ .key_len = u.l.key_len,
+			    .soft_until = soft_time(clock_now_ns() + SOFT_PIN_MS * (uint64_t)1000000) };
 	if (u.l.nr == 1)
 		return true;
 	s->layout = layout_new(u.l.nr, u.l.key_len);

@@ -176,6 +176,16 @@ static int staged_new(struct pool *p, const struct publish_item *it, const uint6
 }
 
 /* Everything but the space and the generation, which depend on whose they are. @it is checked, @hash its key's. */
+/* Of what @i is to be replaced with. */
+static void keep_pin(const struct pool *p, uint32_t i, struct staged *s)
+{
+	struct publish_item old;
+
+	entry_item(p, i, &old);
+	s->item.flags |= old.flags & OBJ_SOFT_PIN;
+	s->item.soft_pin_ms = old.soft_pin_ms;
+}
+
 static int stage_begin(struct pool *p, const struct publish_item *it, const uint64_t hash[2],
 		       struct staged **out)
 {
@@ -195,6 +205,8 @@ static int stage_begin(struct pool *p, const struct publish_item *it, const uint
 		staged_free(p, s);
 		return ret;
 	}
+	if (i != NIL && it->flags & OBJ_KEEP_PIN)
+		keep_pin(p, i, s);
 	*out = s;
 	return 0;
 }
@@ -368,6 +380,11 @@ int pool_stage_own(struct pool *p, const struct extents *x, const struct publish
 	return 0;
 }
 
+static uint32_t soft_end(const struct pool *p, uint32_t ms)
+{
+	return soft_time(p->now_ns + (ms ? ms : SOFT_PIN_MS) * (uint64_t)1000000) + 1;
+}
+
 void pool_publish(struct pool *p, struct staged *s)
 {
 	uint32_t i = s->entry, old = dir_find(p, s->hash);
@@ -380,16 +397,17 @@ void pool_publish(struct pool *p, struct staged *s)
 	poke(&e->hash[1], s->hash[1]);
 	poke(&e->size, s->item.size);
 	poke(&e->first, s->layout->piece[0].place);
-	poke(&e->flags, (uint16_t)(s->item.flags & ~(uint32_t)OBJ_REPLACE));
+	poke(&e->flags, (uint16_t)(s->item.flags & ~(uint32_t)(OBJ_REPLACE | OBJ_KEEP_PIN)));
 	poke(&e->nr_extents, s->layout->nr);
 	poke(&e->put_id, s->item.put_id);
 	poke(&e->stamp, ++p->stamp); /* OBJ_PENDING among the flags: look at the header first */
 	atomic_store_explicit(&e->gen, s->item.loc.gen, memory_order_release);
 	p->slots[i] =
 		(struct slot){ .key_len = s->item.key.len,
-			       .soft_ms = s->item.soft_pin_ms ? s->item.soft_pin_ms : SOFT_PIN_MS,
+			       .soft_until = soft_end(p, s->item.soft_pin_ms),
 			       .touched_ns = 0,
 			       .layout = single ? NULL : s->layout };
+	group_join(p, i, s->item.group || old == NIL ? s->item.group : group_of(p, old));
 	dir_link(p, i);
 	htab_del(&p->staged, &s->node);
 	if (staged_announced(s))

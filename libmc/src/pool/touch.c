@@ -75,6 +75,8 @@ void pool_ring_close(struct pool *p, struct pool_ring *r)
 void touch_entry(struct pool *p, uint32_t i, uint64_t now_ns)
 {
 	p->slots[i].touched_ns = now_ns;
+	if (p->slots[i].grouped)
+		group_touch(p, i, now_ns);
 	p->entries[i].stamp = ++p->stamp;
 	order_touch(p, i);
 }

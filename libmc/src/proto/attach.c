@@ -115,6 +115,7 @@ void msg_put_encode(const struct msg_put *m, struct buf *b)
 	buf_put_u64(b, m->size);
 	buf_put_u32(b, m->flags);
 	buf_put_u32(b, m->soft_pin_ms);
+	buf_put_u32(b, m->group);
 	buf_put_u32(b, m->crc);
 }
 
@@ -127,6 +128,7 @@ int msg_put_decode(const void *data, size_t len, struct scratch *s, struct msg_p
 	m->size = cur_u64(&c);
 	m->flags = known_flags(&c, cur_u32(&c), OBJ_FLAGS);
 	m->soft_pin_ms = cur_u32(&c);
+	m->group = cur_u32(&c);
 	m->crc = cur_u32(&c);
 	return cur_done(&c);
 }

@@ -122,6 +122,7 @@ void publish_items_put(struct buf *b, uint32_t nr, const struct publish_item *it
 		out_u64(&p, it->size);
 		out_u32(&p, it->flags);
 		out_u32(&p, it->soft_pin_ms);
+		out_u32(&p, it->group);
 		out_loc(&p, &it->loc);
 	}
 }
@@ -143,6 +144,7 @@ struct publish_item *publish_items_get(struct cur *c, struct scratch *s, uint32_
 		it->size = in_u64(&p);
 		it->flags = known_flags(c, in_u32(&p), OBJ_FLAGS | OBJ_PENDING);
 		it->soft_pin_ms = in_u32(&p);
+		it->group = in_u32(&p);
 		it->loc = in_loc(&p);
 	}
 	return items;

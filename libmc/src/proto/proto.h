@@ -108,12 +108,15 @@ struct loc {
 	uint64_t gen; /* what every extent header of the object must say */
 };
 
+#define OBJ_TYPE_SHIFT 8
 enum object_flag {
 	OBJ_HARD_PIN = 1,
 	OBJ_SOFT_PIN = 2,
 	OBJ_REPLACE = 4, /* upsert: take the place of what is there */
 	OBJ_CRC = 8,	 /* extent headers carry a CRC-32C */
-	OBJ_FLAGS = OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_REPLACE | OBJ_CRC, /* others are refused on the wire */
+	OBJ_KEEP_PIN = 32, /* with OBJ_REPLACE: the soft pin of what is there stays */
+	OBJ_TYPE = 0xf00,  /* a number for people: what the bytes are */
+	OBJ_FLAGS = OBJ_HARD_PIN | OBJ_SOFT_PIN | OBJ_REPLACE | OBJ_CRC | OBJ_KEEP_PIN | OBJ_TYPE, /* others are refused on the wire */
 	OBJ_PENDING = 16, /* of one replica, in PUBLISH and LOCATE alone: its bytes may not be there yet */
 };
 
@@ -176,9 +179,11 @@ struct publish_item {
 	uint64_t size;
 	uint32_t flags; /* enum object_flag */
 	uint32_t soft_pin_ms;
+	uint32_t group; /* of objects that go together; 0: none, or that of what is replaced */
 	struct loc loc;
 };
-struct msg_publish { /* reply: msg_statuses: 0; -EEXIST: another put was first, drop yours; -EALREADY: one may be, ask again */
+/* Reply: msg_statuses: 0; -EEXIST: another put was first, drop yours; -EALREADY: one may be, ask again; -EINVAL: another group */
+struct msg_publish {
 	uint32_t nr;
 	struct publish_item *items;
 };
@@ -334,7 +339,7 @@ struct msg_commit {
 struct msg_put { /* payload: the object's bytes; one item's fields without loc */
 	struct key key;
 	uint64_t put_id, size;
-	uint32_t flags, soft_pin_ms;
+	uint32_t flags, soft_pin_ms, group;
 	uint32_t crc; /* 0 where the frame has a checksum */
 };
 

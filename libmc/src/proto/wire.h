@@ -163,7 +163,7 @@ struct loc in_loc(const uint8_t **p);
 void pool_info_put(struct buf *b, const struct pool_info *p);
 void pool_info_get(struct cur *c, struct pool_info *p);
 
-#define PUBLISH_ITEM_WIRE (2 + 24 + LOC_WIRE)
+#define PUBLISH_ITEM_WIRE (2 + 28 + LOC_WIRE)
 void publish_items_put(struct buf *b, uint32_t nr, const struct publish_item *items);
 struct publish_item *publish_items_get(struct cur *c, struct scratch *s, uint32_t *nr);
 

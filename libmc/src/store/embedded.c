@@ -12,6 +12,7 @@
 
 #define EMBEDDED_POOL_BYTES (64 * MiB)	  /* when no size is asked for */
 #define EMBEDDED_LEASE_NS (10 * NSEC_PER_SEC)
+#define SOFT_PIN_MAX_MS (24ull * 3600 * 1000) /* as a master's unless it is told otherwise */
 
 struct embedded {
 	struct pool *pool;
@@ -65,9 +66,11 @@ void embedded_close(struct mc_store *s)
 /* ---- put ------------------------------------------------------------------------------------------------------------ */
 
 static int put_one(struct embedded *e, const struct key *key, const struct mc_put *it, uint64_t bytes, uint64_t put_id,
-		   const struct mc_put_opts *o)
+		   const struct mc_put_opts *o, uint32_t group)
 {
-	struct publish_item item = { .key = *key, .put_id = put_id, .size = bytes, .flags = put_object_flags(o) };
+	struct publish_item item = {
+		.key = *key, .put_id = put_id, .size = bytes, .flags = put_object_flags(o), .group = group,
+	};
 	struct publish_item old;
 	struct extents *x = malloc(sizeof(*x));
 	struct staged *st;
@@ -79,7 +82,7 @@ static int put_one(struct embedded *e, const struct key *key, const struct mc_pu
 
 	pthread_mutex_lock(&e->lock);
 	pool_drain_touches(e->pool, clock_now_ns());
-	ret = !(item.flags & OBJ_REPLACE) && !pool_find(e->pool, key, &old) ? -EEXIST : 0;
+	ret = pool_find(e->pool, key, &old) ? 0 : !(item.flags & OBJ_REPLACE) ? -EEXIST : group && group != old.group ? -EINVAL : 0;
 	if (!ret)
 		ret = pool_alloc(e->pool, bytes, key->len, x);
 	pthread_mutex_unlock(&e->lock);
@@ -114,14 +117,15 @@ static int embedded_put(struct mc_store *s, struct mc_put *items, unsigned nr, c
 	uint64_t bytes;
 	int ret, ok = 0;
 
-	ret = keys_make(s, items, nr, put_key, &keys);
+	ret = o->soft_pin_ms > SOFT_PIN_MAX_MS ? -EINVAL : keys_make(s, items, nr, put_key, &keys);
 	for (unsigned i = 0; i < nr; i++) {
 		if (ret)
 			items[i].result = ret;
 		else if (!put_check(&items[i], &bytes))
 			items[i].result = -EINVAL;
 		else
-			items[i].result = put_one(s->embedded, &keys.key[i], &items[i], bytes, store_put_id(s), o);
+			items[i].result = put_one(s->embedded, &keys.key[i], &items[i], bytes, store_put_id(s), o,
+						  o->groups ? put_group(s, &o->groups[i]) : 0);
 		if (items[i].result == -EEXIST)
 			items[i].result = 0;
 		else if (!items[i].result)

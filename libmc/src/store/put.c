@@ -22,8 +22,28 @@ bool put_check(const struct mc_put *it, uint64_t *bytes)
 
 uint32_t put_object_flags(const struct mc_put_opts *o)
 {
-	return OBJ_CRC | (o->flags & MC_PUT_HARD_PIN ? OBJ_HARD_PIN : 0) | (o->flags & MC_PUT_SOFT_PIN ? OBJ_SOFT_PIN : 0) |
-	       (o->flags & MC_PUT_REPLACE ? OBJ_REPLACE : 0);
+	uint32_t flags = OBJ_CRC | o->data_type << OBJ_TYPE_SHIFT;
+
+	flags |= o->flags & MC_PUT_HARD_PIN ? OBJ_HARD_PIN : 0;
+	flags |= o->flags & MC_PUT_SOFT_PIN ? OBJ_SOFT_PIN : 0;
+	flags |= o->flags & MC_PUT_REPLACE ? OBJ_REPLACE : 0;
+	if (o->flags & MC_PUT_REPLACE && !(o->flags & (MC_PUT_SOFT_PIN | MC_PUT_SOFT_UNPIN)))
+		flags |= OBJ_KEEP_PIN;
+	return flags;
+}
+
+/* Two names of one number would be evicted together, which is all it is used for, and seldom. */
+uint32_t put_group(const struct mc_store *s, const struct mc_key *name)
+{
+	static const struct hash_key same_for_all = { { 1, 2 } };
+	uint64_t tenant;
+	uint32_t nr;
+
+	if (!name->len)
+		return 0;
+	tenant = siphash64(&same_for_all, s->tenant, strlen(s->tenant));
+	nr = (uint32_t)siphash64(&(struct hash_key){ { tenant, 3 } }, name->data, name->len);
+	return nr ? nr : 1;
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------------------- */
@@ -73,10 +93,11 @@ static void chooser_close(struct chooser *c)
 }
 
 /*
- * A pool that @used[] does not mark yet and that @bytes may fit into; marks it. Return: its index; -ENOSPC: those that are left are
- * too small, and nothing shall be evicted for nothing; -ECONNREFUSED: none is left.
+ * A pool that @used[] does not mark yet and that @bytes may fit into; marks it. By chance, or always the same for a @group.
+ * Return: its index; -ENOSPC: those that are left are too small, and nothing shall be evicted for nothing; -ECONNREFUSED: none is
+ * left.
  */
-static int choose(struct chooser *c, uint64_t bytes, bool *used)
+static int choose(struct chooser *c, uint64_t bytes, uint32_t group, bool *used)
 {
 	bool saved[c->set->nr + 1], small = false;
 	int at;
@@ -90,7 +111,7 @@ static int choose(struct chooser *c, uint64_t bytes, bool *used)
 		}
 	}
 	c->random = c->random * 6364136223846793005ULL + 1442695040888963407ULL;
-	at = place_pick(c->cand, c->set->nr, c->random >> 16);
+	at = place_pick(c->cand, c->set->nr, group ? group * 0x9e3779b97f4a7c15ULL >> 16 : c->random >> 16);
 	for (unsigned i = 0; i < c->set->nr; i++)
 		c->cand[i].usable = saved[i];
 	if (at < 0)
@@ -176,7 +197,8 @@ static unsigned assign(struct put_call *c, const struct keys *keys, const struct
 		struct put_item *st = &c->state[i];
 
 		for (unsigned r = st->stored; r < c->replicas && !st->bad && !st->exists; r++) {
-			int at = choose(&c->ch, extent_bytes(st->bytes, keys->key[i].len), used_of(c, i));
+			uint32_t group = o->groups ? put_group(c->s, &o->groups[i]) : 0;
+			int at = choose(&c->ch, extent_bytes(st->bytes, keys->key[i].len), group, used_of(c, i));
 
 			if (at < 0) {
 				if (!st->error)
@@ -189,6 +211,7 @@ static unsigned assign(struct put_call *c, const struct keys *keys, const struct
 							  .put_id = st->put_id,
 							  .flags = obj,
 							  .soft_pin_ms = (uint32_t)MIN(o->soft_pin_ms, UINT32_MAX),
+							  .group = group,
 							  .item = i,
 							  .at = (unsigned)at,
 							  .pool = c->ch.set->pool[at],
@@ -425,7 +448,6 @@ out:
 	return ret ? 0 : ok;
 }
 
-/* Copies what this library knows of @in; NULL: all defaults. */
 int put_opts_take(const struct mc_put_opts *in, struct mc_put_opts *o)
 {
 	int ret;
@@ -434,7 +456,11 @@ int put_opts_take(const struct mc_put_opts *in, struct mc_put_opts *o)
 	ret = in ? opts_take(in, sizeof(in->size), o, sizeof(*o)) : 0;
 	if (ret)
 		return ret;
-	return o->flags & ~(MC_PUT_HARD_PIN | MC_PUT_SOFT_PIN | MC_PUT_REPLACE) ? -EINVAL : 0;
+	if (o->flags & ~(MC_PUT_HARD_PIN | MC_PUT_SOFT_PIN | MC_PUT_REPLACE | MC_PUT_SOFT_UNPIN))
+		return -EINVAL;
+	if (o->flags & MC_PUT_SOFT_PIN && o->flags & MC_PUT_SOFT_UNPIN)
+		return -EINVAL;
+	return o->data_type > OBJ_TYPE >> OBJ_TYPE_SHIFT ? -EINVAL : 0;
 }
 
 static void count_put(struct mc_store *s, unsigned nr, unsigned ok, struct tally *t, uint64_t start_ns)

@@ -79,6 +79,7 @@ static void encode_commit(const struct group *g, struct part *pt)
 						  .size = t->bytes,
 						  .flags = t->flags,
 						  .soft_pin_ms = t->soft_pin_ms,
+						  .group = t->group,
 						  .loc = extents_loc(t->x) };
 	}
 	msg_commit_encode(&m, &pt->body);
@@ -367,7 +368,8 @@ static int send_put(struct put_task *t, struct put_wire *w, const struct link_co
 			       .put_id = t->put_id,
 			       .size = t->bytes,
 			       .flags = t->flags,
-			       .soft_pin_ms = t->soft_pin_ms };
+			       .soft_pin_ms = t->soft_pin_ms,
+			       .group = t->group };
 
 	/* Else the checksum follows the bytes, and nobody waits for it. */
 	for (unsigned k = 0; !sum && k < t->it->nr_iov; k++)

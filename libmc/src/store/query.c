@@ -6,6 +6,12 @@
 
 /* ---- existence ------------------------------------------------------------------------------------------------------ */
 
+static void query_flags(struct mc_query *q, uint32_t flags)
+{
+	q->flags = (flags & OBJ_HARD_PIN ? MC_PUT_HARD_PIN : 0) | (flags & OBJ_SOFT_PIN ? MC_PUT_SOFT_PIN : 0);
+	q->data_type = (flags & OBJ_TYPE) >> OBJ_TYPE_SHIFT;
+}
+
 static bool exists_here(const struct pool_set *set, const struct key *key, struct mc_query *q)
 {
 	struct found f;
@@ -20,6 +26,7 @@ static bool exists_here(const struct pool_set *set, const struct key *key, struc
 		q->result = 1;
 		q->bytes = f.size;
 		q->replicas = 1;
+		query_flags(q, f.flags);
 		return true;
 	}
 	return false;
@@ -67,6 +74,7 @@ static int ask_stat(struct mc_store *s, struct mc_query **q, const struct key *k
 			continue;
 		q[i]->bytes = l->size;
 		q[i]->replicas = l->nr_replicas;
+		query_flags(q[i], l->flags);
 	}
 	ask_end(&a);
 	return ret;

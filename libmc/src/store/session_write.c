@@ -23,6 +23,8 @@ struct writing {
 	struct mc_put put; /* key and size for the task */
 	bool refused;	   /* the owner did not take it: it is put like any other bytes */
 	void *memory;	   /* instead of space */
+	struct mc_key group;
+	uint8_t group_name[];
 };
 
 static void wishes_put(struct mc_store *s, struct wishes *w)
@@ -72,31 +74,28 @@ static const struct mc_key *move_key(const void *items, unsigned i)
 
 /* ---- starting ----------------------------------------------------------------------------------------------------- */
 
-static int wishes_of(const struct mc_put_opts *in, struct wishes **out)
+static int wishes_of(const struct mc_put_opts *o, struct wishes **out)
 {
-	struct mc_put_opts o;
 	size_t text = 0;
 	struct wishes *w;
 	char *p;
-	int ret = put_opts_take(in, &o);
 
-	if (ret)
-		return ret;
-	if (o.flags & MC_PUT_REPLACE)
+	if (o->flags & MC_PUT_REPLACE)
 		return -EINVAL;
-	for (unsigned i = 0; i < o.nr_preferred; i++)
-		text += strlen(o.preferred[i]) + 1;
-	w = calloc(1, sizeof(*w) + o.nr_preferred * sizeof(w->preferred[0]) + text);
+	for (unsigned i = 0; i < o->nr_preferred; i++)
+		text += strlen(o->preferred[i]) + 1;
+	w = calloc(1, sizeof(*w) + o->nr_preferred * sizeof(w->preferred[0]) + text);
 	if (!w)
 		return -ENOMEM;
 	w->refs = 1;
-	w->opts = o;
+	w->opts = *o;
 	w->opts.preferred = w->preferred;
-	p = (char *)&w->preferred[o.nr_preferred];
-	for (unsigned i = 0; i < o.nr_preferred; i++) {
-		size_t len = strlen(o.preferred[i]) + 1;
+	w->opts.groups = NULL; /* each session has its own */
+	p = (char *)&w->preferred[o->nr_preferred];
+	for (unsigned i = 0; i < o->nr_preferred; i++) {
+		size_t len = strlen(o->preferred[i]) + 1;
 
-		w->preferred[i] = memcpy(p, o.preferred[i], len);
+		w->preferred[i] = memcpy(p, o->preferred[i], len);
 		p += len;
 	}
 	*out = w;
@@ -149,9 +148,11 @@ static void look_around(struct mc_store *s, struct room_at *at)
 	pools_put(set);
 }
 
-static struct writing *writing_new(struct mc_store *s, const struct key *key, uint64_t bytes, struct wishes *wishes)
+static struct writing *writing_new(struct mc_store *s, const struct key *key, uint64_t bytes, struct wishes *wishes,
+				   const struct mc_key *group)
 {
-	struct writing *w = calloc(1, sizeof(*w));
+	size_t len = group ? group->len : 0;
+	struct writing *w = calloc(1, sizeof(*w) + len);
 
 	if (!w || session_init(&w->x, SESSION_WRITE, key, writing_free)) {
 		free(w);
@@ -162,12 +163,16 @@ static struct writing *writing_new(struct mc_store *s, const struct key *key, ui
 	pthread_mutex_lock(&s->sessions->lock);
 	wishes->refs++;
 	pthread_mutex_unlock(&s->sessions->lock);
+	if (len)
+		memcpy(w->group_name, group->data, len);
+	w->group = (struct mc_key){ w->group_name, len };
 	w->task = (struct put_task){ .it = &w->put,
 				     .key = w->x.key,
 				     .bytes = bytes,
 				     .put_id = store_put_id(s),
 				     .flags = put_object_flags(&wishes->opts),
 				     .soft_pin_ms = (uint32_t)MIN(wishes->opts.soft_pin_ms, UINT32_MAX),
+				     .group = put_group(s, &w->group),
 				     .room = &w->room };
 	return w;
 }
@@ -243,7 +248,7 @@ static void make_room(const struct room_at *at, const struct wishes *wishes, str
 }
 
 static int start_all(struct mc_store *s, const struct key *key, struct mc_session *items, unsigned nr, struct wishes *wishes,
-		     uint64_t deadline_ns)
+		     const struct mc_key *groups, uint64_t deadline_ns)
 {
 	struct writing **w = calloc(nr + 1, sizeof(*w));
 	struct mc_session **it = calloc(nr + 1, sizeof(*it));
@@ -261,7 +266,7 @@ static int start_all(struct mc_store *s, const struct key *key, struct mc_sessio
 			continue;
 		/* Nothing shall be evicted for what fits nowhere. */
 		fits = extent_bytes(items[i].bytes, key[i].len) <= at.largest;
-		one = fits && w && it ? writing_new(s, &key[i], items[i].bytes, wishes) : NULL;
+		one = fits && w && it ? writing_new(s, &key[i], items[i].bytes, wishes, groups ? &groups[i] : NULL) : NULL;
 		items[i].result = one ? 0 : !at.largest ? -ENOMEDIUM : fits ? -ENOMEM : -ENOSPC;
 		if (!one)
 			continue;
@@ -295,9 +300,12 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 			   uint64_t deadline_ns)
 {
 	struct wishes *wishes = NULL;
+	struct mc_put_opts o;
 	struct keys keys;
-	int ret = nr > BATCH_MAX ? -E2BIG : wishes_of(opts, &wishes), ok = 0;
+	int ret = nr > BATCH_MAX ? -E2BIG : put_opts_take(opts, &o), ok = 0;
 
+	if (!ret)
+		ret = wishes_of(&o, &wishes);
 	if (!ret)
 		ret = store_enter(s);
 	if (ret) {
@@ -308,7 +316,7 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 	pools_refresh(s, false, deadline_ns);
 	ret = keys_make(s, items, nr, session_key, &keys);
 	if (!ret) {
-		ok = start_all(s, keys.key, items, nr, wishes, deadline_ns);
+		ok = start_all(s, keys.key, items, nr, wishes, o.groups, deadline_ns);
 		keys_free(&keys);
 	}
 	wishes_put(s, wishes);
@@ -406,6 +414,7 @@ static void commit(struct writing **w, unsigned nr, uint64_t deadline_ns)
 static int put_bytes(struct mc_store *s, struct writing *w, uint64_t deadline_ns)
 {
 	size_t tenant = strlen(s->tenant) + 1;
+	struct mc_put_opts o = w->wishes->opts;
 	struct iovec iov[EXTENTS_MAX] = { { w->memory, w->bytes } };
 	struct mc_put put = { .key = { (const char *)w->x.key.data + tenant, w->x.key.len - tenant },
 			      .iov = (const struct mc_iov *)iov,
@@ -415,7 +424,8 @@ static int put_bytes(struct mc_store *s, struct writing *w, uint64_t deadline_ns
 	if (nr < 0)
 		return nr;
 	put.nr_iov = (unsigned)nr;
-	mc_store_put(s, &put, 1, &w->wishes->opts, deadline_ns);
+	o.groups = &w->group;
+	mc_store_put(s, &put, 1, &o, deadline_ns);
 	return put.result;
 }
 

@@ -440,7 +440,7 @@ struct put_task {
 	struct mc_put *it;
 	struct key key;
 	uint64_t bytes, put_id;
-	uint32_t flags, soft_pin_ms;
+	uint32_t flags, soft_pin_ms, group;
 	unsigned item; /* index in the caller's batch */
 	unsigned at;   /* index of the pool in the set */
 	struct spool *pool;
@@ -452,6 +452,7 @@ struct put_task {
 /* Sorts them; results are in the tasks. @announce: those that pay may be announced before they are copied. */
 void put_round(struct put_task **task, unsigned nr, bool announce, uint64_t deadline_ns);
 uint32_t put_object_flags(const struct mc_put_opts *o); /* enum object_flag */
+uint32_t put_group(const struct mc_store *s, const struct mc_key *name); /* as a number; 0: none */
 bool put_check(const struct mc_put *it, uint64_t *bytes); /* key and sizes fit? */
 int put_opts_take(const struct mc_put_opts *in, struct mc_put_opts *o); /* NULL: all defaults; -EINVAL, -E2BIG */
 

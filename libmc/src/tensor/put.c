@@ -326,31 +326,50 @@ static int add_manifest(struct put_plan *p, unsigned item)
 
 /* ---- the call ------------------------------------------------------------------------------------------------------------ */
 
+/* Each part of a tensor is in the tensor's group. */
+static int plan_groups(const struct put_plan *p, struct mc_put_opts *o)
+{
+	struct mc_key *groups;
+
+	if (!o->groups)
+		return 0;
+	groups = calloc(p->nr, sizeof(*groups));
+	if (!groups)
+		return -ENOMEM;
+	for (unsigned i = 0; i < p->nr; i++)
+		groups[i] = o->groups[p->part[i].item];
+	o->groups = groups;
+	return 0;
+}
+
 static void plan_run(struct put_plan *p, struct mc_store *s, const struct mc_put_opts *opts,
 		     uint64_t deadline_ns)
 {
 	struct mc_put one, *puts = p->nr > 1 ? calloc(p->nr, sizeof(*puts)) : &one;
+	struct mc_put_opts o = *opts;
 
 	plan_settle(p);
+	if (!puts || plan_groups(p, &o)) {
+		for (unsigned i = 0; i < p->nr; i++)
+			p->items[p->part[i].item].result = -ENOMEM;
+		goto out;
+	}
 	for (unsigned i = 0; i < p->nr; i++) {
 		struct part *a = &p->part[i];
 
-		if (!puts) {
-			p->items[a->item].result = -ENOMEM;
-			continue;
-		}
 		puts[i] = (struct mc_put){ .key = a->name.data ? (struct mc_key){ a->name.data,
 										  a->name.len } :
 								 p->items[a->item].key,
 					   .iov = a->iov,
 					   .nr_iov = a->nr_iov };
 	}
-	if (!puts)
-		return;
-	mc_store_put(s, puts, p->nr, opts, deadline_ns);
+	mc_store_put(s, puts, p->nr, &o, deadline_ns);
 	for (unsigned i = 0; i < p->nr; i++)
 		if (!p->items[p->part[i].item].result)
 			p->items[p->part[i].item].result = puts[i].result;
+	if (o.groups != opts->groups)
+		free((void *)(uintptr_t)o.groups);
+out:
 	if (puts != &one)
 		free(puts);
 }
@@ -380,13 +399,14 @@ static void round_of(struct mc_store *s, struct mc_tensor_put *items, unsigned n
 int mc_store_put_tensors(struct mc_store *s, struct mc_tensor_put *items, unsigned nr,
 			 const struct mc_put_opts *opts, uint64_t deadline_ns)
 {
-	int ok = 0;
+	struct mc_put_opts o;
+	int ok = 0, ret = put_opts_take(opts, &o);
 
 	deadline_ns = store_deadline(s, deadline_ns);
 	for (unsigned i = 0; i < nr; i++)
-		items[i].result = 0;
-	round_of(s, items, nr, plan_item, NULL, opts, deadline_ns);
-	round_of(s, items, nr, add_manifest, has_manifest, opts, deadline_ns);
+		items[i].result = ret;
+	round_of(s, items, nr, plan_item, NULL, &o, deadline_ns);
+	round_of(s, items, nr, add_manifest, has_manifest, &o, deadline_ns);
 	for (unsigned i = 0; i < nr; i++)
 		ok += !items[i].result;
 	return ok;
