@@ -138,6 +138,41 @@ TEST(registered_memory_stays)
 	mc_store_close(s);
 }
 
+struct using {
+	struct mc_store *s;
+	char *p;
+	bool still;
+};
+
+/* In the middle of a get: its memory is unregistered and freed, as another thread might do. */
+static void *pull_away(void *arg, size_t len)
+{
+	struct using *u = arg;
+
+	EXPECT_EQ(mc_store_buffer_del(u->s, u->p), 0);
+	EXPECT_EQ(mc_memory_free(u->p), 0);
+	u->still = mapped(u->p);
+	return u->still ? u->p : NULL;
+}
+
+TEST(freed_in_the_middle_of_a_get)
+{
+	struct mc_store_opts o = { .size = sizeof(o), .master = "embedded", .pool_bytes = 8 * MiB };
+	struct mc_iov iov = { (void *)"value", 5 };
+	struct mc_put put = { .key = { "k", 1 }, .iov = &iov, .nr_iov = 1 };
+	struct using u = { 0 };
+	struct mc_get get = { .key = { "k", 1 }, .alloc = pull_away, .arg = &u };
+
+	ASSERT_EQ(mc_store_open(&o, &u.s), 0);
+	ASSERT_EQ(mc_store_put(u.s, &put, 1, NULL, 0), 1);
+	ASSERT_EQ(mc_memory_alloc(4096, NULL, (void **)&u.p), 0);
+	ASSERT_EQ(mc_store_buffer_add(u.s, u.p, 4096), 0);
+	EXPECT_EQ(mc_store_get(u.s, &get, 1, 0), 1);
+	EXPECT_TRUE(u.still);
+	EXPECT_TRUE(!mapped(u.p)); /* with the end of the get */
+	mc_store_close(u.s);
+}
+
 static void *churn(void *arg)
 {
 	struct mc_store *s = arg;

@@ -293,9 +293,19 @@ TEST(no_room)
 	rig_stop(&master, SIGTERM);
 }
 
+static bool until_gone(struct mc_store *s, const char *key)
+{
+	uint64_t by = deadline_after_ms(10000);
+
+	while (st_exists(s, key) == 1 && !deadline_passed(by))
+		usleep(1000);
+	return st_exists(s, key) != 1;
+}
+
 /* The owner dies: reads end, the write is lost and says so, and the store goes on. Without any pool: no replica. */
 TEST(the_owner_dies)
 {
+	uint64_t by = deadline_after_ms(20000);
 	struct mc_store *s;
 	struct child c;
 	int ret;
@@ -312,12 +322,12 @@ TEST(the_owner_dies)
 	EXPECT_NE(write_end(s, "w"), 0);
 	ret = write_revoke(s, "w");
 	EXPECT_TRUE(!ret || ret == -EINVAL);
-	while (st_exists(s, "r") == 1)
-		usleep(1000);
+	EXPECT_TRUE(until_gone(s, "r"));
 	EXPECT_EQ(read_part(s, "r", got, 0, 64), -EKEYEXPIRED);
 	ASSERT_EQ(child_start(&c, "provider", master.port, 8 * MiB), 0);
-	while ((ret = write_start(s, "w", 4096)) == -ENOMEDIUM || ret == -ECONNRESET)
-		usleep(1000);
+	do /* until it heard of the new one */
+		ret = write_start(s, "w", 4096);
+	while ((ret == -ENOMEDIUM || ret == -ECONNRESET) && !deadline_passed(by) && !usleep(1000));
 	EXPECT_EQ(ret, 0);
 	EXPECT_EQ(write_part(s, "w", bytes, 0, 4096), 4096);
 	EXPECT_EQ(write_end(s, "w"), 0);

@@ -34,7 +34,8 @@ MC_API int mc_memory_alloc(size_t bytes, const struct mc_memory_opts *opts, void
 
 /**
  * mc_memory_free - gives back what mc_memory_alloc() gave.
- * What is registered with a store stays mapped until it is not: no transfer loses its memory.
+ * What is registered with a store stays mapped until it is not, and until the store's calls of that moment have ended: no transfer
+ * loses its memory.
  * Return: 0; -ENOENT: no memory starts at @addr.
  */
 MC_API int mc_memory_free(void *addr);

@@ -4,26 +4,69 @@
 
 #include "base/log.h"
 
+/*
+ * Memory of mc_memory_alloc() outlives its registration, and the calls that were under way when that ended: what was registered may
+ * be freed without a thought to other threads.
+ */
+struct parked {
+	struct parked *next;
+	void *hold;
+};
+
 struct buffer {
 	struct range r;
-	void *hold; /* memory of mc_memory_alloc() outlives its registration */
+	struct parked *parked; /* NULL: other memory */
 };
 
 static int insert(struct mc_store *s, struct range r)
 {
 	struct buffer *more = realloc(s->buffer_list, (s->nr_buffers + 1) * sizeof(*more));
+	void *hold = more ? memory_hold((const void *)(uintptr_t)r.off, r.len) : NULL;
+	struct parked *p = hold ? calloc(1, sizeof(*p)) : NULL;
 
-	if (!more)
-		return -ENOMEM;
-	s->buffer_list = more;
-	s->buffer_list[s->nr_buffers++] = (struct buffer){ r, memory_hold((const void *)(uintptr_t)r.off, r.len) };
+	if (more)
+		s->buffer_list = more;
+	if (!more || (hold && !p)) {
+			return -ENOMEM;
+	}
+	if (p)
+		p->hold = hold;
+	s->buffer_list[s->nr_buffers++] = (struct buffer){ r, p };
 	return 0;
+}
+
+static void let_go(struct parked *p)
+{
+	while (p) {
+		struct parked *next = p->next;
+
+		memory_let_go(p->hold);
+		free(p);
+		p = next;
+	}
+}
+
+/* Called by a call that is about to leave: when it is the only one, nobody uses what was unregistered before. */
+void buffers_unpark(struct mc_store *s)
+{
+	struct parked *p = NULL;
+
+	pthread_rwlock_wrlock(&s->buffers_lock);
+	/* Acquire: what calls that left did with the memory comes before. Pairs with store_leave(). */
+	if ((atomic_load_explicit(&s->users, memory_order_acquire) & ~STORE_CLOSING) == 1) {
+		p = s->parked;
+		s->parked = NULL;
+		atomic_store_explicit(&s->any_parked, false, memory_order_relaxed);
+	}
+	pthread_rwlock_unlock(&s->buffers_lock);
+	let_go(p);
 }
 
 void buffers_fini(struct mc_store *s)
 {
 	for (unsigned i = 0; i < s->nr_buffers; i++)
-		memory_let_go(s->buffer_list[i].hold);
+		let_go(s->buffer_list[i].parked);
+	let_go(s->parked);
 	free(s->buffer_list);
 	range_set_fini(&s->buffers);
 }
@@ -58,7 +101,6 @@ int mc_store_buffer_add(struct mc_store *s, void *addr, size_t len)
 int mc_store_buffer_del(struct mc_store *s, void *addr)
 {
 	int ret = store_enter(s);
-	void *hold = NULL;
 
 	if (ret)
 		return ret;
@@ -71,13 +113,16 @@ int mc_store_buffer_del(struct mc_store *s, void *addr)
 			continue;
 		ret = range_set_del(&s->buffers, b->r.off, b->r.len);
 		if (!ret) {
-			hold = b->hold;
+			if (b->parked) {
+				b->parked->next = s->parked;
+				s->parked = b->parked;
+				atomic_store_explicit(&s->any_parked, true, memory_order_relaxed);
+			}
 			s->buffer_list[i] = s->buffer_list[--s->nr_buffers];
 		}
 		break;
 	}
 	pthread_rwlock_unlock(&s->buffers_lock);
-	memory_let_go(hold);
 	store_leave(s);
 	return ret;
 }

@@ -61,6 +61,8 @@ int store_enter(struct mc_store *s)
 /* The last one out when the store closes says so. By then @s may be gone, which the kernel, asked by address, does not mind. */
 void store_leave(struct mc_store *s)
 {
+	if (unlikely(atomic_load_explicit(&s->any_parked, memory_order_relaxed)))
+		buffers_unpark(s);
 	if (unlikely(atomic_fetch_sub_explicit(&s->users, 1, memory_order_release) == (STORE_CLOSING | 1)))
 		syscall(SYS_futex, &s->users, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

@@ -406,12 +406,15 @@ struct mc_store {
 	struct range_set buffers;
 	struct buffer *buffer_list; /* as registered, for exact removal */
 	unsigned nr_buffers;
+	struct parked *parked; /* unregistered while calls were under way */
+	_Atomic bool any_parked;
 
 	struct stats *stats;
 	struct sessions *sessions;
 };
 
 void buffers_fini(struct mc_store *s); /* buffers.c */
+void buffers_unpark(struct mc_store *s);
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
 struct mc_uuid store_uuid(const uint8_t id[16]);
 uint64_t store_put_id(struct mc_store *s);
