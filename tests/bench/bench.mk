@@ -23,5 +23,6 @@ bench: $(if $(B),$(BUILD)/tests/bench/$(B),$(BENCH_BIN))
 #: make bench-python  what Python adds to a call, and a page of KV cache beside memcpy
 bench-python: all $(BUILD)/tests/bench/bench_calls $(BUILD)/tests/bench/scatter.so
 	$(Q)BUILD='$(BUILD)' $(PYTHON) tests/bench/bench_python.py
+	$(Q)BUILD='$(BUILD)' $(PYTHON) tests/bench/bench_async.py
 
 .PHONY: bench-python
