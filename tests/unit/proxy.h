@@ -183,7 +183,7 @@ static inline bool proxy_pass(struct proxy *p, struct proxy_conn *c, struct prox
 		/* A frame is passed on when all of it is here, so that its parts can be told. */
 		if (!whole || w->nr < whole)
 			return true;
-		if (c->handshake && w == &c->way[1])
+		if (c->handshake && w == &c->way[1] && !w->done)
 			proxy_rewrite(p, w);
 		upto = here ? proxy_upto(p->step.part, body, whole) : whole;
 		while (w->done < upto) {

@@ -169,6 +169,24 @@ struct mc_status {
 MC_API int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void *arg), void *arg,
 			 struct mc_batch **out);
 
+/*
+ * How transfers share the way to a peer, over TCP: each engine has at most three streams to it,
+ * however many transfers there are. Two carry what is normal, each request whole, on the one with
+ * less to do; the third is for high priority alone, so that what is urgent waits for nothing that
+ * is not. Of a background batch at most 2 MiB are under way at a time, in slices of 1 MiB, so that
+ * others wait for no more than that; its later requests are MC_WAITING until then. Requests that are
+ * submitted together share system calls, small ones many to a call. Nothing is copied aside: in
+ * flight are the callers' memory and what the kernel's socket buffers hold. A peer that is slow or
+ * stopped holds up only what goes there.
+ */
+enum mc_priority { MC_PRIORITY_NORMAL, MC_PRIORITY_HIGH, MC_PRIORITY_BACKGROUND };
+
+/**
+ * mc_batch_priority - of what is submitted from now on; MC_PRIORITY_NORMAL without it.
+ * Return: 0; -EBUSY requests run; -EINVAL no such priority.
+ */
+MC_API int mc_batch_priority(struct mc_batch *b, enum mc_priority p);
+
 /**
  * mc_batch_submit - start @nr requests; returns without waiting for the network.
  * The vectors are copied; the memory they name belongs to the engine until the request has ended.
@@ -227,7 +245,8 @@ MC_API unsigned mc_cq_collect(struct mc_cq *q, struct mc_batch **out, unsigned m
 
 /**
  * mc_batch_watch - from now on @b comes out of @q when its requests have ended, also by a deadline
- * or mc_batch_cancel(), and needs nobody to wait or poll; both are still possible. NULL: no longer.
+ * or mc_batch_cancel(), and needs nobody to wait or poll; both are still possible. Its done() is
+ * not called meanwhile. NULL: no longer.
  * mc_batch_reset() and mc_batch_close() take it out of the queue.
  * Return: 0; -EBUSY requests run; -EINVAL a queue of another engine.
  */

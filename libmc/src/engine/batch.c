@@ -97,7 +97,27 @@ int mc_batch_reset(struct mc_batch *b)
 		if (b->cq)
 			cq_take_back(b);
 		vecs_reset(b, false);
-		b->nr = 0;
+		b->nr = b->next = 0;
+		ret = 0;
+	}
+	turn_give(&b->turn);
+	return ret;
+}
+
+int mc_batch_priority(struct mc_batch *b, enum mc_priority p)
+{
+	int ret = -EBUSY;
+
+	if (engine_forked(b->eng))
+		return engine_refuse_fork();
+	if (p != MC_PRIORITY_NORMAL && p != MC_PRIORITY_HIGH && p != MC_PRIORITY_BACKGROUND)
+		return -EINVAL;
+	if (b->pending)
+		return ret;
+	turn_take(&b->turn, DEADLINE_NEVER);
+	if (!b->pending) {
+		b->priority = p;
+		b->next = b->nr;
 		ret = 0;
 	}
 	turn_give(&b->turn);
@@ -174,9 +194,10 @@ static int item_fill(struct mc_batch *b, struct item *it, const struct mc_reques
 			       .vec = v,
 			       .nr = r->nr_vec,
 			       .sum = r->flags & MC_REQUEST_CRC && r->op == MC_READ,
+			       .urgent = b->priority == MC_PRIORITY_HIGH,
 			       .told = b->cq ? driver_told : NULL,
 			       .arg = &b->eng->driver };
-	return 0;
+	return b->priority == MC_PRIORITY_BACKGROUND ? slice_prepare(it) : 0;
 }
 
 static uint32_t crc_of(const struct xfer *x)
@@ -196,6 +217,8 @@ void item_end(struct mc_batch *b, struct item *it, int error)
 	it->error = error;
 	it->bytes = error ? 0 : it->x.bytes;
 	it->crc = !error && it->x.sum ? crc_of(&it->x) : 0;
+	if (b->priority == MC_PRIORITY_BACKGROUND)
+		slice_end(b, it);
 	/* Release: pairs with mc_batch_status(), which does not lock. */
 	atomic_store_explicit(&it->state, MC_DONE, memory_order_release);
 	atomic_fetch_sub_explicit(&b->pending, 1, memory_order_release);
@@ -236,6 +259,7 @@ void item_start(struct mc_batch *b, struct item *it, unsigned nr)
 		}
 		if (!together)
 			first = &it[i];
+		it[i].x.summed = false;
 		b->run[together++] = &it[i].x;
 		atomic_store_explicit(&it[i].state, MC_PENDING, memory_order_relaxed);
 	}
@@ -262,14 +286,20 @@ int mc_batch_submit(struct mc_batch *b, const struct mc_request *reqs, unsigned 
 		err_note("batch of %u requests: %u are in it, %u more do not fit", b->max, first,
 			 nr);
 	}
-	for (unsigned i = 0; i < nr && !ret; i++)
+	for (unsigned i = 0; i < nr && !ret; i++) {
 		ret = item_fill(b, &b->item[first + i], &reqs[i], deadline_ns);
+		for (unsigned k = 0; ret && k < i; k++)
+			slice_end(b, &b->item[first + k]);
+	}
 	if (!ret) {
 		b->told = false;
 		atomic_fetch_add(&b->pending, nr);
 		/* Release: pairs with mc_batch_status(). */
 		atomic_store_explicit(&b->nr, first + nr, memory_order_release);
-		item_start(b, &b->item[first], nr);
+		if (b->priority == MC_PRIORITY_BACKGROUND)
+			slices_start(b);
+		else
+			item_start(b, &b->item[first], nr);
 		if (b->cq)
 			driver_add(b);
 	}

@@ -28,6 +28,11 @@ static bool running(const struct item *it)
 	return it->way && atomic_load_explicit(&it->state, memory_order_relaxed) == MC_PENDING;
 }
 
+static bool waiting(const struct item *it)
+{
+	return !it->way && atomic_load_explicit(&it->state, memory_order_relaxed) == MC_WAITING;
+}
+
 /* Would another process under the same name explain this failure? */
 static bool may_be_stale(int status)
 {
@@ -75,6 +80,7 @@ static bool start_again(struct mc_batch *b, struct item *it, const struct round 
 		return false;
 	way_put(it->way);
 	it->way = NULL;
+	slice_rewind(b, it);
 	item_start(b, it, 1);
 	if (r->looks)
 		r->looks->soon = true;
@@ -83,6 +89,10 @@ static bool start_again(struct mc_batch *b, struct item *it, const struct round 
 
 static void item_cancel(struct mc_batch *b, struct item *it, int why)
 {
+	if (waiting(it)) {
+		item_end(b, it, why);
+		return;
+	}
 	way_ops(it->way)->cancel(it->way->peer, &it->x);
 	item_end(b, it, it->x.status == -ECANCELED ? why : it->x.status);
 }
@@ -170,7 +180,18 @@ static bool progress(struct item *it, struct round *r)
 /* Moves one request on; it may start again, and be looked at in the next round. */
 static void drive_item(struct mc_batch *b, struct item *it, struct round *r)
 {
-	if (!progress(it, r))
+	bool done = progress(it, r);
+
+	/* Of slices the next is under way, and has had a look. */
+	if (done && !it->x.status && slice_next(b, it)) {
+		done = progress(it, r);
+		if (done && !it->x.status && slice_next(b, it)) {
+			done = false;
+			if (r->looks)
+				r->looks->soon = true;
+		}
+	}
+	if (!done)
 		expire(b, it);
 	else if (!it->x.status || !start_again(b, it, r))
 		item_end(b, it, it->x.status);
@@ -179,7 +200,7 @@ static void drive_item(struct mc_batch *b, struct item *it, struct round *r)
 static void cancel_all(struct mc_batch *b, int why)
 {
 	for (unsigned i = 0; i < b->nr; i++) {
-		if (running(&b->item[i]))
+		if (running(&b->item[i]) || waiting(&b->item[i]))
 			item_cancel(b, &b->item[i], why);
 	}
 	b->cancel = false;
@@ -213,6 +234,11 @@ static void go_round(struct mc_batch *b, uint64_t until_ns, struct looks *looks)
 
 		if (b->cancel)
 			cancel_all(b, -ECANCELED);
+		if (waiting(it)) {
+			if (looks)
+				note_deadline(looks, it);
+			expire(b, it);
+		}
 		if (!running(it))
 			continue;
 		if (is_stuck(&r, it->way))
@@ -220,6 +246,8 @@ static void go_round(struct mc_batch *b, uint64_t until_ns, struct looks *looks)
 		else
 			drive_item(b, it, &r);
 	}
+	if (b->priority == MC_PRIORITY_BACKGROUND && slices_start(b) && looks)
+		looks->soon = true;
 }
 
 void batch_look(struct mc_batch *b, struct looks *l)
@@ -231,7 +259,7 @@ void batch_look(struct mc_batch *b, struct looks *l)
 void batch_leave(struct mc_batch *b, bool kick)
 {
 	bool tell = !b->told && !b->pending;
-	void (*done)(void *arg) = b->done;
+	void (*done)(void *arg) = b->cq ? NULL : b->done;
 	struct driver *d = &b->eng->driver;
 	void *arg = b->arg;
 

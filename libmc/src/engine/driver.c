@@ -162,7 +162,10 @@ void driver_add(struct mc_batch *b)
 
 	pthread_mutex_lock(&d->lock);
 	if (list_empty(&b->node)) {
-		list_append(&d->active, &b->node);
+		if (b->priority == MC_PRIORITY_HIGH)
+			list_push(&d->active, &b->node);
+		else
+			list_append(&d->active, &b->node);
 		d->nr_active++;
 	}
 	pthread_mutex_unlock(&d->lock);
@@ -181,8 +184,7 @@ void driver_forget(struct mc_batch *b)
 	struct driver *d = &b->eng->driver;
 
 	pthread_mutex_lock(&d->lock);
-	/* Its own thread comes here from a batch's done(), and does not touch that batch afterwards. */
-	while (d->current == b && !pthread_equal(pthread_self(), d->thread))
+	while (d->current == b)
 		pthread_cond_wait(&d->passed, &d->lock);
 	driver_leave(b);
 	pthread_mutex_unlock(&d->lock);

@@ -7,6 +7,7 @@
  *	region.c	memory that peers may reach
  *	segment.c	peers by name, and the ways to each
  *	batch.c		requests: from the caller's form to the transports'
+ *	slice.c		background batches: so much at a time
  *	drive.c		moving batches on until each request has ended
  *	driver.c	the same by a thread of the engine's, for batches with a completion queue
  *	cq.c		completion queues
@@ -216,6 +217,18 @@ int segment_changed(struct mc_segment *seg, uint64_t gen, uint64_t deadline_ns);
 
 /* ---- batch.c, drive.c ------------------------------------------------------------------------ */
 
+#define SLICE_VECS 32
+
+/* A background request larger than a slice: @x of its item is a slice, this is all of it. */
+struct bulk {
+	const struct xvec *vec;
+	unsigned nr, at; /* where the next slice begins */
+	uint64_t skip;
+	uint64_t moved;
+	uint32_t crc;
+	struct xvec part[SLICE_VECS];
+};
+
 struct item {
 	struct xfer x;
 	struct xvec one; /* the vector of the usual request */
@@ -224,6 +237,8 @@ struct item {
 	uint64_t gen, deadline_ns;
 	const char *transport; /* the only one allowed; one of the table's names, or NULL */
 	bool again;	       /* had its second attempt */
+	struct bulk *bulk;     /* NULL: goes whole */
+	uint64_t under_way;    /* bytes; of background requests only */
 	bool checking;	       /* may have one if its peer is another process: being asked */
 	/* Written once, @state last. */
 	int error;
@@ -245,6 +260,9 @@ struct mc_batch {
 	_Atomic unsigned pending;
 	bool told; /* @done was called for what was submitted */
 	struct mc_cq *cq; /* NULL: none */
+	enum mc_priority priority;
+	unsigned next;	    /* the first that may be waiting; background only */
+	uint64_t under_way; /* bytes; background only */
 	/* driver.lock guards these. */
 	struct list node;  /* in driver.active, or alone */
 	struct list ended; /* in mc_cq.ended, or alone */
@@ -261,6 +279,13 @@ struct mc_cq {
 void cq_push(struct mc_batch *b);      /* on its turn: all its requests have ended */
 void cq_take_back(struct mc_batch *b); /* it is not collected any more */
 void cq_leave(struct mc_batch *b);     /* the same, and nobody moves it on */
+
+/* ---- slice.c */
+int slice_prepare(struct item *it);  /* of a background request: its first slice. -ENOMEM */
+unsigned slices_start(struct mc_batch *b); /* what waits, as far as it may; how many requests */
+bool slice_next(struct mc_batch *b, struct item *it); /* one ended well; false: that was all of it */
+void slice_rewind(struct mc_batch *b, struct item *it); /* from the start */
+void slice_end(struct mc_batch *b, struct item *it); /* the request has ended */
 
 void batch_look(struct mc_batch *b, struct looks *l); /* a round on the caller's turn; batch_leave() follows */
 void item_end(struct mc_batch *b, struct item *it, int error);

@@ -9,6 +9,7 @@
 
 #define WAIT_PIECES 256
 #define LOOK_NS (200 * NSEC_PER_MSEC) /* the reader looks after the other end at least so often */
+#define POLL_STEPS 4 /* who polls has others to look after, however fast bytes come */
 #define NO_KICK_NS (10 * NSEC_PER_MSEC) /* how long the writer polls when it cannot be woken */
 
 static struct timespec to_timespec(uint64_t ns)
@@ -234,8 +235,9 @@ bool mux_poll(struct mux *m, struct mux_req *r)
 		m->tx_full = false;
 		mux_flush(m);
 	}
-	while (!m->reading && r->state != MUX_DONE && mux_read_now(m) > 0)
-		;
+	for (int i = 0; i < POLL_STEPS && !m->reading && r->state != MUX_DONE; i++)
+		if (mux_read_now(m) <= 0)
+			break;
 	done = r->state == MUX_DONE;
 	hand_over(m);
 	mux_rest(m);

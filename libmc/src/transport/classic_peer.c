@@ -49,6 +49,7 @@ struct classic_peer {
 	struct lane lane[LANES];
 	struct list waiting;
 	uint64_t backlog;
+	unsigned urgent; /* transfers */
 };
 
 static struct classic_peer *peer_of(struct tcp_peer_head *h)
@@ -80,6 +81,7 @@ static void finish(struct classic_peer *p, struct ctx *c, int status)
 	struct xfer *x = c->x;
 
 	p->backlog -= xfer_bytes(x);
+	p->urgent -= x->urgent;
 	if (c->lane)
 		c->lane->tx = NULL;
 	list_del(&c->node);
@@ -282,6 +284,18 @@ static void lane_run(struct classic_peer *p, struct lane *l)
 
 /* ---- transfers ------------------------------------------------------------------------------- */
 
+/* The first, or the first that is urgent. */
+static struct ctx *next_waiting(const struct classic_peer *p)
+{
+	struct ctx *c;
+
+	if (p->urgent)
+		list_for_each_entry(c, &p->waiting, node)
+			if (c->x->urgent)
+				return c;
+	return list_first(&p->waiting, struct ctx, node);
+}
+
 static void assign(struct classic_peer *p)
 {
 	for (int i = 0; i < LANES && !list_empty(&p->waiting); i++) {
@@ -290,7 +304,7 @@ static void assign(struct classic_peer *p)
 
 		if (l->tx)
 			continue;
-		c = list_first(&p->waiting, struct ctx, node);
+		c = next_waiting(p);
 		list_del(&c->node);
 		c->lane = l;
 		l->tx = c;
@@ -329,6 +343,7 @@ static void classic_submit(struct tcp_peer_head *h, struct xfer *const *x, unsig
 			continue;
 		c->x = x[i];
 		list_append(&p->waiting, &c->node);
+		p->urgent += x[i]->urgent;
 		p->backlog += xfer_bytes(x[i]);
 	}
 	run_all(p);

@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "transport/tcp.h"
 
-#define STREAMS	       2
+#define STREAMS	       2 /* for all, and one more: */
+#define URGENT	       STREAMS
 #define SPREAD_BYTES   (1 * MiB) /* so much of one submission stays together on a stream */
 #define BACKOFF_MIN_NS (10 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (1 * NSEC_PER_SEC)
@@ -20,7 +21,7 @@ struct tcp_peer {
 	struct tcp *tcp;
 	struct net_addr addr;
 	pthread_mutex_t lock; /* guards what follows; nobody waits with it */
-	struct tcp_stream *stream[STREAMS];
+	struct tcp_stream *stream[STREAMS + 1];
 	/* After a failed connection: with what, the next one not before, and how long next time. */
 	int err;
 	uint64_t retry_ns, backoff_ns;
@@ -67,16 +68,16 @@ static int stream_new(struct tcp_peer *p, int i)
 }
 
 /*
- * The stream with the least to do; a second one is opened when all others are busy. NULL: @err says
- * why.
+ * The stream with the least to do; a second one is opened when all others are busy. What is urgent
+ * has its own. NULL: @err says why.
  */
-static struct tcp_stream *stream_choose(struct tcp_peer *p, int *err)
+static struct tcp_stream *stream_choose(struct tcp_peer *p, bool urgent, int *err)
 {
 	struct tcp_stream *best = NULL;
 	int empty = -1;
 
 	pthread_mutex_lock(&p->lock);
-	for (int i = 0; i < STREAMS; i++) {
+	for (int i = urgent ? URGENT : 0; i < STREAMS + urgent; i++) {
 		struct tcp_stream *s = p->stream[i];
 
 		if (s && is_dead(s)) {
@@ -279,7 +280,7 @@ static bool once_more(struct tcp_peer *p, struct xfer *x)
 		return false;
 	t->again = true;
 	leave_stream(t);
-	s = stream_choose(p, &t->refused);
+	s = stream_choose(p, x->urgent, &t->refused);
 	if (s)
 		join_stream(t, s);
 	return s;
@@ -312,7 +313,7 @@ static void peer_submit(struct tcp_peer_head *h, struct xfer *const *xs, unsigne
 		if (!s || together >= SPREAD_BYTES) {
 			if (s)
 				stream_put(s);
-			s = stream_choose(p, &t->refused);
+			s = stream_choose(p, x->urgent, &t->refused);
 			together = 0;
 		}
 		if (!s) {
@@ -407,7 +408,7 @@ static uint64_t peer_backlog(const struct tcp_peer_head *h)
 	uint64_t sum = 0;
 
 	pthread_mutex_lock(&p->lock);
-	for (int i = 0; i < STREAMS; i++)
+	for (int i = 0; i <= URGENT; i++)
 		sum += p->stream[i] ? p->stream[i]->backlog : 0;
 	pthread_mutex_unlock(&p->lock);
 	return sum;
@@ -417,7 +418,7 @@ static void peer_disconnect(struct tcp_peer_head *h)
 {
 	struct tcp_peer *p = peer_of(h);
 
-	for (int i = 0; i < STREAMS; i++) {
+	for (int i = 0; i <= URGENT; i++) {
 		if (p->stream[i])
 			stream_put(p->stream[i]);
 	}

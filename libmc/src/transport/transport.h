@@ -38,7 +38,8 @@ struct xfer {
 	enum xfer_op op;
 	const struct xvec *vec;
 	unsigned nr;
-	bool sum; /* of a read: its CRC-32C is wanted */
+	bool sum;    /* of a read: its CRC-32C is wanted */
+	bool urgent; /* goes before others, as far as there is a queue */
 	/*
 	 * NULL, or told that progress() would find it done, when somebody else brought that about:
 	 * from any thread, in the middle of things. It may be told of more.
