@@ -1,38 +1,62 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Our engine and upstream's released one move data both ways over TCP: without a metadata service, over HTTP, over etcd.
+"""Our engine and upstream's released one move data both ways over TCP, in every metadata mode the wheel was built with, and two of
+ours in all of them. Every operation in each direction, from 1 byte to 1 GiB, and after the other side was killed and came back under
+the same name; at the end a table.
 
-    interop_engine.py [--build build] [--peer /tmp/mooncake-peer]
+    interop_engine.py [--all] [MODE…]       P2P HTTP etcd Redis; all when none is named
 
-Upstream's wheel lives in a virtual environment of its own, made here when it is missing. TAP on stdout; exit 77 when the wheel or
-our Python module cannot be had.
+1 GiB moves between ours and upstream's without a metadata service, which has no part in it; --all: everywhere.
+
+Upstream's wheel lives in a virtual environment of its own (MOONCAKE_PEER), made here when it is missing. TAP on stdout.
 """
-import argparse, contextlib, http.server, json, os, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.parse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
 
-WHEEL = "mooncake-transfer-engine-non-cuda==0.3.13.post1"
-PEER = os.environ.get("MOONCAKE_PEER", "/tmp/mooncake-peer")  # where the wheel lives
-LEN = 64 << 20
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "python")]
+import services
+import tap
+
+ALL = "--all" in sys.argv
+LEN = 1 << 30
 SIZES = [1, 7, 4096, 65536, 65537, 1 << 20, (1 << 20) + 1, 16 << 20, LEN]
+OPERATIONS = ["find", "probe", "write", "read", "1 GiB", "512 at once", "bounds", "notify", "stale", "restarted"]
 
 # One side, whichever implementation it imports: memory, and commands as JSON lines.
 SIDE = r"""
-import ctypes, json, sys, zlib
+import ctypes, json, sys
 from mooncake.engine import TransferEngine, TransferNotify, TransferOpcode
-name, meta = sys.argv[1:3]
-LEN = 64 << 20
+name, meta, p2p, LEN = sys.argv[1], sys.argv[2], sys.argv[2] == "P2PHANDSHAKE", int(sys.argv[3])
 mem = ctypes.create_string_buffer(LEN)
 addr = ctypes.addressof(mem)
 view = memoryview(mem).cast("B")
 t = TransferEngine()
 assert t.initialize(name, meta, "tcp", "") == 0
 assert t.register_memory(addr, LEN) == 0
-me = name if meta != "P2PHANDSHAKE" else f"{name}:{t.get_rpc_port()}"
+me = f"{name.split(':')[0]}:{t.get_rpc_port()}" if p2p else name
+PIECE = 65521
+def piece(seed): return bytes((i * 31 + seed * 7 + (i >> 8)) & 255 for i in range(PIECE))
 def fill(seed, n):
-    block = bytes((i * 31 + seed * 7 + (i >> 8)) & 255 for i in range(min(n, 65521)))
-    view[:n] = (block * (n // len(block) + 1))[:n]
+    done = min(n, PIECE)
+    view[:done] = piece(seed)[:done]
+    while done < n:
+        more = min(done, n - done)
+        ctypes.memmove(addr + done, addr, more)
+        done += more
+def holds(seed, n):
+    want = memoryview(piece(seed))
+    return all(view[i:min(i + PIECE, n)] == want[:min(PIECE, n - i)] for i in range(0, n, PIECE))
 def run(c, *a):
     if c == "fill": return fill(*a)
-    if c == "crc": return zlib.crc32(view[:a[0]])
+    if c == "holds": return holds(*a)
     if c == "first": return t.get_first_buffer_address(a[0])
     if c == "read": return t.transfer_sync_read(a[0], addr, a[1], a[2])
     if c == "write": return t.transfer_sync_write(a[0], addr, a[1], a[2])
@@ -49,14 +73,21 @@ for line in sys.stdin:
 
 
 class Side:
-    def __init__(self, python, name, meta, path=None):
-        env = dict(os.environ, MC_LOG_LEVEL="ERROR", PYTHONUNBUFFERED="1")
+    """@who is "ours" or "upstream's". A name stays the same through restarts."""
+
+    def __init__(self, who, name, meta, **env):
+        self.who, self.name, self.meta, self.env = who, name, meta, env
+        self.start()
+
+    def start(self):
+        env = dict(os.environ, MC_LOG_LEVEL="ERROR", PYTHONUNBUFFERED="1", MC_LEGACY_RPC_PORT_BINDING="1", **self.env)
         env.pop("PYTHONPATH", None)
-        if path:
-            env["PYTHONPATH"] = path
+        if self.who == "ours":
+            env["PYTHONPATH"] = tap.PYTHON_DIR
+        python = sys.executable if self.who == "ours" else services.peer_python()
         # Upstream prints to stdout now and then: only JSON lines count.
-        self.p = subprocess.Popen([python, "-c", SIDE, name, meta], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, text=True)
+        self.p = subprocess.Popen([python, "-c", SIDE, self.name, self.meta, str(LEN)], env=env, stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         hello = self.read()
         self.me, self.addr = hello["me"], hello["addr"]
 
@@ -64,158 +95,168 @@ class Side:
         while line := self.p.stdout.readline():
             if line.startswith("{"):
                 return json.loads(line)
-        raise RuntimeError(f"a side ended with {self.p.wait()}")
+        raise RuntimeError(f"{self.who} ended with {self.p.wait()}")
 
     def __call__(self, *cmd):
         self.p.stdin.write(json.dumps(cmd) + "\n")
         self.p.stdin.flush()
         return self.read()["r"]
 
-    def close(self):
+    def end(self, sig=None):
+        if sig:
+            self.p.send_signal(sig)
         self.p.stdin.close()
         try:
             self.p.wait(10)
         except subprocess.TimeoutExpired:
             self.p.kill()
             self.p.wait()
+        self.p.stdout.close()
 
 
-class Meta(http.server.BaseHTTPRequestHandler):
-    """Upstream's metadata contract, in its stricter form."""
-    kept = {}
-
-    def answer(self, status, body=b""):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def key(self):
-        return urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)["key"][0]
-
-    def do_GET(self):
-        body = self.kept.get(self.key())
-        self.answer(404) if body is None else self.answer(200, body)
-
-    def do_PUT(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if "rpc_meta" in self.key() and self.key() in self.kept:
-            return self.answer(400)
-        self.kept[self.key()] = body
-        self.answer(200)
-
-    def do_DELETE(self):
-        self.answer(200 if self.kept.pop(self.key(), None) is not None else 404)
-
-    def log_message(self, *args):
-        pass
+def moves(a, b, op, sizes):
+    """@a writes into @b, or reads from it, each of @sizes; what was there before must go."""
+    src, dst = (a, b) if op == "write" else (b, a)
+    for seed, n in enumerate(sizes):
+        src("fill", seed, n), dst("fill", seed + 50, n)
+        if a(op, b.me, b.addr, n) or not dst("holds", seed, n):
+            print(f"# {op} of {n} bytes")
+            return False
+    return True
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def batch(a, b):
+    a("fill", 3, 512 * 4096), b("fill", 4, 512 * 4096)
+    return a("batch", b.me, b.addr, 512, 4096) == 0 and b("holds", 3, 512 * 4096)
+
+
+def bounds(a, b):
+    """Outside the memory it is refused, and nothing is broken by that."""
+    return a("read", b.me, b.addr + LEN - 4, 8) == -1 and a("read", b.me, b.addr, 8) == 0
+
+
+def notify(a, b):
+    b("notifies")
+    return a("notify", b.me, b.addr) == 0 and ["from", "hello"] in b("notifies")
+
+
+def again(b):
+    """Killed, and there again under the same name, with other memory and other ports. Return: where its memory was."""
+    was = b.addr
+    b.end(signal.SIGKILL)
+    if b.who == "upstream's" and b.meta.startswith("http"):  # whose server refuses a name twice, and it gives up then
+        key = urllib.parse.quote(f"mooncake/rpc_meta/{b.name}", safe="")
+        urllib.request.urlopen(urllib.request.Request(f"{b.meta}?key={key}", method="DELETE"), timeout=5).close()
+    for _ in range(5):
+        b.start()
+        if b.addr != was:
+            break
+        b.end(signal.SIGKILL)
+    return was
+
+
+def after_a_restart(a, b):
+    """By default upstream's keeps for ever what it was told of a peer, also of another of its own: here it has to ask."""
+    if a.who == "upstream's":
+        a = Side(a.who, f"127.0.0.1:{tap.free_port()}", a.meta, MC_DISABLE_METACACHE="1")
+    try:
+        if not moves(a, b, "write", SIZES[:1]):
+            return
+        was = again(b)
+        yield "stale", a("read", b.me, was, 8) == -1
+        yield "restarted", moves(a, b, "write", SIZES[:6]) and moves(a, b, "read", SIZES[:6]) and notify(a, b)
+    finally:
+        if a.env:
+            a.end()
+
+
+def operations(a, b):
+    """What @a does to @b: name and verdict, one after the other."""
+    yield "find", a("first", b.me) == b.addr
+    yield "probe", a("probe", b.me) == 0
+    yield "write", moves(a, b, "write", SIZES[:-1])
+    yield "read", moves(a, b, "read", SIZES[:-1])
+    if ALL or (a.meta == "P2PHANDSHAKE" and a.who != b.who):
+        yield "1 GiB", moves(a, b, "write", SIZES[-1:]) and moves(a, b, "read", SIZES[-1:])
+    yield "512 at once", batch(a, b)
+    yield "bounds", bounds(a, b)
+    yield "notify", notify(a, b)
+    yield from after_a_restart(a, b)
+
+
+class Report:
+    nr = failed = 0
+
+    def __init__(self):
+        self.rows = []
+
+    def check(self, what, ok):
+        self.nr += 1
+        self.failed += not ok
+        print(f"{'ok' if ok else 'not ok'} {self.nr} - {what}", flush=True)
+
+    def run(self, mode, a, b):
+        row, began = {}, time.monotonic()
+        try:
+            for op, ok in operations(a, b):
+                row[op] = ok
+                self.check(f"{mode}: {a.who} to {b.who}: {op}", ok)
+        except (RuntimeError, BrokenPipeError) as e:
+            self.check(f"{mode}: {a.who} to {b.who}: {e}", False)
+        self.rows.append((mode, f"{a.who} > {b.who}", row, time.monotonic() - began))
+
+    def table(self):
+        print("# " + f"{'mode':6}{'who > to whom':22}" + "".join(f"{op:>12}" for op in OPERATIONS) + "        s")
+        for mode, who, row, took in self.rows:
+            cells = "".join(f"{'-' if op not in row else 'ok' if row[op] else 'FAILED':>12}" for op in OPERATIONS)
+            print(f"# {mode:6}{who:22}{cells}{took:9.1f}")
 
 
 @contextlib.contextmanager
-def etcd():
-    """A server's connection string; None where none is installed."""
-    if not shutil.which("etcd"):
-        yield None
+def service(mode):
+    """The connection string of a real server."""
+    if mode == "P2P":
+        yield "P2PHANDSHAKE"
         return
-    port, peer = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="mooncake-") as dir:
-        url, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
-        p = subprocess.Popen(["etcd", "--data-dir", dir, "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer,
-                              "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--log-level", "error",
-                              "--unsafe-no-fsync"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with tap.tempdir() as dir:
+        s = services.PythonMetadata() if mode == "HTTP" else services.Etcd(dir) if mode == "etcd" else services.Redis(dir)
         try:
-            end = time.monotonic() + 30
-            while time.monotonic() < end and p.poll() is None:
-                with socket.socket() as s:
-                    if not s.connect_ex(("127.0.0.1", port)):
-                        break
-                time.sleep(0.01)
-            yield f"etcd://127.0.0.1:{port}"
+            yield s.meta
         finally:
-            p.kill()
-            p.wait()
+            s.stop()
 
 
-def peer_python(path):
-    python = os.path.join(path, "bin", "python")
-    if not os.path.exists(python):
-        subprocess.check_call([sys.executable, "-m", "venv", path], stdout=sys.stderr)
-        subprocess.check_call([python, "-m", "pip", "-q", "install", WHEEL, "numpy"], stdout=sys.stderr)
-    subprocess.check_call([python, "-c", "import mooncake.engine"], stdout=sys.stderr)
-    return python
-
-
-class Tap:
-    nr = failed = 0
-
-    def check(self, name, ok):
-        self.nr += 1
-        self.failed += not ok
-        print(f"{'ok' if ok else 'not ok'} {self.nr} - {name}", flush=True)
-
-
-def both_ways(tap, label, a, b, what):
-    """@a acts on @b."""
-    tap.check(f"{label}: {what} finds the other's memory", a("first", b.me) == b.addr)
-    tap.check(f"{label}: {what} probes the other", a("probe", b.me) == 0)
-    ok = True
-    for seed, n in enumerate(SIZES):
-        a("fill", seed, n), b("fill", seed + 50, n)
-        ok &= a("write", b.me, b.addr, n) == 0 and b("crc", n) == a("crc", n)
-        b("fill", seed + 99, n)
-        ok &= a("read", b.me, b.addr, n) == 0 and b("crc", n) == a("crc", n)
-        if not ok:
-            print(f"# at {n} bytes")
+def pair(report, mode, who, other, meta):
+    """Both directions, each with sides of its own."""
+    for acting, passive in (who, other), (other, who):
+        a = Side(acting, f"127.0.0.1:{tap.free_port()}", meta)
+        b = Side(passive, f"127.0.0.1:{tap.free_port()}", meta)
+        try:
+            report.run(mode, a, b)
+        finally:
+            a.end(), b.end()
+        if who == other:
             break
-    tap.check(f"{label}: {what} writes and reads {len(SIZES)} sizes", ok)
-    a("fill", 3, 512 * 4096), b("fill", 4, 512 * 4096)
-    tap.check(f"{label}: {what} writes 512 pieces at once",
-              a("batch", b.me, b.addr, 512, 4096) == 0 and a("crc", 512 * 4096) == b("crc", 512 * 4096))
-    tap.check(f"{label}: {what} is refused outside the memory", a("read", b.me, b.addr + LEN - 4, 8) == -1)
-    tap.check(f"{label}: {what} goes on afterwards", a("read", b.me, b.addr, 8) == 0)
-    tap.check(f"{label}: {what} leaves a message",
-              a("notify", b.me, b.addr) == 0 and ["from", "hello"] in b("notifies"))
 
 
 def main():
-    o = argparse.ArgumentParser()
-    o.add_argument("--build", default="build")
-    o.add_argument("--peer", default=PEER)
-    o = o.parse_args()
-    path = os.path.abspath(os.path.join(o.build, "python"))
+    report = Report()
     try:
-        python = peer_python(o.peer)
-    except (subprocess.CalledProcessError, OSError) as e:
-        print(f"ok 1 - interop # SKIP upstream's wheel cannot be installed: {e}\n1..1")
+        services.peer_python()
+    except tap.Skip as e:
+        print(f"ok 1 - interop # SKIP {e}\n1..1")
         return 77
-    if not os.path.isdir(os.path.join(path, "mooncake")):
-        print(f"ok 1 - interop # SKIP no {path}: build first\n1..1")
-        return 77
-    tap = Tap()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Meta)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    # Upstream advertises the address it is told to, not loopback.
-    os.environ["MC_TCP_BIND_ADDRESS"] = "127.0.0.1"
-    with etcd() as base:
-        for label, meta in ("P2P", "P2PHANDSHAKE"), ("HTTP", f"http://127.0.0.1:{server.server_port}/metadata"), ("etcd", base):
-            if not meta:
-                print(f"# {label}: no server is installed")
-                continue
-            p2p = meta == "P2PHANDSHAKE"
-            ours = Side(sys.executable, "127.0.0.1" if p2p else "127.0.0.1:1", meta, path)
-            theirs = Side(python, "127.0.0.1" if p2p else "127.0.0.1:2", meta)
-            both_ways(tap, label, ours, theirs, "ours")
-            both_ways(tap, label, theirs, ours, "upstream's")
-            ours.close()
-            theirs.close()
-    print(f"1..{tap.nr}")
-    return 1 if tap.failed else 0
+    for mode in [a for a in sys.argv[1:] if a != "--all"] or ["P2P", "HTTP", "etcd", "Redis"]:
+        try:
+            with service(mode) as meta:
+                if mode != "Redis":  # with which the wheel aborts
+                    pair(report, mode, "ours", "upstream's", meta)
+                pair(report, mode, "ours", "ours", meta)
+        except tap.Skip as e:
+            print(f"# {mode}: {e}")
+    report.table()
+    print(f"1..{report.nr}")
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,23 @@ os.environ["MC_TCP_BIND_ADDRESS"] = "127.0.0.1"
 SIZE = 1 << 20
 
 
+WHEEL = "mooncake-transfer-engine-non-cuda==0.3.13.post1"
+PEER = os.environ.get("MOONCAKE_PEER", "/tmp/mooncake-peer")
+
+
+def peer_python():
+    """The interpreter of the virtual environment that upstream's wheel lives in, made when it is missing."""
+    python = os.path.join(PEER, "bin", "python")
+    try:
+        if not os.path.exists(python):
+            subprocess.check_call([sys.executable, "-m", "venv", PEER], stdout=sys.stderr)
+            subprocess.check_call([python, "-m", "pip", "-q", "install", WHEEL, "numpy"], stdout=sys.stderr)
+        subprocess.check_call([python, "-c", "import mooncake.engine"], stdout=sys.stderr)
+    except (subprocess.CalledProcessError, OSError) as e:
+        tap.skip(f"upstream's wheel cannot be had: {e}")
+    return python
+
+
 class Service:
     """A process that serves @port."""
     p = None
@@ -120,14 +137,9 @@ class PythonMetadata(Service):
     """Upstream's, from its wheel: keeps nothing, and refuses a name twice."""
 
     def __init__(self):
-        import interop_engine
-        try:
-            python = interop_engine.peer_python(interop_engine.PEER)
-        except (subprocess.CalledProcessError, OSError) as e:
-            tap.skip(f"upstream's wheel cannot be had: {e}")
         self.port = tap.free_port()
         self.meta = f"http://127.0.0.1:{self.port}/metadata"
-        self.argv = [python, "-m", "mooncake.http_metadata_server", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.argv = [peer_python(), "-m", "mooncake.http_metadata_server", "--host", "127.0.0.1", "--port", str(self.port)]
         self.start()
 
     def start(self):
