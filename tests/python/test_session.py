@@ -73,6 +73,7 @@ def codes(s):
     eq(s.batch_put_session_start(["a"], [4], config), [0])
     eq(s.batch_put_from_multi_buffer_ranges(["a", "b"], [[m.ptr]] * 2, [[4]] * 2, [[0]] * 2), [4, -600])
     eq(s.batch_put_from_multi_buffer_ranges(["a"], [[m.ptr]], [[4]], [[1]]), [-600])
+    assert "beyond the object" in s.last_error(), s.last_error()
     eq(s.batch_put_from_multi_buffer_ranges(["a"], [[0]], [[4]], [[0]]), [-600])
     eq(s.batch_put_from_multi_buffer_ranges(["a"], [[m.ptr]], [[4]], []), [-600])
     eq(s.batch_put_session_end(["a", "a"]), [0, -600])

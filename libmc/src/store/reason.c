@@ -117,6 +117,28 @@ static const char *remove_words(int err)
 	}
 }
 
+static const char *session_words(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "there is no such session, it is ending, or the key, the size or an address is none";
+	case -ERANGE:
+		return "a part reaches beyond the object";
+	case -EEXIST:
+		return "the object is there already";
+	case -EKEYEXPIRED:
+		return "the object that the session found was removed, replaced or evicted; start another";
+	case -ENOMEDIUM:
+		return "no pool, or no replica, can be reached; `mooncakectl pools` shows who is there";
+	case -EAGAIN:
+		return "its put has not ended";
+	case -ENOENT:
+		return "nobody has it";
+	default:
+		return put_words(err);
+	}
+}
+
 /* The first that failed speaks for the others. */
 static void note(const char *what, const struct mc_key *key, const char *words, int err, unsigned others)
 {
@@ -140,4 +162,9 @@ void note_put(const struct mc_key *key, int err, unsigned others)
 void note_remove(const struct mc_key *key, int err, unsigned others)
 {
 	note("remove", key, remove_words(err), err, others);
+}
+
+void note_session(const char *what, const struct mc_key *key, int err)
+{
+	note(what, key, session_words(err), err, 0);
 }

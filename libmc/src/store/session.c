@@ -115,6 +115,7 @@ struct session *session_get(struct mc_store *s, enum session_kind kind, const st
 
 void session_put(struct mc_store *s, struct session *x)
 {
+	void *key;
 	bool last;
 
 	if (!x)
@@ -124,8 +125,9 @@ void session_put(struct mc_store *s, struct session *x)
 	pthread_mutex_unlock(&s->sessions->lock);
 	if (!last)
 		return;
-	free((void *)x->key.data);
+	key = (void *)x->key.data;
 	x->free(s, x);
+	free(key);
 }
 
 void session_drop(struct mc_store *s, struct session *x)
@@ -200,4 +202,22 @@ int session_parts(const struct mc_session_move *m, uint64_t size, uint64_t *sum)
 			return -ERANGE;
 	}
 	return 0;
+}
+
+void session_tell(const char *what, const struct mc_session *items, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (items[i].result) {
+			note_session(what, &items[i].key, items[i].result);
+			return;
+		}
+}
+
+void session_tell_moves(const char *what, const struct mc_session_move *items, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (items[i].result < 0) {
+			note_session(what, &items[i].key, (int)items[i].result);
+			return;
+		}
 }

@@ -52,6 +52,10 @@ void session_leave(struct mc_store *s, struct session *x);
 int session_seal(struct mc_store *s, struct session *x, uint64_t deadline_ns);
 void session_unseal(struct mc_store *s, struct session *x);
 
+/* For mc_last_error(): the first of @items that failed, when any did. */
+void session_tell(const char *what, const struct mc_session *items, unsigned nr);
+void session_tell_moves(const char *what, const struct mc_session_move *items, unsigned nr);
+
 /* Can all parts be moved to or from an object of @size bytes? 0, -EINVAL, -ERANGE; their sum. */
 int session_parts(const struct mc_session_move *m, uint64_t size, uint64_t *sum);
 

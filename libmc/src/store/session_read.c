@@ -152,6 +152,7 @@ out_leave:
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	session_tell("get session of", items, nr);
 	return ok;
 }
 
@@ -280,6 +281,7 @@ out_leave:
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	session_tell_moves("get session of", items, nr);
 	return ok;
 }
 

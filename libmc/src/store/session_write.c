@@ -257,7 +257,11 @@ static int start_all(struct mc_store *s, const struct key *key, struct mc_sessio
 	int ok = 0;
 
 	refuse_known(s, items, nr, deadline_ns);
+	if (atomic_load(&s->view_seen) != atomic_load(&s->view_known))
+		pools_refresh(s, false, deadline_ns);
 	look_around(s, &at);
+	if (!at.largest && s->ops == &cluster_ops && !pools_refresh(s, true, deadline_ns))
+		look_around(s, &at);
 	for (unsigned i = 0; i < nr; i++) {
 		struct writing *one;
 		bool fits;
@@ -313,7 +317,6 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 		goto out;
 	}
 	deadline_ns = store_deadline(s, deadline_ns);
-	pools_refresh(s, false, deadline_ns);
 	ret = keys_make(s, items, nr, session_key, &keys);
 	if (!ret) {
 		ok = start_all(s, keys.key, items, nr, wishes, o.groups, deadline_ns);
@@ -324,6 +327,7 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	session_tell("put session of", items, nr);
 	return ok;
 }
 
@@ -374,6 +378,7 @@ int mc_session_write(struct mc_store *s, struct mc_session_move *items, unsigned
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	session_tell_moves("put session of", items, nr);
 	return ok;
 }
 
@@ -387,10 +392,13 @@ static int by_pool(const void *a, const void *b)
 }
 
 /* Those in granted space, @nr of them sorted by pool: each pool's are one commit. What it refuses is put in another way. */
-static void commit(struct writing **w, unsigned nr, uint64_t deadline_ns)
+static void commit(struct mc_store *s, struct writing **w, unsigned nr, uint64_t deadline_ns)
 {
 	struct put_task **t = calloc(nr + 1, sizeof(*t));
+	uint64_t start_ns = clock_now_ns();
+	struct tally tally;
 
+	tally_init(&tally);
 	for (unsigned i = 0; i < nr; i++) {
 		struct put_task *one = &w[i]->task;
 
@@ -405,8 +413,15 @@ static void commit(struct writing **w, unsigned nr, uint64_t deadline_ns)
 			;
 		put_commit(t + i, n, deadline_ns);
 	}
-	for (unsigned i = 0; t && i < nr; i++)
-		w[i]->refused = w[i]->task.x && w[i]->task.result && w[i]->task.result != -EEXIST;
+	for (unsigned i = 0; t && i < nr; i++) {
+		const struct put_task *one = &w[i]->task;
+
+		w[i]->refused = one->x && one->result && one->result != -EEXIST;
+		if (!one->result)
+			tally_add(&tally, MC_PATH_MAPPED, one->bytes);
+		tally.puts += !one->result;
+	}
+	stats_put(s, &tally, start_ns);
 	free(t);
 }
 
@@ -467,7 +482,7 @@ static int end_all(struct mc_store *s, const struct key *key, struct mc_session 
 	}
 	if (nr_granted) {
 		qsort(granted, nr_granted, sizeof(*granted), by_pool);
-		commit(granted, nr_granted, deadline_ns);
+		commit(s, granted, nr_granted, deadline_ns);
 	}
 	for (unsigned i = 0; w && i < nr; i++) {
 		if (w[i]) {
@@ -513,6 +528,7 @@ static int finish(struct mc_store *s, struct mc_session *items, unsigned nr, uin
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	session_tell("put session of", items, nr);
 	return ok;
 }
 

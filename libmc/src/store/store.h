@@ -331,6 +331,7 @@ enum mc_miss reason_of(const struct get_item *it, uint64_t deadline_ns);
 void note_miss(const struct mc_key *key, enum mc_miss why, int err, unsigned others);
 void note_put(const struct mc_key *key, int err, unsigned others);
 void note_remove(const struct mc_key *key, int err, unsigned others);
+void note_session(const char *what, const struct mc_key *key, int err);
 
 struct store_ops { /* with a master, or embedded */
 	int (*put)(struct mc_store *s, struct mc_put *items, unsigned nr, const struct mc_put_opts *o, struct tally *t,
