@@ -17,11 +17,24 @@ static const char *segment_status_name(enum segment_status s)
 	return s == SEGMENT_OK ? "OK" : s == SEGMENT_DRAINING ? "DRAINING" : "UNMOUNTING";
 }
 
+/* Several pools may be one segment, and it is named once. */
+static bool named_already(const struct buf *out, const struct key *name)
+{
+	const char *at = (const char *)out->data, *end = at + out->len, *stop;
+
+	for (; at < end; at = stop + 1) {
+		stop = memchr(at, '\n', (size_t)(end - at));
+		if ((size_t)(stop - at) == name->len && !memcmp(at, name->data, name->len))
+			return true;
+	}
+	return false;
+}
+
 static void print_segment(void *arg, const struct pool *p)
 {
 	struct buf *out = arg;
 
-	if (p->state != POOL_ONLINE)
+	if (p->state != POOL_ONLINE || named_already(out, &p->info.segment))
 		return;
 	buf_put(out, p->info.segment.data, p->info.segment.len);
 	buf_put_u8(out, '\n');

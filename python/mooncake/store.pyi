@@ -552,6 +552,24 @@ class MooncakeDistributedStore:
     def query_task(self, task_id: tuple[int, int]) -> tuple[QueryTaskResponse | None, int]:
         """(QueryTaskResponse, 0); (None, -1400) when the task is unknown: never made, long over, or its master was restarted."""
 
+    def mount_segment(self, path: str, size: int, offset: int = 0, protocol: str = "tcp", location: str = "") -> dict[str, Any]:
+        """Contribute size bytes of a file from offset on, /dev/shm/... say: at least 1 MiB, which are overwritten.
+        Returns {'ret': 0, 'segment_ids': [id]}; ret -1 and no ids: not a file, too short, offset not at a page (last_error() says)."""
+
+    def allocate_and_mount_segment(self, size: int, protocol: str = "tcp", location: str = "") -> dict[str, Any]:
+        """Contribute size bytes of fresh memory, rounded up to 4 MiB: 'allocated_size' of the result, which is as mount_segment()'s."""
+
+    def unmount_segment(self, segment_ids: Sequence[str], grace_period_seconds: int = 0) -> int:
+        """Take memory back; its objects go, unless other segments have copies. With a grace period it takes nothing new at once,
+        can be read until that is over, and goes in the background.
+        Returns 0; -1 an id is unknown: the others are unmounted all the same."""
+
+    def unmount_and_free_segment(self, segment_ids: Sequence[str], grace_period_seconds: int = 0) -> int:
+        """The same for allocate_and_mount_segment()."""
+
+    def unmount_local_disk_segment(self, grace_period_seconds: int = 0) -> int:
+        """There is none: 0; -1 when not set up."""
+
     def put_tensor(self, key: Key, tensor: Tensor) -> int:
         """Store a torch tensor, or a numpy array: any shape of up to 8 dimensions, dtypes
         float32, float64, int8 to uint64, bool, float16, bfloat16, float8_e4m3fn, float8_e5m2. One that is not contiguous, or on a

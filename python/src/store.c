@@ -203,7 +203,7 @@ void store_gather(void)
 	PyMethodDef *const tables[] = {
 		store_setup, store_dummy, store_stats, store_life, store_bytes, store_zero,
 		store_zero_batch, store_ranges, store_session, store_query,
-		store_replicas, store_tasks, store_tensor, store_tensor_tp, store_parallel,
+		store_replicas, store_tasks, store_mount, store_tensor, store_tensor_tp, store_parallel,
 	};
 
 	gather(all_methods, METHODS_MAX, tables, sizeof(tables) / sizeof(tables[0]));

@@ -15,6 +15,7 @@
  *	store_session.c		objects in parts, layer by layer
  *	store_query.c		existence, sizes, removal
  *	store_replicas.c	where copies are, clearing them; store_tasks.c making them
+ *	store_mount.c		memory that is contributed later
  *	store_tensor*.c, store_parallel.c: tensors (tensor.h)
  *	config.c, handle.c	ReplicateConfig, BufferHandle
  *	calls.c			calls in the background, for mooncake.async_store
@@ -79,7 +80,7 @@ bool store_is_dummy(PyObject *self);
 int store_hook_exit(struct core_state *st); /* open stores are closed when the interpreter ends */
 
 extern PyMethodDef store_setup[], store_dummy[], store_stats[], store_life[], store_bytes[], store_zero[], store_zero_batch[],
-	store_ranges[], store_session[], store_query[], store_replicas[], store_tasks[], store_tensor[], store_tensor_tp[],
+	store_ranges[], store_session[], store_query[], store_replicas[], store_tasks[], store_mount[], store_tensor[], store_tensor_tp[],
 	store_parallel[]; /* each ends with a NULL name */
 
 /* ---- store_calls.c -------------------------------------------------------------------------- */

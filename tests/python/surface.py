@@ -32,8 +32,7 @@ upsert_tensor_with_parallelism_from batch_put_tensor_with_parallelism_from batch
 get_tensor_with_parallelism batch_get_tensor_with_parallelism get_tensor_with_parallelism_into
 batch_get_tensor_with_parallelism_into""".split()
 # What of it is not there, each with a reason in docs/compatibility.md, "Not there yet"; a name that is there must not be here.
-ABSENT = """mount_segment unmount_segment
-allocate_and_mount_segment unmount_and_free_segment unmount_local_disk_segment""".split()
+ABSENT = []
 
 STORE = [
     # life
@@ -99,6 +98,12 @@ STORE = [
     ("create_copy_task", "(key, targets)", ("k", ["s"]), ((0, 0), -600)),
     ("create_move_task", "(key, source, target)", ("k", "s", "t"), ((0, 0), -600)),
     ("query_task", "(task_id)", ((1, 2),), (None, -600)),
+    # memory that comes and goes
+    ("mount_segment", "(path, size, offset=0, protocol='tcp', location='')", ("/nonexistent", 1 << 20), {"ret": -1, "segment_ids": []}),
+    ("allocate_and_mount_segment", "(size, protocol='tcp', location='')", (1 << 20,), {"ret": -1, "segment_ids": []}),
+    ("unmount_segment", "(segment_ids, grace_period_seconds=0)", (["1-2"],), -1),
+    ("unmount_and_free_segment", "(segment_ids, grace_period_seconds=0)", (["1-2"],), -1),
+    ("unmount_local_disk_segment", "(grace_period_seconds=0)", (), -1),
     # tensors
     ("put_tensor", "(key, tensor)", ("k", None), -600),
     ("batch_put_tensor", "(keys, tensors_list)", (["a", "b"], [None, None]), [-600, -600]),

@@ -191,7 +191,8 @@ WRONG = {  # by parameter: values of another type
     "base_keys": ("text", 3, None, [1]), "tensors_list": (3, "text", None), "tp_rank": (1.5, None, "1"), "tp_size": (1.5, "2"),
     "split_dim": (0.5, "0"), "parallelisms": (3, "text"), "writer_partitions": (3, b"x"), "targets": (3, "text"), "file_name": (3, ["f"]),
     "batch_id": (None, -1), "segment_name": (1, None), "peer_server_name": (1, None), "device_name": (1,),
-    "task_id": (1, None, "x", (1,), (1, -1)), "source": (1, None),
+    "task_id": (1, None, "x", (1,), (1, -1)), "source": (1, None), "path": (1, None), "segment_ids": ("1-2", 3, None, [1]),
+    "offset": (-1, None, 1.5), "grace_period_seconds": (-1, None, 1.5),
 }
 
 

@@ -28,6 +28,8 @@ TEST(bad_options)
 	struct pool *p;
 
 	EXPECT_EQ(pool_create(&o, &p), -EINVAL);
+	o = (struct pool_opts){ .bytes = UINT64_MAX };
+	EXPECT_EQ(pool_create(&o, &p), -EINVAL);
 	o = (struct pool_opts){ .bytes = 64 * MiB, .region_max = MiB };
 	EXPECT_EQ(pool_create(&o, &p), -EINVAL);
 	o = (struct pool_opts){ .bytes = MiB, .policy = "clairvoyant" };

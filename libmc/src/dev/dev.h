@@ -58,6 +58,12 @@ int region_map(int fd, uint64_t size, bool writable, struct region *out);
 int region_size(int fd, uint64_t *out); /* of the region behind a descriptor; -EINVAL: there is none */
 
 /*
+ * [@off, @off + @size) of a file, mapped for this process alone: others cannot be sure of its length, and region_map() refuses it.
+ * -EINVAL: no file, an empty range, or one that does not start at a page; -ERANGE: beyond its end; open(2)'s and mmap(2)'s errors.
+ */
+int region_file(const char *path, uint64_t off, uint64_t size, struct region *out);
+
+/*
  * A descriptor of the same memory that can only be mapped read-only. Who gets it cannot open the memory again for writing
  * through /proc unless he is of the owner's user (who could trace the owner as well) or root.
  */

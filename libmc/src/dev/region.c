@@ -113,14 +113,14 @@ static void *reserve_aligned(uint64_t size)
  * Fills in base. Not in a child, which would write to its parent's pool; not in a core file, which
  * would fill the disk.
  */
-int region_map_in(struct region *r, bool huge)
+int region_map_in(struct region *r, uint64_t off, bool huge)
 {
 	void *at = huge && r->size >= THP_BYTES ? reserve_aligned(r->size) : NULL;
 	int prot = PROT_READ | (r->writable ? PROT_WRITE : 0);
 	void *p;
 	int ret;
 
-	p = mmap(at, r->size, prot, MAP_SHARED | (at ? MAP_FIXED : 0), r->fd, 0);
+	p = mmap(at, r->size, prot, MAP_SHARED | (at ? MAP_FIXED : 0), r->fd, (off_t)off);
 	if (p == MAP_FAILED) {
 		ret = -errno;
 		if (at)
@@ -196,7 +196,7 @@ int region_create(const char *name, uint64_t size, unsigned flags, int node, str
 	ret = create(name, flags, node, &r);
 	if (ret)
 		goto err;
-	ret = region_map_in(&r, flags & REGION_HUGE);
+	ret = region_map_in(&r, 0, flags & REGION_HUGE);
 	if (ret)
 		goto err_close;
 	if (!r.ops->places)
@@ -260,7 +260,7 @@ int region_map(int fd, uint64_t size, bool writable, struct region *out)
 		goto err;
 	/* The file is at least as long: its size is in whole pages. */
 	r.size = align_up(size, r.page_size);
-	ret = region_map_in(&r, r.page_size == (uint32_t)sysconf(_SC_PAGESIZE));
+	ret = region_map_in(&r, 0, r.page_size == (uint32_t)sysconf(_SC_PAGESIZE));
 	if (ret)
 		goto err;
 	*out = r;

@@ -32,8 +32,8 @@ extern const struct region_ops region_memfd, region_module;
 /* Every page of @r is there afterwards. -ENOMEM. */
 int region_populate(const struct region *r);
 
-/* Maps what @r's descriptor, size and ops name. */
-int region_map_in(struct region *r, bool huge);
+/* Maps what @r's descriptor, size and ops name, from @off of the file on. */
+int region_map_in(struct region *r, uint64_t off, bool huge);
 
 /* /dev/mooncake, opened once; -1: not to be had. */
 int module_fd(void);

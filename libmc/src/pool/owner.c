@@ -40,6 +40,7 @@ static int copy_opts(struct owner *ow, const struct owner_opts *o)
 		strcpy(ow->metadata, o->metadata);
 	ow->refill_batch = o->refill_batch ? MIN(o->refill_batch, (unsigned)BATCH_MAX) : REFILL_BATCH;
 	ow->group = o->group;
+	ow->apart = o->apart;
 	ow->announce.patience_ns = o->announce_ns ? o->announce_ns : ANNOUNCE_NS;
 	return ret;
 }
@@ -434,7 +435,7 @@ static int forget_clients(void *arg)
 	return ret;
 }
 
-int owner_close(struct owner *ow, uint64_t deadline_ns)
+int owner_close_then(struct owner *ow, uint64_t deadline_ns, void (*last)(void *arg), void *arg)
 {
 	int ret;
 
@@ -447,6 +448,8 @@ int owner_close(struct owner *ow, uint64_t deadline_ns)
 	wait_flag(ow, &ow->seen.left, deadline_after_ns(2 * OWNER_LEAVE_NS));
 	loop_call(ow->loop, cut, ow);
 	wait_flag(ow, &ow->seen.empty, DEADLINE_NEVER); /* every stream was closed, every connecting ends */
+	if (last)
+		last(arg);
 	ret = loop_call(ow->loop, forget_clients, ow);
 	if (ret)
 		log_info("owner: closed while a process that still lives may write to the pool");
@@ -455,6 +458,24 @@ int owner_close(struct owner *ow, uint64_t deadline_ns)
 	pool_close(ow->pool);
 	owner_free(ow);
 	return ret;
+}
+
+int owner_close(struct owner *ow, uint64_t deadline_ns)
+{
+	return owner_close_then(ow, deadline_ns, NULL, NULL);
+}
+
+static int empty(void *arg)
+{
+	struct owner *ow = arg;
+
+	pool_drop_prefix(ow->pool, NULL, 0, true, 0, 0);
+	return 0;
+}
+
+void owner_empty(struct owner *ow)
+{
+	loop_call(ow->loop, empty, ow);
 }
 
 /* ---- asking ---- */

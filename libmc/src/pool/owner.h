@@ -40,6 +40,7 @@ struct owner_opts {
 	unsigned refill_batch;	/* items per PUBLISH when refilling; 0: 1024 */
 	uint64_t announce_ns;	/* how long the bytes of an announced object may take, and 20 ms more for each MiB; 0: 100 ms */
 	int ledger_fd;		/* from owner_ledger_create(), maybe of an earlier owner of @pool; stays the caller's; 0: none */
+	bool apart;		/* the memory cannot be mapped by others: clients on this machine reach it as those elsewhere do */
 	gid_t group;		/* members may use the Unix socket, beside this user and root; 0: nobody else */
 };
 
@@ -63,8 +64,14 @@ int owner_open(const struct owner_opts *o, struct owner **out);
  */
 int owner_close(struct owner *ow, uint64_t deadline_ns);
 
+/* The same; @last runs when the master knows and no client is left, and before the memory goes: to take it from an engine. */
+int owner_close_then(struct owner *ow, uint64_t deadline_ns, void (*last)(void *arg), void *arg);
+
 /* Waits until the master knows this pool and all its objects. -ETIMEDOUT; -EPROTO version; -ECONNREFUSED at the deadline. */
 int owner_joined(struct owner *ow, uint64_t deadline_ns);
+
+/* Within @last: every object goes, for those too who still have the memory mapped. Not for a pool that the next owner adopts. */
+void owner_empty(struct owner *ow);
 
 const struct pool_view *owner_view(const struct owner *ow); /* for a store in the same process: no attach needed */
 const char *owner_unix_path(const struct owner *ow);

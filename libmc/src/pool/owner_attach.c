@@ -139,7 +139,7 @@ static int attach(struct client *c, const struct msg_attach *m, int *fds, struct
 
 	if (c->ring)
 		return -EALREADY;
-	if (memcmp(m->node, c->ow->node, sizeof(m->node)))
+	if (memcmp(m->node, c->ow->node, sizeof(m->node)) || c->ow->apart)
 		return -EXDEV;
 	if (c->ow->closing)
 		return -ESHUTDOWN;

@@ -191,7 +191,7 @@ static void send_join(struct owner *ow)
 		.epoch = v->dir->epoch,
 		.flags = ow->draining ? POOL_DRAINING : 0,
 		.segment = key_of(ow->segment),
-		.unix_path = key_of(ow->unix_path),
+		.unix_path = key_of(ow->apart ? "" : ow->unix_path),
 		.addr = key_of(ow->addr),
 		.capacity = st.capacity,
 		.used = st.used,

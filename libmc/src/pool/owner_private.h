@@ -272,6 +272,7 @@ struct owner {
 	char master[NET_ADDR_TEXT], segment[NET_ADDR_TEXT], unix_path[NET_ADDR_TEXT], addr[NET_ADDR_TEXT];
 	unsigned refill_batch;
 	gid_t group;
+	bool apart;
 
 	struct listener *unix_listener, *tcp_listener;
 	struct list clients;

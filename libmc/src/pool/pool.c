@@ -33,19 +33,29 @@ static unsigned spread_over(const struct pool_opts *o, int *ids, unsigned max)
 	return nr > 1 && o->bytes / nr >= SPREAD_LEAST ? nr : 0;
 }
 
+/* What the caller mapped is the pool's one region. */
+static int take_memory(const struct pool_opts *o, struct pool_view *v)
+{
+	v->region[0] = *o->memory;
+	*o->memory = (struct region){ .fd = -1 };
+	v->nr_regions = 1;
+	return v->region[0].size < POOL_MIN_BYTES || v->region[0].size >> 47 ? -EINVAL : 0;
+}
+
 int pool_make_regions(const struct pool_opts *o, struct pool_view *v)
 {
 	int node[POOL_REGIONS_MAX];
 	unsigned nr_nodes = spread_over(o, node, POOL_REGIONS_MAX);
 	uint64_t bytes = align_up(o->bytes, PAGE),
 		 most = o->region_max ? align_up(o->region_max, PAGE) : bytes;
-	uint64_t nr;
+	uint64_t nr = 0;
 	char name[64];
 
 	if (nr_nodes)
 		most = MIN(most, align_up(bytes / nr_nodes, HUGE_PAGE));
-	nr = (bytes + most - 1) / most;
-	if (o->bytes < POOL_MIN_BYTES || o->bytes >> 47 || nr > POOL_REGIONS_MAX) {
+	if (o->bytes >= POOL_MIN_BYTES && !(o->bytes >> 47)) /* else the sums wrap */
+		nr = (bytes + most - 1) / most;
+	if (!nr || nr > POOL_REGIONS_MAX) {
 		log_err("pool of %llu bytes in regions of %llu: at least %llu, and at most %d "
 			"regions",
 			(unsigned long long)o->bytes, (unsigned long long)most,
@@ -214,7 +224,7 @@ int pool_create(const struct pool_opts *o, struct pool **out)
 
 	if (!p)
 		return -ENOMEM;
-	ret = o->keep ? -EINVAL : pool_make_regions(o, &p->view);
+	ret = o->memory ? take_memory(o, &p->view) : o->keep ? -EINVAL : pool_make_regions(o, &p->view);
 	if (!ret)
 		ret = create_directory(o, &p->view);
 	if (!ret)

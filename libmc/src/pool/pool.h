@@ -265,6 +265,7 @@ struct pool;
 
 struct pool_opts {
 	const char *name;
+	struct region *memory; /* the payload space is this region, taken over also on failure; NULL: it is made */
 	uint64_t bytes;	       /* payload space, split into regions of at most region_max */
 	uint64_t region_max;   /* 0: one region */
 	unsigned region_flags; /* enum region_flag */

@@ -91,11 +91,11 @@ static const char *choose_devices(const struct mc_store *s, const struct env *en
 	return look ? env->ms_filters : s->devices;
 }
 
-static int open_engine(struct mc_store *s, const char *name, uint32_t flags, uint64_t deadline_ns)
+static int open_engine(struct mc_store *s, uint32_t flags, uint64_t deadline_ns, struct mc_engine **out)
 {
 	struct mc_engine_opts o = {
 		.size = sizeof(o),
-		.local_name = name,
+		.local_name = s->name,
 		.metadata = s->metadata[0] ? s->metadata : NULL,
 		.protocol = s->protocol[0] ? s->protocol : NULL,
 		.flags = flags,
@@ -107,8 +107,15 @@ static int open_engine(struct mc_store *s, const char *name, uint32_t flags, uin
 	if (ret)
 		return ret;
 	o.devices = choose_devices(s, &env);
-	ret = mc_engine_open(&o, &s->engine);
+	ret = mc_engine_open(&o, out);
 	env_close(&env);
+	return ret;
+}
+
+static int open_first_engine(struct mc_store *s, uint32_t flags, uint64_t deadline_ns)
+{
+	int ret = open_engine(s, flags, deadline_ns, &s->engine);
+
 	s->engine_ours = !ret;
 	return ret;
 }
@@ -119,8 +126,22 @@ int store_engine(struct mc_store *s, struct mc_engine **out)
 
 	pthread_mutex_lock(&s->engine_lock);
 	if (!s->engine)
-		ret = open_engine(s, s->name, MC_ENGINE_CLIENT, 0);
+		ret = open_first_engine(s, MC_ENGINE_CLIENT, 0);
 	*out = s->engine;
+	pthread_mutex_unlock(&s->engine_lock);
+	return ret;
+}
+
+int store_serving_engine(struct mc_store *s, uint64_t deadline_ns, struct mc_engine **out)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&s->engine_lock);
+	if (!s->engine)
+		ret = open_first_engine(s, 0, deadline_ns);
+	else if (!mc_engine_rpc_port(s->engine) && !s->serving)
+		ret = open_engine(s, 0, deadline_ns, &s->serving);
+	*out = s->serving ? s->serving : s->engine;
 	pthread_mutex_unlock(&s->engine_lock);
 	return ret;
 }
@@ -288,7 +309,7 @@ static int open_pool(struct mc_store *s, const struct mc_store_opts *o, uint64_t
 	int ret;
 
 	if (!s->engine) {
-		ret = open_engine(s, s->name, 0, deadline_ns);
+		ret = open_first_engine(s, 0, deadline_ns);
 		if (ret)
 			return ret;
 	}
@@ -330,6 +351,8 @@ static int open_cluster(struct mc_store *s, const struct mc_store_opts *o, uint6
 	int ret;
 
 	ret = cache_open(CACHE_ENTRIES, &s->cache);
+	if (!ret)
+		ret = mounts_open(&s->mounts);
 	if (ret)
 		return ret;
 	ret = loop_open(&s->loop);
@@ -360,15 +383,23 @@ static void init_locks(struct mc_store *s)
 	pthread_rwlock_init(&s->buffers_lock, NULL);
 }
 
+/* Before the memory goes; waits for what peers are reading. The engine may be the caller's, and stay. */
+static void unserve(void *arg)
+{
+	struct mc_store *s = arg;
+
+	if (s->nr_served)
+		mc_region_del_many(s->engine, s->served, s->nr_served);
+}
+
 static void destroy(struct mc_store *s, uint64_t deadline_ns)
 {
 	sessions_close(s); /* what they have of pools goes back first */
 	pools_fini(s);
-	/* Before the memory goes; waits for what peers are reading. The engine may be the caller's, and stay. */
-	if (s->nr_served)
-		mc_region_del_many(s->engine, s->served, s->nr_served);
-	owner_close(s->owner, deadline_ns);
+	mounts_close(s->mounts);
+	owner_close_then(s->owner, deadline_ns, unserve, s);
 	embedded_close(s);
+	mc_engine_close(s->serving);
 	if (s->engine_ours)
 		mc_engine_close(s->engine);
 	link_fini(&s->master);

@@ -15,6 +15,7 @@
  *	query.c		existence, removal, listing
  *	replicas.c	the copies of objects; tasks.c having them copied and moved
  *	session*.c	objects in parts (session.h)
+ *	mount.c		memory that comes and goes
  *	embedded.c	one process with a pool of its own and no master
  *	stats.c		what was done; reason.c: why something was not
  */
@@ -381,6 +382,8 @@ struct mc_store {
 	_Atomic bool closing;
 	int name_fd; /* holds the port of the name */
 
+	struct mc_engine *serving; /* opened when something is mounted and @engine serves nobody; under engine_lock */
+	struct mounts *mounts;
 	struct mc_engine *engine; /* opened on first use for clients without a pool */
 	bool engine_ours;
 	void *served[POOL_REGIONS_MAX]; /* the pool's regions, registered with it */
@@ -416,11 +419,17 @@ struct mc_store {
 
 void buffers_fini(struct mc_store *s); /* buffers.c */
 void buffers_unpark(struct mc_store *s);
+int store_serving_engine(struct mc_store *s, uint64_t deadline_ns, struct mc_engine **out); /* one that peers can reach */
 int store_engine(struct mc_store *s, struct mc_engine **out); /* opens a client engine when there is none */
 struct mc_uuid store_uuid(const uint8_t id[16]);
 uint64_t store_put_id(struct mc_store *s);
 bool store_put_is_ours(const struct mc_store *s, uint64_t put_id); /* did store_put_id() give it to this store? */
 uint64_t store_deadline(const struct mc_store *s, uint64_t deadline_ns); /* 0: the default time-out from now */
+
+/* mount.c: pools beside the first. */
+struct mounts;
+int mounts_open(struct mounts **out);
+void mounts_close(struct mounts *ms); /* when no call is under way any more */
 
 /* embedded.c: the pool of a store without a master. */
 struct embedded;
