@@ -24,6 +24,7 @@ $(BUILD)/obj/tests/unit/test_svc_http.o: CPPFLAGS_ALL += -Idaemon
 MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects objects_query objects_replicas table pools tasks)
 TEST_EXTRA_test_objects := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_objects_gone := $(MASTER_STATE_OBJ)
+TEST_EXTRA_test_objects_kept := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pools_index := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_tasks := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pattern := $(BUILD)/obj/daemon/master/pattern.o
@@ -32,7 +33,7 @@ TEST_EXTRA_test_svc := $(BUILD)/obj/daemon/svc.o $(BUILD)/obj/daemon/metrics.o $
 $(BUILD)/tests/unit/test_svc: $(BUILD)/obj/daemon/svc.o $(BUILD)/obj/daemon/metrics.o
 TEST_EXTRA_test_svc_http := $(BUILD)/obj/daemon/http_server.o $(SVC_LIBS)
 $(BUILD)/tests/unit/test_svc_http: $(BUILD)/obj/daemon/http_server.o
-$(foreach t,objects objects_gone pools_index tasks pattern,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))
+$(foreach t,objects objects_gone objects_kept pools_index tasks pattern,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))
 
 # The master as a process, with clients and owners made of net and proto.
 MASTER_TESTS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(sort $(wildcard tests/integration/master_*.c)))

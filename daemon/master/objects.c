@@ -445,6 +445,25 @@ bool objects_stored(struct objects *ix, uint16_t slot, const struct key *key, ui
 	return was;
 }
 
+bool objects_move(struct objects *ix, uint16_t from, uint16_t to, const struct key *key, uint64_t gen)
+{
+	uint64_t hash = hash_of(ix, key);
+	struct shard *s = shard_of(ix, hash);
+	struct object *o;
+	struct rep *r;
+
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, key);
+	r = o ? rep_of(o, from, gen) : NULL;
+	if (r) {
+		rep_unchain(ix, o, r);
+		r->slot = to;
+		rep_chain(ix, s, o, r);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
 static bool take_out(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen, bool bury)
 {
 	uint64_t hash = hash_of(ix, key);

@@ -51,6 +51,9 @@ enum slot_state { SLOT_GONE, SLOT_LIVE, SLOT_HIDDEN };
 int objects_slot_open(struct objects *ix, uint32_t pool, uint16_t *slot);
 void objects_slot_set(struct objects *ix, uint16_t slot, enum slot_state state);
 
+/* A replica that stays when its slot is given up: it is in @to from now on. Return: was it in @from? */
+bool objects_move(struct objects *ix, uint16_t from, uint16_t to, const struct key *key, uint64_t gen);
+
 /* All that is in a slot was removed: if it is gone, nobody may publish these puts again. */
 void objects_slot_bury(struct objects *ix, uint16_t slot);
 
@@ -137,9 +140,6 @@ int objects_replica(struct objects *ix, const struct key *key, uint64_t put_id, 
 /* The same, and -EAGAIN unless there is one in @other, too: it may be dropped. */
 int objects_spare(struct objects *ix, const struct key *key, uint64_t put_id, uint32_t pool, uint32_t other, struct holder *out);
 
-/* Is any object leased? May say yes for up to a lease too long, never no when one is. */
-bool objects_leased(struct objects *ix, uint64_t now);
-
 /* ---- walking ----------------------------------------------------------------------------------------------------- */
 
 /* Valid during the callback. */
@@ -159,5 +159,9 @@ struct object_view {
  */
 uint64_t objects_walk(struct objects *ix, uint64_t cursor, unsigned steps, uint64_t now,
 		      bool (*fn)(void *arg, const struct object_view *o), void *arg);
+
+/* Shows those that are leased, if that is quick. -E2BIG: it is not, there are more than @max, or @fn had enough. */
+int objects_each_leased(struct objects *ix, uint64_t now, uint32_t max, bool (*fn)(void *arg, const struct object_view *o),
+			void *arg);
 
 #endif

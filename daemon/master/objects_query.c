@@ -2,6 +2,8 @@
 /* The index as clients see it: existence, locations, leases, who has to let go, and walks. */
 #include "objects_private.h"
 
+#include <limits.h>
+
 static struct loc loc_of(const struct rep *r)
 {
 	return (struct loc){ .region = r->region, .nr_extents = r->nr_extents, .off = r->off, .gen = r->gen };
@@ -163,20 +165,6 @@ out:
 	return ret;
 }
 
-bool objects_leased(struct objects *ix, uint64_t now)
-{
-	bool leased = false;
-
-	for (unsigned i = 0; i < ix->nr_shards && !leased; i++) {
-		struct shard *s = &ix->shards[i];
-
-		pthread_mutex_lock(&s->lock);
-		leased = s->lease_ns > now && s->count;
-		pthread_mutex_unlock(&s->lock);
-	}
-	return leased;
-}
-
 /* ---- walking ---- */
 
 struct walk {
@@ -200,6 +188,56 @@ static bool show(void *arg, struct object *o)
 	for_each_rep(o, r)
 		v.nr_replicas += rep_state(w->ix, r) == SLOT_LIVE;
 	return !v.nr_replicas || w->fn(w->arg, &v);
+}
+
+struct leased_walk {
+	struct walk w;
+	uint32_t nr, max;
+};
+
+static bool show_leased(void *arg, struct object *o)
+{
+	struct leased_walk *l = arg;
+
+	if (o->lease_ns <= l->w.now)
+		return true;
+	return l->nr++ < l->max && show(&l->w, o);
+}
+
+#define LOOK_MAX (256 * 1024) /* objects: some tens of milliseconds */
+
+static uint64_t beside_leased(struct objects *ix, uint64_t now)
+{
+	uint64_t nr = 0;
+
+	for (unsigned i = 0; i < ix->nr_shards; i++) {
+		struct shard *s = &ix->shards[i];
+
+		pthread_mutex_lock(&s->lock);
+		nr += s->lease_ns > now ? s->count : 0;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return nr;
+}
+
+int objects_each_leased(struct objects *ix, uint64_t now, uint32_t max, bool (*fn)(void *arg, const struct object_view *o),
+			void *arg)
+{
+	struct leased_walk l = { .w = { .ix = ix, .now = now, .fn = fn, .arg = arg }, .max = max };
+	bool more = true;
+
+	if (beside_leased(ix, now) > LOOK_MAX)
+		return -E2BIG;
+	for (unsigned i = 0; i < ix->nr_shards && more; i++) {
+		struct shard *s = &ix->shards[i];
+		unsigned steps = UINT_MAX;
+
+		pthread_mutex_lock(&s->lock);
+		if (s->lease_ns > now)
+			shard_walk(s, (uint64_t)i << (64 - ix->shard_bits), &steps, &more, show_leased, &l);
+		pthread_mutex_unlock(&s->lock);
+	}
+	return more ? 0 : -E2BIG;
 }
 
 uint64_t objects_walk(struct objects *ix, uint64_t cursor, unsigned steps, uint64_t now,

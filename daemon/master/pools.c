@@ -292,7 +292,7 @@ void pools_ended(struct pools *ps, const struct pool_life *l, bool leave, uint64
 	pthread_mutex_unlock(&ps->lock);
 }
 
-int pools_emptied(struct pools *ps, struct pool_life *l, uint64_t now)
+int pools_emptied(struct pools *ps, struct pool_life *l, const struct msg_dropped *d, uint64_t now)
 {
 	struct pool *p;
 	uint16_t slot;
@@ -301,6 +301,8 @@ int pools_emptied(struct pools *ps, struct pool_life *l, uint64_t now)
 	ret = objects_slot_open(ps->ix, l->index, &slot);
 	if (ret)
 		return ret;
+	for (uint32_t i = 0; i < d->nr; i++)
+		objects_move(ps->ix, l->slot, slot, &d->kept[i].key, d->kept[i].gen);
 	pthread_mutex_lock(&ps->lock);
 	p = of_life(ps, l);
 	objects_slot_set(ps->ix, slot, p ? slot_state(p->state) : SLOT_GONE);

@@ -67,7 +67,7 @@ void pools_synced(struct pools *ps, const struct pool_life *l);
 void pools_ended(struct pools *ps, const struct pool_life *l, bool leave, uint64_t now);
 
 /* All it published so far is gone: life goes on in an empty slot, l->slot. -ENOSPC, -ENOMEM. */
-int pools_emptied(struct pools *ps, struct pool_life *l, uint64_t now);
+int pools_emptied(struct pools *ps, struct pool_life *l, const struct msg_dropped *d, uint64_t now);
 
 /* Everything was removed: pools that are away must not bring their part back. @all_tenants: that of other tenants too. */
 void pools_bury(struct pools *ps, bool all_tenants);

@@ -2,11 +2,12 @@
 /*
  * Removing all objects that match. Two ways:
  *
- *	all at once	everything of a pool goes, nothing is leased or in a task: one message per pool. Its answer marks a point
- *			in the pool's stream: what it published before is gone, so the pool gets a fresh slot and the old one is purged.
+ *	all at once	everything of a pool goes but what is leased, which is little: one message per pool. Its answer marks a
+ *			point in the pool's stream: what it published before is gone, so the pool gets a fresh slot, what it kept
+ *			moves there, and the old one is purged.
  *	one by one	walk the index in slices of well under a millisecond, match outside of any lock, drop in batches.
  *
- * What the first way leaves (an owner kept objects that are leased there) the second takes up.
+ * What the first way leaves (an owner kept more than it could name) the second takes up.
  */
 #include "base/log.h"
 #include "master.h"
@@ -29,7 +30,10 @@ struct removal {
 	/* All at once: */
 	atomic_uint asked; /* pools that were asked and have not answered */
 	_Atomic uint64_t emptied;
-	atomic_bool rest; /* not everything went */
+	atomic_bool rest; /* not everything that could went */
+
+	struct drop_item leased[KEPT_MAX]; /* at the master */
+	uint32_t nr_leased;
 
 	/* One by one: */
 	uint64_t cursor;
@@ -186,6 +190,7 @@ static void all_answered(struct loop_work *work)
 	struct removal *rm = container_of(work, struct removal, work);
 
 	rm->removed = atomic_load(&rm->emptied);
+	rm->bytes = 0; /* the text is free for keys again */
 	if (atomic_load(&rm->rest))
 		slice(&rm->work);
 	else
@@ -208,19 +213,20 @@ static void emptied(void *arg, int status, const uint8_t *body, size_t len)
 	struct removal *rm = e->rm;
 	struct master *m = rm->w->m;
 	struct peer *p = m->workers[e->life.worker].owners[e->life.index];
-	struct msg_count c;
+	struct msg_dropped d;
 	struct slot_stat st;
 
 	if (status == -ECONNRESET) {
 		objects_slot_bury(m->ix, e->life.slot); /* invisible already, and not to come back */
-	} else if (status || msg_count_decode(body, len, &s, &c) || !p || p->life.slot != e->life.slot) {
+	} else if (status || msg_dropped_decode(body, len, &s, &d) || !p || p->life.slot != e->life.slot) {
 		atomic_store(&rm->rest, true);
 	} else {
 		objects_slot_stat(m->ix, p->life.slot, &st);
-		if (c.count < st.replicas || pools_emptied(m->pools, &p->life, clock_now_ns()))
+		/* Of an object with a replica elsewhere, which went, this may count one too many: it is kept here. */
+		if (d.count + d.nr < st.replicas || pools_emptied(m->pools, &p->life, &d, clock_now_ns()))
 			atomic_store(&rm->rest, true);
 		else
-			atomic_fetch_add(&rm->emptied, st.objects);
+			atomic_fetch_add(&rm->emptied, st.objects - MIN(st.objects, (uint64_t)d.nr));
 	}
 	scratch_fini(&s);
 	answered_one(rm);
@@ -233,6 +239,7 @@ static void ask_owner(struct loop_work *work)
 	struct master *m = e->rm->w->m;
 	struct msg_drop_match msg = {
 		.force = e->rm->o.force, .all_tenants = e->rm->o.all_tenants, .tenant = e->rm->o.tenant,
+		.nr = e->rm->nr_leased, .leased = e->rm->leased,
 	};
 	struct peer *p = m->workers[e->life.worker].owners[e->life.index];
 	struct buf b = BUF_INIT;
@@ -293,6 +300,29 @@ static void empty_pools(struct removal *rm)
 	answered_one(rm);
 }
 
+/* Under a shard's lock: copies. False: there are too many to name. */
+static bool note_leased(void *arg, const struct object_view *o)
+{
+	struct removal *rm = arg;
+
+	if (rm->bytes + o->key.len > TEXT_BYTES)
+		return false;
+	memcpy(rm->text + rm->bytes, o->key.data, o->key.len);
+	rm->leased[rm->nr_leased++] = (struct drop_item){ .key = { rm->text + rm->bytes, o->key.len } };
+	rm->bytes += o->key.len;
+	return true;
+}
+
+/* Can pools be asked to keep what is leased here, because it is little? */
+static bool find_leased(struct removal *rm)
+{
+	if (rm->o.force || !objects_each_leased(rm->w->m->ix, clock_now_ns(), KEPT_MAX, note_leased, rm))
+		return true;
+	rm->nr_leased = 0;
+	rm->bytes = 0;
+	return false;
+}
+
 int removal_start(struct worker *w, const struct removal_opts *o)
 {
 	struct removal *rm = calloc(1, sizeof(*rm));
@@ -319,7 +349,7 @@ int removal_start(struct worker *w, const struct removal_opts *o)
 		atomic_fetch_add(&w->m->emptying, 1);
 		pools_bury(w->m->pools, o->all_tenants);
 	}
-	if (rm->whole && !objects_bound(w->m->ix) && (o->force || !objects_leased(w->m->ix, clock_now_ns())))
+	if (rm->whole && !objects_bound(w->m->ix) && find_leased(rm))
 		empty_pools(rm);
 	else
 		again(rm);

@@ -214,6 +214,7 @@ TEST(remove_what_matches)
 	static struct key k[MANY];
 	struct located l = { 0 };
 	struct owners w;
+	int left, drops;
 
 	if (owners_open(&w, 1, "--default_kv_lease_ttl=60s"))
 		return;
@@ -227,16 +228,22 @@ TEST(remove_what_matches)
 	EXPECT_EQ(client_remove_match(&w.c, "(k{1,200}){1,200}", false), -EINVAL);
 	EXPECT_EQ(client_count(&w.c, k, 100), 100 - 10 - 9 - 1); /* k10-k19, k0 k20 … k90, k99 */
 
-	/* All, but one is leased: key by key. */
+	/* All, but one is leased: one message, which names it. */
+	left = MANY - 10 - (MANY / 10 - 1 + 89 + 1);
+	drops = atomic_load(&w.a.drops);
+	atomic_store(&w.a.have, left - 1);
+	atomic_store(&w.a.gen, 10);
 	EXPECT_EQ(client_locate(&w.c, &k[1], true, &l, NULL), 0);
-	EXPECT_EQ(client_remove_match(&w.c, "", false), MANY - 10 - (MANY / 10 - 1 + 89 + 1) - 1);
-	EXPECT_EQ(atomic_load(&w.a.matches), 0);
+	EXPECT_EQ(client_remove_match(&w.c, "", false), left - 1);
+	EXPECT_EQ(atomic_load(&w.a.matches), 1);
+	EXPECT_EQ(atomic_load(&w.a.drops), drops);
 	EXPECT_EQ(client_count(&w.c, k, MANY), 1);
 	EXPECT_EQ(client_exists(&w.c, &k[1]), 1);
 
 	/* With force: one message. */
 	EXPECT_EQ(owner_publish(&w.a, k, MANY, 1, 0, 12, NULL), 0);
 	atomic_store(&w.a.have, MANY);
+	atomic_store(&w.a.matches, 0);
 	EXPECT_EQ(client_remove_match(&w.c, "", true), MANY);
 	EXPECT_EQ(atomic_load(&w.a.matches), 1);
 	EXPECT_EQ(client_count(&w.c, k, MANY), 0);

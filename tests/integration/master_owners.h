@@ -18,7 +18,7 @@ struct owner_rig {
 	atomic_int manner;
 	atomic_uint drops, dropped, forced; /* messages, objects, objects with force */
 	atomic_uint matches;
-	atomic_uint have; /* what DROP_MATCH answers */
+	atomic_uint have, gen; /* what DROP_MATCH answers, and of what it keeps */
 	atomic_bool closed;
 	struct conn_req *held[16];
 	unsigned nr_held;
@@ -37,10 +37,18 @@ static inline void owner_answer(struct owner_rig *o, struct conn_req *r)
 	struct msg_drop m;
 
 	if (r->frame.type == MSG_DROP_MATCH) {
-		struct msg_count n = { .count = atomic_load(&o->have) };
+		struct msg_dropped n = { .count = atomic_load(&o->have) };
+		struct msg_drop_match dm;
 
+		/* It has those that the master leased. */
+		if (!msg_drop_match_decode(r->body, r->frame.body_len, &s, &dm) && !dm.force) {
+			n.nr = dm.nr;
+			n.kept = dm.leased;
+		}
+		for (uint32_t i = 0; i < n.nr; i++)
+			n.kept[i].gen = atomic_load(&o->gen);
 		atomic_fetch_add(&o->matches, 1);
-		msg_count_encode(&n, &out);
+		msg_dropped_encode(&n, &out);
 	} else if (r->frame.type == MSG_DROP && !msg_drop_decode(r->body, r->frame.body_len, &s, &m)) {
 		int32_t *status = scratch_alloc(&s, m.nr, sizeof(*status));
 		struct msg_statuses st = { m.nr, status };

@@ -43,7 +43,8 @@ struct fake {
 	/* A request to the owner: */
 	bool asked;
 	int ask_status, ask_first;
-	uint64_t ask_count;
+	uint64_t ask_count, ask_kept_gen;
+	uint32_t ask_kept;
 };
 
 static inline bool fake_wait_(struct fake *f, const unsigned *what, unsigned at_least)
@@ -289,6 +290,7 @@ static inline void fake_answer(void *arg, int status, const uint8_t *body, size_
 	struct fake *f = arg;
 	struct scratch s = SCRATCH_INIT;
 	struct msg_statuses st;
+	struct msg_dropped d;
 	struct msg_count c;
 
 	pthread_mutex_lock(&f->lock);
@@ -297,6 +299,11 @@ static inline void fake_answer(void *arg, int status, const uint8_t *body, size_
 		f->ask_first = st.status[0];
 	if (!status && !msg_count_decode(body, len, &s, &c))
 		f->ask_count = c.count;
+	if (!status && !msg_dropped_decode(body, len, &s, &d)) {
+		f->ask_count = d.count;
+		f->ask_kept = d.nr;
+		f->ask_kept_gen = d.nr ? d.kept[0].gen : 0;
+	}
 	f->asked = true;
 	pthread_cond_broadcast(&f->cond);
 	pthread_mutex_unlock(&f->lock);

@@ -128,11 +128,26 @@ struct child {
 	int in, out; /* its stdin and stdout */
 };
 
+#define ENV_MAX 1024
+
+/* What this process has, and three more: other threads may read the real one, so it stays as it is. */
+static inline void child_env(char *env[ENV_MAX + 4], char *a, char *b, char *c)
+{
+	extern char **environ;
+	unsigned nr = 0;
+
+	for (char **e = environ; *e && nr < ENV_MAX; e++)
+		env[nr++] = *e;
+	env[nr++] = a;
+	env[nr++] = b;
+	env[nr++] = c;
+	env[nr] = NULL;
+}
+
 /* Return: 0 once it said that it is ready. */
 static inline int child_start(struct child *c, const char *role, uint16_t port, uint64_t bytes)
 {
-	extern char **environ;
-	char self[PATH_MAX], r[64], p[32], b[32], ready;
+	char self[PATH_MAX], r[64], p[32], b[48], ready, *env[ENV_MAX + 4];
 	char *argv[] = { self, NULL };
 	posix_spawn_file_actions_t fa;
 	int in[2], out[2], ret;
@@ -141,18 +156,15 @@ static inline int child_start(struct child *c, const char *role, uint16_t port, 
 	if (n < 0 || pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC))
 		return -1;
 	self[n] = 0;
-	snprintf(r, sizeof(r), "%s", role);
-	snprintf(p, sizeof(p), "%u", port);
-	snprintf(b, sizeof(b), "%llu", (unsigned long long)bytes);
-	setenv("STORE_ROLE", r, 1);
-	setenv("STORE_PORT", p, 1);
-	setenv("STORE_BYTES", b, 1);
+	snprintf(r, sizeof(r), "STORE_ROLE=%s", role);
+	snprintf(p, sizeof(p), "STORE_PORT=%u", port);
+	snprintf(b, sizeof(b), "STORE_BYTES=%llu", (unsigned long long)bytes);
+	child_env(env, r, p, b);
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_adddup2(&fa, in[0], 0);
 	posix_spawn_file_actions_adddup2(&fa, out[1], 1);
-	ret = posix_spawn(&c->pid, self, &fa, NULL, argv, environ);
+	ret = posix_spawn(&c->pid, self, &fa, NULL, argv, env);
 	posix_spawn_file_actions_destroy(&fa);
-	unsetenv("STORE_ROLE");
 	close(in[0]);
 	close(out[1]);
 	c->in = in[1];

@@ -40,50 +40,6 @@ TEST(first_put_wins)
 	objects_close(ix);
 }
 
-static int put_in(struct objects *ix, uint16_t slot, struct key key, uint64_t put_id, uint32_t flags, uint32_t group)
-{
-	struct publish_item it = { .key = key, .put_id = put_id, .size = 5, .flags = flags, .group = group,
-				   .loc = { .nr_extents = 1, .off = put_id * 64, .gen = put_id * 2 } };
-	struct holder old[REPLICAS_MAX];
-	unsigned nr;
-
-	return objects_publish(ix, slot, &it, old, &nr);
-}
-
-TEST(a_key_stays_in_its_group)
-{
-	struct objects *ix = index_new(2);
-	uint16_t a = slot_new(ix, 7), b = slot_new(ix, 8);
-	struct key k = key_of(0), lone = key_of(1);
-
-	EXPECT_EQ(put_in(ix, a, k, 1, 0, 70), 0);
-	EXPECT_EQ(put_in(ix, a, k, 2, 0, 71), -EEXIST); /* not replaced, so not moved */
-	EXPECT_EQ(put_in(ix, b, k, 3, OBJ_REPLACE, 71), -EINVAL);
-	EXPECT_EQ(put_in(ix, b, k, 4, OBJ_REPLACE, 70), 0);
-	EXPECT_EQ(put_in(ix, b, k, 5, OBJ_REPLACE, 0), 0); /* stays */
-	EXPECT_EQ(put_in(ix, b, k, 6, OBJ_REPLACE, 71), -EINVAL);
-	objects_slot_set(ix, b, SLOT_HIDDEN);
-	EXPECT_EQ(put_in(ix, a, k, 7, OBJ_REPLACE, 71), -EINVAL); /* it may come back */
-	objects_slot_set(ix, b, SLOT_GONE);
-	EXPECT_EQ(put_in(ix, a, k, 8, OBJ_REPLACE, 71), 0);
-	EXPECT_EQ(put_in(ix, a, lone, 9, 0, 0), 0);
-	EXPECT_EQ(put_in(ix, a, lone, 10, OBJ_REPLACE, 70), -EINVAL);
-	objects_close(ix);
-}
-
-TEST(data_types_are_kept)
-{
-	struct objects *ix = index_new(2);
-	uint16_t a = slot_new(ix, 7);
-	struct key k = key_of(0);
-	struct located l;
-
-	EXPECT_EQ(put_in(ix, a, k, 1, 3 << OBJ_TYPE_SHIFT | OBJ_KEEP_PIN | OBJ_REPLACE | OBJ_HARD_PIN, 0), 0);
-	objects_locate(ix, &k, false, 0, &l);
-	EXPECT_EQ(l.flags, 3 << OBJ_TYPE_SHIFT | OBJ_HARD_PIN);
-	objects_close(ix);
-}
-
 TEST(upsert_names_the_old_holders)
 {
 	struct objects *ix = index_new(2);
@@ -264,16 +220,13 @@ TEST(leases_hold_off_removal)
 	EXPECT_EQ(put(ix, a, k, 1, 0, 10, NULL), 0);
 	EXPECT_EQ(objects_holders(ix, &k, false, 500, h, &nr), 0);
 	EXPECT_EQ(nr, 1);
-	EXPECT_TRUE(!objects_leased(ix, 500));
 	objects_exist(ix, &k, 1, false, 500, &found); /* without touching: no lease */
 	EXPECT_EQ(objects_holders(ix, &k, false, 500, h, &nr), 0);
 	objects_locate(ix, &k, true, 500, &l);
-	EXPECT_TRUE(objects_leased(ix, 501));
 	EXPECT_EQ(objects_holders(ix, &k, false, 500 + LEASE - 1, h, &nr), -EBUSY);
 	EXPECT_EQ(nr, 0);
 	EXPECT_EQ(objects_holders(ix, &k, true, 500 + LEASE - 1, h, &nr), 0);
 	EXPECT_EQ(objects_holders(ix, &k, false, 500 + LEASE, h, &nr), 0);
-	EXPECT_TRUE(!objects_leased(ix, 500 + LEASE));
 	objects_exist(ix, &k, 1, true, 600, &found);
 	EXPECT_EQ(objects_holders(ix, &k, false, 600 + LEASE - 1, h, &nr), -EBUSY);
 	objects_close(ix);

@@ -119,3 +119,36 @@ TEST(drop_match_takes_one_tenant)
 	EXPECT_EQ(view_find(&r.c.v, "a", &f), -ENOENT);
 	rig_close(&r);
 }
+
+/* What was used here a moment ago stays, and what the master says is used elsewhere; the answer names both. */
+TEST(drop_match_tells_what_it_keeps)
+{
+	struct drop_item theirs[2];
+	struct msg_drop_match m = { .all_tenants = true, .nr = 2, .leased = theirs };
+	uint8_t full[2][FULL_KEY_MAX];
+	struct buf b = BUF_INIT;
+	struct found f, c;
+	struct rig r;
+
+	ASSERT_EQ(rig_open(&r, 4 * MiB), 0);
+	EXPECT_EQ(tc_put(&r.c, "a", "1", 1, 0), 0);
+	EXPECT_EQ(tc_put(&r.c, "b", "2", 1, 0), 0);
+	EXPECT_EQ(tc_put(&r.c, "c", "3", 1, 0), 0);
+	theirs[0] = (struct drop_item){ .key = full_key("c", full[0]) };
+	theirs[1] = (struct drop_item){ .key = full_key("unknown", full[1]) };
+	EXPECT_EQ(view_find(&r.c.v, "c", &c), 0);
+	msg_drop_match_encode(&m, &b);
+	EXPECT_EQ(fake_ask(&r.master, MSG_DROP_MATCH, &b), 0);
+	EXPECT_EQ(r.master.ask_count, 2u);
+	EXPECT_EQ(r.master.ask_kept, 1u);
+	EXPECT_EQ(r.master.ask_kept_gen, c.loc.gen);
+	EXPECT_EQ(view_find(&r.c.v, "a", &f), -ENOENT);
+	EXPECT_EQ(view_find(&r.c.v, "c", &f), 0);
+	m.force = true;
+	b = BUF_INIT;
+	msg_drop_match_encode(&m, &b);
+	EXPECT_EQ(fake_ask(&r.master, MSG_DROP_MATCH, &b), 0);
+	EXPECT_EQ(r.master.ask_count, 1u);
+	EXPECT_EQ(r.master.ask_kept, 0u);
+	rig_close(&r);
+}

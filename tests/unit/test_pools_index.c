@@ -250,7 +250,7 @@ TEST(emptying)
 	EXPECT_EQ(join(&s, 1, 1, 0, &a, NULL), 0);
 	put(&s, &a, "a");
 	first = a;
-	EXPECT_EQ(pools_emptied(s.ps, &a, 1), 0);
+	EXPECT_EQ(pools_emptied(s.ps, &a, &(struct msg_dropped){ 0 }, 1), 0);
 	EXPECT_NE(a.slot, first.slot);
 	EXPECT_TRUE(!there(&s, "a"));
 	put(&s, &a, "b");

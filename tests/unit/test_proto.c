@@ -89,7 +89,8 @@ static struct drop_item drop_items[] = { { K("ab"), 6 }, { K("c"), 8 } };
 #define DROP_HEX "02000000 0200 6162 0600000000000000 0100 63 0800000000000000"
 SAMPLE(withdraw, msg_withdraw, DROP_HEX, .nr = 2, .items = drop_items)
 SAMPLE(drop, msg_drop, "01 " DROP_HEX, .force = true, .nr = 2, .items = drop_items)
-SAMPLE(drop_match, msg_drop_match, "00 01 0100 74", .all_tenants = true, .tenant = K("t"))
+SAMPLE(drop_match, msg_drop_match, "00 01 0100 74 " DROP_HEX, .all_tenants = true, .tenant = K("t"), .nr = 2, .leased = drop_items)
+SAMPLE(dropped, msg_dropped, "0900000000000000 " DROP_HEX, .count = 9, .nr = 2, .kept = drop_items)
 
 static struct key keys[] = { K("\0a"), K("\0bc") };
 SAMPLE(keys, msg_keys, "01 00 02000000 0200 0061 0300 006263", .touch = true, .nr = 2, .keys = keys)

@@ -480,6 +480,52 @@ TEST(how_objects_are_kept)
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
+#define MANY 3000
+
+/* Leased by a read on this node, which the owner knows of; by a read from elsewhere and a question, which the master does. */
+TEST(removing_all_but_what_is_leased)
+{
+	const char *const leased[] = { "r5", "r77", "r2999" };
+	struct mc_store *own, *second, *far;
+	char key[16], buf[8];
+
+	NEED_MASTER();
+	own = st_open(master.port, 8 * MIB, NULL);
+	far = st_open(master.port, 0, "tcp");
+	ASSERT_TRUE(own && far);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(key, sizeof(key), "r%u", i);
+		ASSERT_EQ(st_put(own, key, key, strlen(key)), 0);
+	}
+	second = st_open(master.port, 8 * MIB, NULL); /* a pool with little in it */
+	ASSERT_TRUE(second);
+	EXPECT_EQ(st_get(own, leased[0], buf, sizeof(buf)), 2);
+	EXPECT_EQ(st_get(far, leased[1], buf, sizeof(buf)), 3);
+	EXPECT_EQ(st_exists(far, leased[2]), 1);
+	EXPECT_EQ(mc_store_remove_matching(own, NULL, 0, SOON), MANY - 3);
+	for (unsigned i = 0; i < 3; i++) {
+		EXPECT_EQ(st_get(far, leased[i], buf, sizeof(buf)), (int64_t)strlen(leased[i]));
+		EXPECT_EQ(st_get(own, leased[i], buf, sizeof(buf)), (int64_t)strlen(leased[i]));
+		EXPECT_MEMEQ(buf, leased[i], strlen(leased[i]));
+		EXPECT_EQ(st_put(own, leased[i], "again", 5), 0); /* there, and unchanged */
+		EXPECT_EQ(st_get(far, leased[i], buf, sizeof(buf)), (int64_t)strlen(leased[i]));
+	}
+	for (unsigned i = 0; i < MANY; i += 7) {
+		snprintf(key, sizeof(key), "r%u", i);
+		if (strcmp(key, leased[0]) && strcmp(key, leased[1]) && strcmp(key, leased[2])) {
+			EXPECT_EQ(st_exists(far, key), 0);
+			EXPECT_EQ(st_exists(own, key), 0);
+		}
+	}
+	EXPECT_EQ(mc_store_remove_matching(far, NULL, 0, SOON), 0);
+	EXPECT_EQ(mc_store_remove_matching(far, NULL, MC_REMOVE_FORCE, SOON), 3);
+	EXPECT_EQ(st_exists(far, leased[0]), 0);
+	mc_store_close(second);
+	mc_store_close(far);
+	mc_store_close(own);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
+}
+
 /* ---- full pools ----------------------------------------------------------------------------------------------------- */
 
 TEST(full_pools_evict)

@@ -78,8 +78,8 @@ static bool has_prefix(const struct pool *p, uint32_t i, const void *prefix, siz
 	return !memcmp(key.data, prefix, len);
 }
 
-uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force,
-			  uint64_t now_ns, uint64_t lease_ns)
+uint64_t pool_sweep(struct pool *p, const void *prefix, size_t len, bool force, uint64_t now_ns,
+		    uint64_t lease_ns, struct pool_kept *kept)
 {
 	uint64_t nr = 0;
 
@@ -89,11 +89,34 @@ uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool f
 	for (uint32_t i = (uint32_t)dir_top(p); i--;) {
 		if (i >= FETCH_AHEAD)
 			fetch_object(p, i - FETCH_AHEAD, len, true);
-		if (!entry_gen(p, i) || !has_prefix(p, i, prefix, len) ||
-		    (!force && leased(p, i, now_ns, lease_ns)))
+		if (!entry_gen(p, i) || !has_prefix(p, i, prefix, len))
 			continue;
+		if (!force && leased(p, i, now_ns, lease_ns)) {
+			if (kept && kept->nr++ < KEPT_MAX)
+				kept->entry[kept->nr - 1] = i;
+			continue;
+		}
 		object_remove(p, i);
 		nr++;
 	}
 	return nr;
+}
+
+uint32_t pool_kept_items(struct pool *p, const struct pool_kept *kept, struct drop_item *out)
+{
+	uint32_t nr = 0;
+
+	for (uint64_t i = 0; i < kept->nr && kept->nr <= KEPT_MAX; i++) {
+		out[nr].gen = entry_gen(p, kept->entry[i]);
+		nr += entry_key(p, kept->entry[i], &out[nr].key);
+	}
+	return nr;
+}
+
+void pool_touch(struct pool *p, const struct key *key, uint64_t now_ns)
+{
+	uint32_t i = find_key(p, key);
+
+	if (i != NIL)
+		touch_entry(p, i, now_ns);
 }

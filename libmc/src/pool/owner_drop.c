@@ -68,34 +68,61 @@ static int drop_sent(struct owner *ow, const uint8_t *prefix, size_t len, uint64
 	return 0;
 }
 
+/* The beginning of the full keys that are meant. -EINVAL: no tenant's. */
+static int prefix_of(const struct msg_drop_match *m, uint8_t out[TENANT_MAX + 1], size_t *len)
+{
+	*len = 0;
+	if (m->tenant.len > TENANT_MAX)
+		return -EINVAL;
+	if (m->all_tenants)
+		return 0;
+	out[0] = (uint8_t)m->tenant.len;
+	if (m->tenant.len)
+		memcpy(out + 1, m->tenant.data, m->tenant.len);
+	*len = 1u + m->tenant.len;
+	return 0;
+}
+
+static int sweep(struct owner *ow, const struct msg_drop_match *m, struct msg_dropped *rep)
+{
+	struct pool_kept *kept = scratch_alloc(&ow->scratch, 1, sizeof(*kept));
+	uint8_t prefix[TENANT_MAX + 1];
+	uint64_t now = clock_now_ns();
+	size_t len;
+	int ret;
+
+	rep->kept = scratch_alloc(&ow->scratch, KEPT_MAX, sizeof(*rep->kept));
+	if (!kept || !rep->kept)
+		return -ENOMEM;
+	kept->nr = 0;
+	ret = prefix_of(m, prefix, &len);
+	if (!ret)
+		ret = drop_sent(ow, prefix, len, &rep->count);
+	if (ret)
+		return ret;
+	pool_drain_touches(ow->pool, now);
+	for (uint32_t i = 0; i < m->nr && !m->force; i++)
+		pool_touch(ow->pool, &m->leased[i].key, now);
+	rep->count += pool_sweep(ow->pool, prefix, len, m->force, now, ow->link.lease_ns, kept);
+	rep->nr = pool_kept_items(ow->pool, kept, rep->kept);
+	return 0;
+}
+
 void drop_match_request(struct owner *ow, struct conn_req *r)
 {
-	uint8_t prefix[TENANT_MAX + 1];
-	struct msg_count rep = { 0 };
+	struct msg_dropped rep = { 0 };
 	struct buf b = BUF_INIT;
-	uint64_t now = clock_now_ns();
 	struct msg_drop_match m;
-	size_t len = 0;
 	int ret;
 
 	ret = msg_drop_match_decode(r->body, r->frame.body_len, &ow->scratch, &m);
-	if (!ret && m.tenant.len > TENANT_MAX)
-		ret = -EINVAL;
-	if (!ret && !m.all_tenants) {
-		prefix[0] = (uint8_t)m.tenant.len;
-		if (m.tenant.len)
-			memcpy(prefix + 1, m.tenant.data, m.tenant.len);
-		len = 1u + m.tenant.len;
-	}
 	if (!ret)
-		ret = drop_sent(ow, prefix, len, &rep.count);
+		ret = sweep(ow, &m, &rep);
 	if (ret) {
 		conn_reply_status(r, ret);
 		return;
 	}
-	pool_drain_touches(ow->pool, now);
-	rep.count += pool_drop_prefix(ow->pool, prefix, len, m.force, now, ow->link.lease_ns);
 	ow->count.drops += rep.count;
-	msg_count_encode(&rep, &b);
+	msg_dropped_encode(&rep, &b);
 	reply_buf(r, &b);
 }

@@ -412,9 +412,26 @@ int pool_stage_own(struct pool *p, const struct extents *x, const struct publish
 int pool_drop(struct pool *p, const struct key *key, uint64_t gen, bool force, uint64_t now_ns,
 	      uint64_t lease_ns);
 
-/* All objects whose full key starts with @prefix (empty: all). Return: how many went. */
-uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force,
-			  uint64_t now_ns, uint64_t lease_ns);
+/* Entries that a sweep left because they are leased; @nr is right also when it is more than there is room for. */
+struct pool_kept {
+	uint64_t nr;
+	uint32_t entry[KEPT_MAX];
+};
+
+/*
+ * All objects whose full key starts with @prefix (empty: all). @kept may be NULL. Return: how many went.
+ */
+uint64_t pool_sweep(struct pool *p, const void *prefix, size_t len, bool force, uint64_t now_ns,
+		    uint64_t lease_ns, struct pool_kept *kept);
+/* The keys lie in the pool. What cannot be named is left out. Return: how many are in @out. */
+uint32_t pool_kept_items(struct pool *p, const struct pool_kept *kept, struct drop_item *out);
+static inline uint64_t pool_drop_prefix(struct pool *p, const void *prefix, size_t len, bool force,
+					uint64_t now_ns, uint64_t lease_ns)
+{
+	return pool_sweep(p, prefix, len, force, now_ns, lease_ns, NULL);
+}
+
+void pool_touch(struct pool *p, const struct key *key, uint64_t now_ns); /* as a reader's touch */
 
 int pool_find(struct pool *p, const struct key *key, struct publish_item *out); /* -ENOENT */
 

@@ -100,6 +100,7 @@ void msg_drop_match_encode(const struct msg_drop_match *m, struct buf *b)
 	buf_put_u8(b, m->force);
 	buf_put_u8(b, m->all_tenants);
 	buf_put_bytes(b, &m->tenant, 0, TENANT_MAX);
+	drop_items_put(b, m->nr, m->leased);
 }
 
 int msg_drop_match_decode(const void *data, size_t len, struct scratch *s, struct msg_drop_match *m)
@@ -109,5 +110,21 @@ int msg_drop_match_decode(const void *data, size_t len, struct scratch *s, struc
 	m->force = cur_bool(&c);
 	m->all_tenants = cur_bool(&c);
 	m->tenant = cur_bytes(&c, 0, TENANT_MAX);
+	m->leased = drop_items_get(&c, s, &m->nr);
+	return cur_done(&c);
+}
+
+void msg_dropped_encode(const struct msg_dropped *m, struct buf *b)
+{
+	buf_put_u64(b, m->count);
+	drop_items_put(b, m->nr, m->kept);
+}
+
+int msg_dropped_decode(const void *data, size_t len, struct scratch *s, struct msg_dropped *m)
+{
+	struct cur c = cur_init(data, len);
+
+	m->count = cur_u64(&c);
+	m->kept = drop_items_get(&c, s, &m->nr);
 	return cur_done(&c);
 }

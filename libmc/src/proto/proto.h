@@ -200,10 +200,18 @@ struct msg_drop { /* reply: msg_statuses: 0 gone (or never there), -EBUSY leased
 	uint32_t nr;
 	struct drop_item *items;
 };
-struct msg_drop_match { /* all objects of a tenant; reply msg_count. Owner forgets them without WITHDRAW */
+struct msg_drop_match { /* all objects of a tenant; reply msg_dropped. Owner forgets them without WITHDRAW */
 	bool force;
 	bool all_tenants;
 	struct key tenant;
+	uint32_t nr; /* keys that count as used just now: somebody else has leased them. Their gen is 0 */
+	struct drop_item *leased;
+};
+#define KEPT_MAX 1024 /* of these */
+struct msg_dropped {
+	uint64_t count;
+	uint32_t nr; /* what stays because it is leased; 0: nothing, or more than KEPT_MAX */
+	struct drop_item *kept;
 };
 
 struct msg_copy { /* reply: a status: 0 it is stored there; -ENOENT not here any more; as for PUT, and connecting there */
@@ -373,6 +381,7 @@ PROTO_MSG(msg_publish);
 PROTO_MSG(msg_withdraw);
 PROTO_MSG(msg_drop);
 PROTO_MSG(msg_drop_match);
+PROTO_MSG(msg_dropped);
 PROTO_MSG(msg_keys);
 PROTO_MSG(msg_located);
 PROTO_MSG(msg_existing);
