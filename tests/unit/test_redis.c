@@ -94,13 +94,14 @@ TEST(replies)
 {
 	EXPECT_EQ(answer_of("$-1\r\n"), -ENOENT);
 	EXPECT_EQ(answer_of("$40\r\n{\"ip_or_host_name\":\"10.1.2.3\",\"rpc_port\":5}\r\n"), -EBADMSG); /* 43 bytes */
-	EXPECT_EQ(answer_of("$43\r\n{\"ip_or_host_name\":\"10.1.2.3\",\"rpc_port\":5}\n\r\n"), 0);
+	EXPECT_EQ(answer_of("$44\r\n{\"ip_or_host_name\":\"10.1.2.3\",\"rpc_port\":5}\n\r\n"), 0);
 	EXPECT_EQ(answer_of(":3\r\n"), -EBADMSG);
 	EXPECT_EQ(answer_of("+OK\r\n"), -EBADMSG);
 	EXPECT_EQ(answer_of("-ERR no\r\n"), -EIO);
 	EXPECT_EQ(answer_of("-NOAUTH Authentication required.\r\n"), -EACCES);
 	EXPECT_EQ(answer_of("*1000000000\r\n"), -EBADMSG);
 	EXPECT_EQ(answer_of("HTTP/1.1 400 Bad Request\r\n\r\n"), -EBADMSG);
+	EXPECT_EQ(answer_of("$-1\r\n*1\r\n:1\r\n"), -EBADMSG); /* more than one answer */
 	EXPECT_EQ(answer_of("$x\r\n"), -EBADMSG);
 	EXPECT_EQ(answer_of("$4294967295\r\nabc"), -ETIMEDOUT);
 }

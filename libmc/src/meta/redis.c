@@ -3,7 +3,8 @@
  * Redis: GET, SET and DEL over one connection, which is made again when it broke. The bytes go by a line of net (TLS, deadlines);
  * hiredis writes commands and reads replies.
  */
-#include <hiredis/hiredis.h>
+#include "meta/redis.h"
+
 #include <stdio.h>
 #include <strings.h>
 
@@ -43,32 +44,39 @@ static void hang_up(struct redis_meta *m)
 	m->reader = NULL;
 }
 
-/* None of our commands is answered by an array, and a list could announce any number of things. */
-static bool is_scalar(char first)
+int redis_feed(redisReader *reader, size_t before, const void *data, size_t len, redisReply **reply)
 {
-	return strchr("+-:$", first) && first;
+	void *r = NULL;
+
+	/* None is answered by an array, and a list could announce any number of things. */
+	if ((!before && !memchr("+-:$", *(const char *)data, 4)) || before + len > REPLY_MAX)
+		return -EBADMSG;
+	if (redisReaderFeed(reader, data, len) != REDIS_OK ||
+	    redisReaderGetReply(reader, &r) != REDIS_OK)
+		return reader->err == REDIS_ERR_OOM ? -ENOMEM : -EBADMSG;
+	if (!r)
+		return 0;
+	if (reader->pos == reader->len) {
+		*reply = r;
+		return 1;
+	}
+	freeReplyObject(r); /* the rest would be taken for the next answer */
+	return -EBADMSG;
 }
 
 static int receive(struct redis_meta *m, uint64_t deadline_ns, redisReply **reply)
 {
-	size_t total = 0, got;
-	void *r = NULL;
+	size_t before = 0, got;
 	char in[4096];
+	int ret;
 
-	do {
-		int ret = line_recv(m->line, in, sizeof(in), &got, deadline_ns);
-
+	for (;; before += got) {
+		ret = line_recv(m->line, in, sizeof(in), &got, deadline_ns);
+		if (!ret)
+			ret = redis_feed(m->reader, before, in, got, reply);
 		if (ret)
-			return ret;
-		if ((!total && !is_scalar(in[0])) || total + got > REPLY_MAX)
-			return -EBADMSG;
-		total += got;
-		if (redisReaderFeed(m->reader, in, got) != REDIS_OK ||
-		    redisReaderGetReply(m->reader, &r) != REDIS_OK)
-			return m->reader->err == REDIS_ERR_OOM ? -ENOMEM : -EBADMSG;
-	} while (!r);
-	*reply = r;
-	return 0;
+			return ret < 0 ? ret : 0;
+	}
 }
 
 /* Return: 0 with *reply to be freed; a negative errno when the connection is of no use any more. */
