@@ -230,6 +230,17 @@ TEST(opening_ends_by_its_deadline)
 	close(fd);
 }
 
+TEST(a_password_is_not_shown)
+{
+	struct rpc_meta rpc;
+	struct meta *m;
+
+	ASSERT_EQ(meta_open("http://me:s3cret@127.0.0.1:1/metadata", &m), 0);
+	EXPECT_EQ(meta_get_rpc(m, "a", soon(), &rpc), -ECONNREFUSED);
+	EXPECT_TRUE(strstr(mc_last_error(), "127.0.0.1:1/metadata") && !strstr(mc_last_error(), "s3cret"));
+	meta_close(m);
+}
+
 /* Two engines that know each other by name only. */
 TEST(engines_find_each_other_over_http)
 {

@@ -46,7 +46,7 @@ static int ask(const struct http_meta *m, const char *method, const char *key, c
 				   kv_attempt(deadline_ns, 1), answer);
 	buf_fini(&url);
 	if (ret < 0)
-		log_warn_limited("metadata service %s: %s %s: %s", m->url, method, key,
+		log_warn_limited("metadata service %s: %s %s: %s", m->kv.service, method, key,
 				 strerror(-ret));
 	return ret == -EMSGSIZE ? -EBADMSG : ret;
 }
@@ -61,7 +61,7 @@ static int verdict(const struct http_meta *m, const char *method, const char *ke
 		return 0;
 	if (status == 404)
 		return -ENOENT;
-	log_warn_limited("metadata service %s: %s %s: status %d: %.*s", m->url, method, key, status,
+	log_warn_limited("metadata service %s: %s %s: status %d: %.*s", m->kv.service, method, key, status,
 			 (int)MIN(answer->len, (size_t)200),
 			 answer->data ? (const char *)answer->data : "");
 	return -EIO;
@@ -129,6 +129,14 @@ static const struct kv_ops http_ops = {
 	.close = http_close,
 };
 
+static void hide_login(const char *url, char *out, size_t size)
+{
+	const char *host = strstr(url, "://") + 3;
+	const char *at = memrchr(host, '@', strcspn(host, "/?#"));
+
+	snprintf(out, size, "%.*s%s", (int)(host - url), url, at ? at + 1 : host);
+}
+
 static int http_open(const char *conn, const struct env *env, struct meta **out)
 {
 	struct http_meta *m = calloc(1, sizeof(*m));
@@ -136,7 +144,7 @@ static int http_open(const char *conn, const struct env *env, struct meta **out)
 
 	if (!m)
 		return -ENOMEM;
-	snprintf(m->kv.service, sizeof(m->kv.service), "%s", conn);
+	hide_login(conn, m->kv.service, sizeof(m->kv.service));
 	m->url = strdup(conn);
 	ret = kv_init(&m->kv, &meta_http, &http_ops, env);
 	if (!ret && !m->url)

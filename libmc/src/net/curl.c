@@ -52,6 +52,15 @@ int curl_set_tls(CURL *h, const struct http_tls *t)
 	return bad ? -EIO : 0;
 }
 
+const char *curl_place(const char *url)
+{
+	const char *at, *place = strstr(url, "://");
+
+	place = place ? place + 3 : url;
+	at = memrchr(place, '@', strcspn(place, "/?#"));
+	return at ? at + 1 : place;
+}
+
 int curl_errno(CURLcode code)
 {
 	switch (code) {

@@ -123,7 +123,7 @@ static int perform(CURL *h, const char *url, struct answer *a)
 	curl_easy_setopt(h, CURLOPT_ERRORBUFFER, NULL);
 	if (code) {
 		ret = status_of(code, a);
-		err_note("%s: %s", url, a->too_long ? "the answer is too long" : why[0] ? why : curl_easy_strerror(code));
+		err_note("%s: %s", curl_place(url), a->too_long ? "the answer is too long" : why[0] ? why : curl_easy_strerror(code));
 		return ret;
 	}
 	curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &status);

@@ -38,7 +38,7 @@ static int dial(struct line *s, const char *url)
 	code = curl_easy_perform(s->h);
 	curl_easy_setopt(s->h, CURLOPT_ERRORBUFFER, NULL);
 	if (code) {
-		err_note("%s: %s", strstr(url, "://") + 3, why[0] ? why : curl_easy_strerror(code));
+		err_note("%s: %s", curl_place(url), why[0] ? why : curl_easy_strerror(code));
 		return curl_errno(code);
 	}
 	code = curl_easy_getinfo(s->h, CURLINFO_ACTIVESOCKET, &s->fd);
