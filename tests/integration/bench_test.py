@@ -164,7 +164,7 @@ def test_upstreams_initiator_and_our_target():
 def test_our_initiator_and_upstreams_target():
     p = subprocess.Popen([upstream(), "--mode=target", "--local_server_name=127.0.0.1", "--metadata_server=P2PHANDSHAKE", "--protocol=tcp",
                           "--buffer_size=16777216", "--block_size=65536", "--batch_size=8", "--threads=2"],
-                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         for line in p.stderr:
             found = re.search(r"listening on (\S+:\d+)", line)
@@ -176,7 +176,7 @@ def test_our_initiator_and_upstreams_target():
         eq(f["transport"], "tcp")
         assert f["bytes"] > 0 and "limit" not in f, f
     finally:
-        p.kill()
+        os.killpg(p.pid, signal.SIGKILL)  # the program is a child of what was started
         p.wait()
         p.stderr.close()
 
