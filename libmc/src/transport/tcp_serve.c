@@ -14,6 +14,7 @@
 #include <mooncake/mooncake.h>
 
 #define STALL_LOOKS 4
+#define NO_LOOK_YET UINT64_MAX
 
 /* The ranges of one request, held. */
 struct held {
@@ -30,9 +31,9 @@ struct sstream {
 	bool greeted;
 	struct list writes;
 	unsigned holding; /* requests that hold ranges */
-	/* Is anything moving? Looked at while something is held. */
+	/* Is anything moving? Looked at while something is held for so long that the first look comes: most are done before. */
 	struct loop_timer timer;
-	uint64_t moved;
+	uint64_t moved; /* at the last look */
 	unsigned looks;
 	bool closed; /* freed with the last hold */
 };
@@ -106,7 +107,7 @@ static int hold(struct sstream *s, const struct msg_data *m, struct held **out)
 	list_init(&h->node);
 	if (!s->holding++) {
 		s->looks = 0;
-		s->moved = bytes_moved(conn_fd(s->conn));
+		s->moved = NO_LOOK_YET;
 		watch(s);
 	}
 	for (; h->nr < m->nr; h->nr++) {
