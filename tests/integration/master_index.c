@@ -241,7 +241,7 @@ TEST(remove_what_matches)
 	EXPECT_EQ(client_exists(&w.c, &k[1]), 1);
 
 	/* With force: one message. */
-	EXPECT_EQ(owner_publish(&w.a, k, MANY, 1, 0, 12, NULL), 0);
+	EXPECT_EQ(owner_publish(&w.a, k, MANY, 3, OBJ_REPLACE, 12, NULL), 0);
 	atomic_store(&w.a.have, MANY);
 	atomic_store(&w.a.matches, 0);
 	EXPECT_EQ(client_remove_match(&w.c, "", true), MANY);
