@@ -10,7 +10,11 @@
 #include "base/log.h"
 
 #define LEN 300000
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define GIVEN_MS 250 /* enough to get to the step */
+#else
 #define GIVEN_MS 60
+#endif
 #define LATE_NS (100 * NSEC_PER_MSEC)
 
 enum manner { WAIT, POLL, QUEUE, NR_MANNERS };
