@@ -15,6 +15,7 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 sys.path[:0] = [os.path.join(BUILD, "python"), os.path.join(ROOT, "tests", "python")]
 
 import store_rig  # noqa: E402
+from mooncake.store import ParallelAxis, ReadTarget, TensorParallelism  # noqa: E402
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "0.3"))
 TURNS = 5
@@ -22,6 +23,9 @@ KEY = "a key of ordinary length, 36 bytes.."
 OVERHEAD_NS = 700
 LAYERS, BLOCKS, BLOCK = 61, 256, 2048
 BLOCK_SHARE = 0.6
+SHARE_OF_RAW = 1.1
+QUARTER = 0.26
+WARM = 5
 
 
 def row(name, value, unit, **more):
@@ -67,8 +71,11 @@ def calls():
 
 
 def in_turn(a, b):
-    """Medians of seconds."""
+    """Medians of seconds, once all memory is there."""
     times = ([], [])
+    for _ in range(WARM):
+        a()
+        b()
     end = time.perf_counter() + 2 * SECONDS
     while time.perf_counter() < end or len(times[0]) < TURNS:
         for t, f in zip(times, (a, b)):
@@ -109,6 +116,83 @@ def memcpy_scattered(src, to, order):
     return lambda: lib.scatter(into, from_, nr, BLOCK)
 
 
+def tensors():
+    """A tensor beside the raw call for the same bytes: what it costs to know what it is."""
+    try:
+        import numpy
+    except ImportError:
+        return
+    with store_rig.opened(pool=384 << 20, local=256 << 20) as s:
+        for size in (64 << 10, 4 << 20, 64 << 20):
+            t = numpy.arange(size // 4, dtype=numpy.float32)
+            name = f"{size >> 10}KiB"
+            raw = numpy.empty(size + 304, numpy.uint8)
+            s.upsert_tensor("t", t)
+            mine, theirs = in_turn(lambda: s.upsert_tensor("u", t), lambda: s.upsert_from("raw", t.ctypes.data, size))
+            row(f"python.upsert_tensor.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3), limit=SHARE_OF_RAW,
+                holds=mine / theirs <= SHARE_OF_RAW)
+            # Into memory that is there, and into memory of its own; the raw call reads the same object.
+            s.register_buffer(raw.ctypes.data, raw.nbytes)
+            mine, theirs = in_turn(lambda: s.get_tensor_into("t", raw.ctypes.data, raw.nbytes), lambda: s.get_into("t", raw.ctypes.data, raw.nbytes))
+            row(f"python.get_tensor_into.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3), limit=SHARE_OF_RAW,
+                holds=mine / theirs <= SHARE_OF_RAW)
+            mine, theirs = in_turn(lambda: s.get_tensor("t"), lambda: s.get_into("t", raw.ctypes.data, raw.nbytes))
+            row(f"python.get_tensor.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3), limit=SHARE_OF_RAW,
+                holds=mine / theirs <= SHARE_OF_RAW)
+            mine, theirs = in_turn(lambda: s.get_buffer("t"), lambda: s.get_into("t", raw.ctypes.data, raw.nbytes))
+            row(f"python.get_buffer.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3))
+            s.unregister_buffer(raw.ctypes.data)
+
+
+def quarter():
+    """A rank of four reads its part of a tensor that two stored: how many of the bytes move?"""
+    try:
+        import numpy
+    except ImportError:
+        return
+    axis, cut, want = ParallelAxis(), TensorParallelism(), ReadTarget()
+    axis.kind, axis.rank, axis.size, axis.split_dim = "tp", 1, 4, 1
+    cut.axes = [axis]
+    want.mode, want.parallelism = "shard", cut
+    with store_rig.opened(pool=128 << 20) as s:
+        t = numpy.zeros((1024, 4096), numpy.float32)
+        s.put_tensor_with_tp("t", t, tp_size=2, split_dim=1)
+        before = moved(s)
+        got = s.get_tensor_with_parallelism("t", want)
+        assert got is not None and tuple(got.shape) == (1024, 1024)
+        share = (moved(s) - before) / t.nbytes
+        row("python.quarter_of_a_tensor", share, "of the bytes", limit=QUARTER, holds=share <= QUARTER)
+
+
+def moved(s):
+    return sum(way["bytes"] for way in s.stats()["get"].values())
+
+
+def sessions():
+    """The page of KV cache layer by layer, as it is computed and as it is needed."""
+    nr = BLOCKS * BLOCK
+    with store_rig.opened(pool=256 << 20) as s:
+        src, dst = ctypes.create_string_buffer(LAYERS * nr), ctypes.create_string_buffer(LAYERS * nr)
+        at, to = ctypes.addressof(src), ctypes.addressof(dst)
+        s.batch_put_session_start(["page"], [LAYERS * nr])
+        for layer in range(LAYERS):
+            s.batch_put_from_multi_buffer_ranges(["page"], [[at + layer * nr]], [[nr]], [[layer * nr]])
+        assert s.batch_put_session_end(["page"]) == [0]
+        assert s.batch_get_session_start(["page"]) == [0]
+
+        blocks = [layer * nr + b * BLOCK for layer in range(LAYERS) for b in range(BLOCKS)]
+        parts = [([[to + x for x in blocks[i:i + BLOCKS]]], [[BLOCK] * BLOCKS], [blocks[i:i + BLOCKS]]) for i in range(0, len(blocks), BLOCKS)]
+
+        def read():
+            for part in parts:
+                s.batch_get_into_multi_buffer_ranges(["page"], *part)
+        mine, theirs = in_turn(read, memcpy_scattered(at, to, list(range(BLOCKS))))
+        row("python.session_get.61x256x2KiB", LAYERS * nr / mine / 1e9, "GB/s", memcpy_GBps=round(LAYERS * nr / theirs / 1e9, 2), share=round(theirs / mine, 3))
+
+
 if __name__ == "__main__":
     calls()
     pages()
+    sessions()
+    tensors()
+    quarter()
