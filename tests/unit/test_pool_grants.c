@@ -69,6 +69,44 @@ TEST(grant_and_commit)
 	pool_close(p);
 }
 
+/* What a holder was granted in one go stays its own, in however many answers; with others in between, the oldest is forgotten. */
+TEST(generations_of_many_grants)
+{
+	struct pool_opts o = { .bytes = 8 * MiB };
+	struct rig_client c = { 0 }, other = { 0 };
+	struct extents first, late;
+	struct publish_item it, old;
+	struct rig_key k, kk;
+	struct staged *s;
+	struct pool *p;
+
+	ASSERT_EQ(pool_create(&o, &p), 0);
+	ASSERT_EQ(rig_grant(p, &c, 4 * KiB), 0);
+	ASSERT_EQ(fill(p, &c, &first, 1, 1000, 0, &old, &k), 0);
+	for (unsigned i = 0; i < 200; i++)
+		ASSERT_EQ(rig_grant(p, &c, 4 * KiB), 0);
+	ASSERT_EQ(pool_stage(p, &c.holder, &old, &s), 0);
+	pool_publish(p, s);
+	EXPECT_EQ(pool_stage(p, &c.holder, &old, &s), -EINVAL); /* known to be used */
+	ASSERT_EQ(fill(p, &c, &late, 2, 1000, 0, &it, &kk), 0);
+	for (unsigned i = 0; i < 2 * HOLDER_GENS; i++) {
+		ASSERT_EQ(rig_grant(p, &other, 4 * KiB), 0);
+		ASSERT_EQ(rig_grant(p, &c, 4 * KiB), 0);
+	}
+	EXPECT_EQ(pool_stage(p, &c.holder, &it, &s), -ESTALE);
+	EXPECT_EQ(pool_stage(p, &other.holder, &it, &s), -ESTALE); /* nor are its own so old */
+	it.loc.gen = c.gen + 2 * 256;
+	EXPECT_EQ(pool_stage(p, &c.holder, &it, &s), -EINVAL); /* of nobody yet */
+	extents_return(c.runs, &late);
+	EXPECT_EQ(fill(p, &c, &late, 2, 1000, 0, &it, &kk), 0);
+	EXPECT_EQ(pool_stage(p, &c.holder, &it, &s), 0);
+	pool_publish(p, s);
+	EXPECT_TRUE(has(p, 1, 1000) && has(p, 2, 1000));
+	rig_client_fini(p, &c);
+	rig_client_fini(p, &other);
+	pool_close(p);
+}
+
 static struct extent_hdr *hdr_of(struct pool *p, const struct extents *x, unsigned i)
 {
 	return (struct extent_hdr

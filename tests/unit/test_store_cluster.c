@@ -288,63 +288,6 @@ TEST(upserts_are_seen_where_the_place_was_remembered)
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
-struct racer {
-	struct mc_store *s;
-	unsigned seed;
-	int bad;
-};
-
-static void *race(void *arg)
-{
-	struct racer *r = arg;
-	static const size_t len = 3000;
-	uint8_t data[3000];
-	char key[16];
-
-	fill(data, len, r->seed);
-	for (unsigned i = 0; i < 200; i++) {
-		snprintf(key, sizeof(key), "r%u", i);
-		r->bad += st_put(r->s, key, data, len) != 0;
-	}
-	return NULL;
-}
-
-TEST(racing_puts_agree_on_one_value)
-{
-	struct mc_store *own[2], *far;
-	struct racer r[4];
-	pthread_t t[4];
-	uint8_t buf[3000], again[3000];
-	char key[16];
-
-	NEED_MASTER();
-	own[0] = st_open(master.port, 8 * MIB, NULL);
-	own[1] = st_open(master.port, 8 * MIB, NULL);
-	far = st_open(master.port, 0, "tcp");
-	ASSERT_TRUE(own[0] && own[1] && far);
-	for (unsigned i = 0; i < 4; i++) {
-		r[i] = (struct racer){ .s = i < 2 ? own[i] : i == 2 ? far : own[0], .seed = i + 1 };
-		pthread_create(&t[i], NULL, race, &r[i]);
-	}
-	for (unsigned i = 0; i < 4; i++) {
-		pthread_join(t[i], NULL);
-		EXPECT_EQ(r[i].bad, 0);
-	}
-	for (unsigned i = 0; i < 200; i++) {
-		snprintf(key, sizeof(key), "r%u", i);
-		EXPECT_EQ(st_get(own[0], key, buf, sizeof(buf)), 3000);
-		EXPECT_TRUE(filled(buf, 3000, 1) || filled(buf, 3000, 2) || filled(buf, 3000, 3) || filled(buf, 3000, 4));
-		EXPECT_EQ(st_get(own[1], key, again, sizeof(again)), 3000);
-		EXPECT_MEMEQ(buf, again, 3000);
-		EXPECT_EQ(st_get(far, key, again, sizeof(again)), 3000);
-		EXPECT_MEMEQ(buf, again, 3000);
-	}
-	mc_store_close(far);
-	mc_store_close(own[0]);
-	mc_store_close(own[1]);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
-}
-
 /* ---- where ---------------------------------------------------------------------------------------------------------- */
 
 TEST(two_replicas_and_one_dies)

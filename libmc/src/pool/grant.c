@@ -31,25 +31,59 @@ void pool_holder_fini(struct pool *p, struct pool_holder *h)
 	h->next_window = 0;
 }
 
+static size_t words(uint64_t count)
+{
+	return (size_t)(count + 63) / 64;
+}
+
+/*
+ * Generations of one grant after the other, as long as nobody else was granted some in between, are one window: an answer to many
+ * small requests is not to push out what is in use.
+ */
+static bool window_extend(struct pool *p, struct gen_window *w, uint64_t count)
+{
+	size_t had = words(w->count), nr = words(w->count + count);
+	uint64_t *used;
+
+	if (!w->used || w->first + 2 * (uint64_t)w->count != p->next_gen || w->count + count > GENS_MAX)
+		return false;
+	used = realloc(w->used, nr * sizeof(*used));
+	if (!used)
+		return false;
+	memset(used + had, 0, (nr - had) * sizeof(*used));
+	w->used = used;
+	w->count += (uint32_t)count;
+	return true;
+}
+
 /* The oldest window gives way: what it had left is spent. */
-static int window_add(struct pool *p, struct pool_holder *h, uint64_t bytes,
-		      struct msg_grant_reply *m)
+static int window_start(struct pool *p, struct pool_holder *h, uint64_t count)
 {
 	struct gen_window *w = &h->gens[h->next_window % HOLDER_GENS];
-	uint64_t count = MIN(bytes / OBJECT_LEAST, GENS_MAX), *used;
+	uint64_t *used = calloc(words(count), sizeof(*used));
 
-	if (count < GENS_MIN)
-		count = GENS_MIN;
-	used = calloc((count + 63) / 64, sizeof(*used));
 	if (!used)
 		return -ENOMEM;
 	free(w->used);
 	*w = (struct gen_window){ .first = p->next_gen, .count = (uint32_t)count, .used = used };
 	h->next_window++;
+	return 0;
+}
+
+static int window_add(struct pool *p, struct pool_holder *h, uint64_t bytes, struct msg_grant_reply *m)
+{
+	uint64_t count = MIN(bytes / OBJECT_LEAST, GENS_MAX);
+	int ret = 0;
+
+	count = MAX(count, (uint64_t)GENS_MIN);
+	if (!window_extend(p, &h->gens[(h->next_window - 1) % HOLDER_GENS], count))
+		ret = window_start(p, h, count);
+	if (ret)
+		return ret;
+	m->gen = p->next_gen;
+	m->gen_count = (uint32_t)count;
 	p->next_gen += 2 * count;
 	atomic_store_explicit(&p->dir->next_gen, p->next_gen, memory_order_release);
-	m->gen = w->first;
-	m->gen_count = w->count;
 	return 0;
 }
 

@@ -329,7 +329,8 @@ void pool_on_evict(struct pool *p, pool_evicted_fn fn, void *arg);
  * comes back with pool_holder_fini(), which the caller does only when the client can no longer
  * write (it returned the space or it is dead).
  */
-#define HOLDER_GENS 64 /* a holder may use the generations of its last grants, this many */
+/* A holder may use the generations of its last windows, this many. A window is a grant, or several that follow on each other. */
+#define HOLDER_GENS 64
 struct pool_holder {
 	struct range_set held[POOL_REGIONS_MAX];
 	struct range_set announced[POOL_REGIONS_MAX]; /* it may write there, too */
@@ -369,8 +370,9 @@ int pool_hold(struct pool *p, struct pool_holder *h, const struct grant_run *run
  * Two steps, because the master decides in between: pool_stage() checks an item against the grant
  * and its headers and takes the space out of the holder; then pool_publish() makes it findable or
  * pool_unstage() gives the space back to the holder.
- * -EINVAL: not in the grant; -EBADMSG: headers disagree; -EEXIST: findable here already (without
- * OBJ_REPLACE); -ENOSPC: no directory entry is left; -ENOMEM. After an error the space is still the holder's.
+ * -EINVAL: not in the grant; -ESTALE: its generation is of a grant that is long past; -EBADMSG: headers disagree;
+ * -EEXIST: findable here already (without OBJ_REPLACE); -ENOSPC: no directory entry is left; -ENOMEM. After an error the
+ * space is still the holder's.
  */
 struct staged; /* one object between the steps */
 int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item *it,

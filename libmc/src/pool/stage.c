@@ -21,6 +21,12 @@ static uint64_t *gen_word(struct pool_holder *h, uint64_t gen, uint64_t *bit)
 	return NULL;
 }
 
+/* May it have been the holder's, so long ago that nobody knows whether it was used? */
+static bool gen_forgotten(const struct pool_holder *h, uint64_t gen)
+{
+	return h->next_window > HOLDER_GENS && gen && gen < h->gens[h->next_window % HOLDER_GENS].first;
+}
+
 struct header {
 	uint64_t gen, hash[2], len, next, obj_len, put_id;
 	uint16_t key_len;
@@ -233,6 +239,8 @@ static int stage_one(struct pool *p, struct pool_holder *h, const struct publish
 	int ret;
 
 	word = gen_word(h, it->loc.gen, &bit);
+	if (!word && gen_forgotten(h, it->loc.gen))
+		return -ESTALE;
 	if (!word || *word & bit || it->loc.gen & 1)
 		return -EINVAL;
 	ret = stage_begin(p, it, hash, &s);

@@ -173,11 +173,11 @@ static int take_runs(struct spool *p, const struct msg_grant_reply *m)
 
 	pthread_mutex_lock(&p->lock);
 	ret = view_granted(&p->view, m, p->runs);
-	/* Unused generations of the last grant are forgotten: there are 2^63 of them. */
-	if (!ret) {
+	/* Those that go on where the last ones end are more of them; else what is unused is forgotten: there are 2^63. */
+	if (!ret && m->gen != p->gen_end)
 		p->gen = m->gen;
+	if (!ret)
 		p->gen_end = m->gen + 2 * (uint64_t)m->gen_count;
-	}
 	pthread_mutex_unlock(&p->lock);
 	return ret;
 }
@@ -465,6 +465,13 @@ unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t
 	}
 	*err = -ENOSPC;
 	return done;
+}
+
+void grant_stale(struct spool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->gen = p->gen_end;
+	pthread_mutex_unlock(&p->lock);
 }
 
 void grant_spent(struct put_task *t)

@@ -313,6 +313,11 @@ static void finish_part(struct group *g, struct part *pt, uint64_t deadline_ns)
 		struct put_task *t = g->task[pt->first + i];
 
 		t->result = ret ? ret : m.nr ? m.status[i] : 0;
+		/* Other threads were granted so much meanwhile that its generation is too old: once more. */
+		if (t->result == -ESTALE) {
+			grant_stale(g->pool);
+			t->result = -EAGAIN;
+		}
 		/* Refused, one or all: the space is ours again. */
 		if (t->result && owner_decided(ret) && pt->keep)
 			continue;

@@ -483,6 +483,7 @@ void grant_leave(struct spool *p, uint64_t deadline_ns);
 unsigned grant_carve(struct spool *p, struct put_task **t, unsigned nr, uint64_t deadline_ns, int *err);
 void grant_spent(struct put_task *t); /* published, or it will show: t->x is forgotten */
 void grant_undo(struct spool *p, struct put_task *t); /* not published: the space serves the next put */
+void grant_stale(struct spool *p); /* the generations that are left may be as old as one that was refused: ask for others */
 /* Will a call like this one run out of space the next time? Then it may be asked for ahead, without waiting. */
 bool grant_short(struct spool *p, struct put_task **t, unsigned nr);
 void grant_ahead(struct spool *p, struct put_task **t, unsigned nr);
