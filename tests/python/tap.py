@@ -90,6 +90,14 @@ class Daemon:
         self.p.stdin.flush()
         return self.p.stdout.readline().strip()
 
+    def freeze(self):
+        """Until thaw(); when this returns it stands still, which a signal that was sent does not promise yet."""
+        self.p.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.p.pid, os.WSTOPPED)
+
+    def thaw(self):
+        self.p.send_signal(signal.SIGCONT)
+
     def stop(self, sig=signal.SIGTERM):
         """Any number of times."""
         if self.p.poll() is None:

@@ -3,7 +3,6 @@
 """The store's life: setup in all its forms, threads, forks, the end of the interpreter, leaks, system calls."""
 import gc
 import os
-import signal
 import sys
 import threading
 import time
@@ -192,8 +191,7 @@ def test_close_while_the_owner_is_stopped():
     c = Cluster()
     with c as s:
         eq(s.put("k", b"x"), 0)
-        c.provider.p.send_signal(signal.SIGSTOP)
-        os.waitpid(c.provider.p.pid, os.WUNTRACED)
+        c.provider.freeze()
         try:
             inside, out = threading.Event(), []
 
@@ -212,7 +210,7 @@ def test_close_while_the_owner_is_stopped():
             assert took < 4, f"close took {took:.1f} s"
             assert out and out[0] < 0, out
         finally:
-            c.provider.p.send_signal(signal.SIGCONT)
+            c.provider.thaw()
 
 
 def test_close_inside_a_call():

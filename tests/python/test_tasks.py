@@ -109,7 +109,7 @@ def test_codes():
         eq(s.query_task((1, 2)), (None, -1400))
         # While one runs: its target stands still.
         r.put("big", bytes(8 * MB), r.a)
-        r.b.p.send_signal(signal.SIGSTOP)
+        r.b.freeze()
         uuid, code = s.create_move_task("big", r.a.segment, r.b.segment)
         eq(code, 0)
         until(lambda: s.query_task(uuid)[0].status is TaskStatus.PROCESSING, what="the task runs")
