@@ -25,6 +25,12 @@ TEST(engine_codes)
 	EXPECT_EQ(mc_engine_code(-EINVAL), -1);
 	EXPECT_EQ(mc_engine_code(-EEXIST), -7);
 	EXPECT_EQ(mc_engine_code(-ENOENT), -3);
+	EXPECT_EQ(mc_engine_code(-ECONNREFUSED), -102);
+	EXPECT_EQ(mc_engine_code(-ENETUNREACH), -102);
+	EXPECT_EQ(mc_engine_code(-EPIPE), -102);
+	EXPECT_EQ(mc_engine_code(-EADDRINUSE), -102);
+	EXPECT_EQ(mc_engine_code(-EIO), -200);
+	EXPECT_EQ(mc_engine_code(-EACCES), -200);
 	EXPECT_EQ(mc_engine_code(-EXDEV), -1);
 }
 

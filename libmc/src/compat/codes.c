@@ -55,11 +55,15 @@ static const struct pair engine_codes[] = {
 	{ ECONNREFUSED, -102 }, /* ERR_SOCKET */
 	{ ECONNRESET, -102 }, /* ERR_SOCKET */
 	{ EHOSTUNREACH, -102 }, /* ERR_SOCKET */
+	{ ENETUNREACH, -102 }, /* ERR_SOCKET */
+	{ EPIPE, -102 }, /* ERR_SOCKET */
+	{ EADDRINUSE, -102 }, /* ERR_SOCKET */
 	{ ETIMEDOUT, -102 }, /* ERR_SOCKET */
 	{ EBADMSG, -103 }, /* ERR_MALFORMED_JSON */
 	{ EPERM, -104 }, /* ERR_REJECT_HANDSHAKE */
 	{ EPROTONOSUPPORT, -200 }, /* ERR_METADATA */
 	{ EIO, -200 }, /* ERR_METADATA */
+	{ EACCES, -200 }, /* ERR_METADATA: it refuses us */
 	{ ENOMEM, -302 }, /* ERR_MEMORY */
 	{ EOPNOTSUPP, -303 }, /* ERR_NOT_IMPLEMENTED */
 };
