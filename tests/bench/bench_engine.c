@@ -3,6 +3,7 @@
  * Engine and transports between two processes, each beside the bare system calls moving the same
  * bytes.
  */
+#include "bare.h"
 #include "bench.h"
 #include "unit/peer.h"
 
@@ -27,68 +28,6 @@ static void must(bool ok)
 		fprintf(stderr, "bench_engine: setting up or moving failed: %s\n", mc_last_error());
 		exit(1);
 	}
-}
-
-/* ---- the bare socket ------------------------------------------------------------------------- */
-
-struct ask {
-	uint64_t len;
-	uint64_t write;
-};
-
-static bool read_all(int fd, void *p, size_t len)
-{
-	return recv(fd, p, len, MSG_WAITALL) == (ssize_t)len;
-}
-
-static bool write_all(int fd, const uint8_t *p, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static void bare_serve(int fd)
-{
-	uint8_t *mem = peer.mem;
-	struct ask a;
-
-	while (read_all(fd, &a, sizeof(a))) {
-		if (a.write ? !read_all(fd, mem, a.len) || !write_all(fd, mem, 8) :
-			      !write_all(fd, mem, a.len))
-			break;
-	}
-}
-
-static void bare_open(void)
-{
-	struct net_addr a;
-	int l;
-
-	must(!net_addr_parse("127.0.0.1:0", 0, &a) && !net_listen(&a, 1, &l));
-	a.len = sizeof(a.ss);
-	getsockname(l, (struct sockaddr *)&a.ss, &a.len);
-	bare_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	must(!connect(bare_fd, (struct sockaddr *)&a.ss, a.len));
-	net_tune(bare_fd);
-	if (!fork()) {
-		int fd;
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		do
-			fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-		while (fd < 0 && errno == EAGAIN);
-		net_tune(fd);
-		bare_serve(fd);
-		_exit(0);
-	}
-	close(l);
 }
 
 /* ---- what is measured ------------------------------------------------------------------------ */
@@ -138,15 +77,9 @@ static void run_vm(void *arg, uint64_t n)
 static void run_bare(void *arg, uint64_t n)
 {
 	const struct job *j = arg;
-	struct ask a = { j->len * j->nr, j->op == MC_WRITE };
 
-	while (n--) {
-		must(write_all(bare_fd, (uint8_t *)&a, sizeof(a)));
-		if (a.write)
-			must(write_all(bare_fd, mine, a.len) && read_all(bare_fd, mine, 8));
-		else
-			must(read_all(bare_fd, mine, a.len));
-	}
+	while (n--)
+		must(bare_move(bare_fd, mine, j->len * j->nr, j->op == MC_WRITE));
 }
 
 static void compare(const char *transport, enum mc_op op, uint64_t len, unsigned nr)
@@ -181,7 +114,8 @@ int main(int argc, char **argv)
 
 	bench_init(argc, argv);
 	must(!peer_start(&peer));
-	bare_open();
+	bare_fd = bare_open(peer.mem);
+	must(bare_fd >= 0);
 	mine = malloc(LEN);
 	memset(mine, 1, LEN);
 	memset(peer.mem, 2, LEN);

@@ -3,6 +3,7 @@
  * Objects in and out, on this node beside memcpy and over TCP beside a bare socket moving the same bytes; then the system calls
  * that the caller's thread makes for each.
  */
+#include "bare.h"
 #include "bench.h"
 #include "unit/store_rig.h"
 
@@ -27,58 +28,6 @@ static void must(bool ok, const char *what)
 		return;
 	fprintf(stderr, "bench_store: %s failed: %s\n", what, mc_last_error());
 	exit(1);
-}
-
-/* ---- the bare socket ------------------------------------------------------------------------------------------------ */
-
-struct ask {
-	uint64_t len;
-	uint64_t write;
-};
-
-static bool read_all(int fd, void *p, size_t len)
-{
-	return recv(fd, p, len, MSG_WAITALL) == (ssize_t)len;
-}
-
-static bool write_all(int fd, const uint8_t *p, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		p += n;
-		len -= (size_t)n;
-	}
-	return true;
-}
-
-static void bare_open(void)
-{
-	struct net_addr a;
-	uint16_t port;
-	struct ask q;
-	int l, fd;
-
-	must(!net_listen_range("127.0.0.1", 20000, 30000, &l, &port), "listening");
-	must(!net_addr_parse("127.0.0.1", port, &a), "address");
-	bare_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	must(!connect(bare_fd, (struct sockaddr *)&a.ss, a.len), "connecting");
-	net_tune(bare_fd);
-	if (fork()) {
-		close(l);
-		return;
-	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	do
-		fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-	while (fd < 0 && errno == EAGAIN);
-	net_tune(fd);
-	while (read_all(fd, &q, sizeof(q)))
-		if (q.write ? !read_all(fd, mine, q.len) || !write_all(fd, mine, 8) : !write_all(fd, mine, q.len))
-			break;
-	_exit(0);
 }
 
 /* ---- what is measured ----------------------------------------------------------------------------------------------- */
@@ -138,13 +87,9 @@ static void run_memcpy(void *arg, uint64_t n)
 static void run_bare(void *arg, uint64_t n)
 {
 	const struct job *j = arg;
-	struct ask a = { j->len * j->nr, j->put };
 
-	while (n--) {
-		must(write_all(bare_fd, (void *)&a, sizeof(a)), "asking");
-		must(!a.write || write_all(bare_fd, mine, a.len), "sending");
-		must(read_all(bare_fd, mine, a.write ? 8 : a.len), "receiving");
-	}
+	while (n--)
+		must(bare_move(bare_fd, mine, j->len * j->nr, j->put), "moving bare bytes");
 }
 
 /* The objects that gets read; again before each, for puts evict. */
@@ -227,7 +172,8 @@ int main(int argc, char **argv)
 	fill(mine, LARGEST, 1);
 	fill(other, LARGEST, 2);
 	memset(wide, 3, WIDE);
-	bare_open(); /* first: that process must not hold the pipe whose end tells the owner to end */
+	bare_fd = bare_open(mine); /* first: that process must not hold the pipe whose end tells the owner to end */
+	must(bare_fd >= 0, "a bare socket");
 	must(!rig_master(&master, NULL, NULL, NULL), "starting a master");
 	must(!child_start(&owner, "provider", master.port, POOL), "starting an owner");
 	here = st_open(master.port, 0, NULL);

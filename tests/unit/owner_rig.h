@@ -398,6 +398,44 @@ static inline void rig_close(struct rig *r)
 	fake_close(&r->master);
 }
 
+/* A put of "k" that the master has and does not answer. */
+struct held {
+	uint8_t full[FULL_KEY_MAX];
+	struct key key;
+	struct publish_item it;
+	struct buf body;
+	struct mux_req q;
+};
+
+static inline int rig_hold_put(struct rig *r, struct held *h)
+{
+	struct msg_commit m = { .nr = 1, .items = &h->it };
+	struct extents x;
+	int ret = tc_grant(&r->c, 64 * KiB);
+
+	*h = (struct held){ .body = BUF_INIT };
+	h->key = full_key("k", h->full);
+	if (!ret)
+		ret = tc_fill(&r->c, &h->key, "bytes", 5, 0, &x, &h->it);
+	if (ret)
+		return ret;
+	msg_commit_encode(&m, &h->body);
+	h->q = (struct mux_req){ .type = MSG_COMMIT, .body = h->body.data, .body_len = h->body.len };
+	r->master.hold = true;
+	ret = mux_submit(r->c.m, &h->q, false);
+	return ret || fake_wait(&r->master, publishes, 1) ? ret : -ETIMEDOUT;
+}
+
+/* What came of it. */
+static inline int rig_held_end(struct rig *r, struct held *h)
+{
+	int ret = mux_wait(r->c.m, &h->q, soon());
+
+	buf_fini(&h->q.reply);
+	buf_fini(&h->body);
+	return ret;
+}
+
 /* Until the owner's statistics say @want, or the rig's patience ends. */
 static inline bool rig_granted(struct rig *r, uint64_t want)
 {

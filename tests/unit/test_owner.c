@@ -193,32 +193,18 @@ TEST(publication_survives_a_lost_stream)
 
 TEST(publication_is_tried_twice_only)
 {
-	uint8_t full[FULL_KEY_MAX];
-	struct key key = full_key("k", full);
-	struct publish_item it;
-	struct msg_commit m = { .nr = 1, .items = &it };
-	struct buf b = BUF_INIT;
-	struct mux_req q;
-	struct extents x;
 	struct found f;
+	struct held h;
 	struct rig r;
 
 	ASSERT_EQ(rig_open(&r, 4 * MiB), 0);
-	ASSERT_EQ(tc_grant(&r.c, 64 * KiB), 0);
-	ASSERT_EQ(tc_fill(&r.c, &key, "bytes", 5, 0, &x, &it), 0);
-	msg_commit_encode(&m, &b);
-	q = (struct mux_req){ .type = MSG_COMMIT, .body = b.data, .body_len = b.len };
-	r.master.hold = true;
-	ASSERT_EQ(mux_submit(r.c.m, &q, false), 0);
-	EXPECT_TRUE(fake_wait(&r.master, publishes, 1));
+	ASSERT_EQ(rig_hold_put(&r, &h), 0);
 	fake_kill(&r.master);
 	ASSERT_EQ(fake_listen(&r.master), 0);
 	EXPECT_TRUE(fake_wait(&r.master, publishes, 2));
 	fake_kill(&r.master);
-	EXPECT_EQ(mux_wait(r.c.m, &q, soon()), -ENOTCONN);
+	EXPECT_EQ(rig_held_end(&r, &h), -ENOTCONN);
 	EXPECT_EQ(view_find(&r.c.v, "k", &f), -ENOENT);
-	buf_fini(&q.reply);
-	buf_fini(&b);
 	rig_close(&r);
 }
 

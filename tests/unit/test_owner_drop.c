@@ -49,43 +49,30 @@ TEST(drop_respects_leases)
 /* The master may drop what it has just been told, before its answer to that has arrived. */
 static void drop_before_verdict(bool match)
 {
-	uint8_t full[FULL_KEY_MAX];
-	struct key key = full_key("k", full);
 	struct msg_drop_match dm = { .force = true };
-	struct publish_item it;
-	struct msg_commit m = { .nr = 1, .items = &it };
-	struct buf b = BUF_INIT, d = BUF_INIT;
-	struct mux_req q;
+	struct buf d = BUF_INIT;
 	struct pool_stat st;
-	struct extents x;
 	struct found f;
+	struct held h;
 	struct rig r;
 
 	ASSERT_EQ(rig_open(&r, 4 * MiB), 0);
-	ASSERT_EQ(tc_grant(&r.c, 64 * KiB), 0);
-	ASSERT_EQ(tc_fill(&r.c, &key, "bytes", 5, 0, &x, &it), 0);
-	msg_commit_encode(&m, &b);
-	q = (struct mux_req){ .type = MSG_COMMIT, .body = b.data, .body_len = b.len };
-	r.master.hold = true;
-	ASSERT_EQ(mux_submit(r.c.m, &q, false), 0);
-	EXPECT_TRUE(fake_wait(&r.master, publishes, 1));
+	ASSERT_EQ(rig_hold_put(&r, &h), 0);
 	if (match) {
 		msg_drop_match_encode(&dm, &d);
 		EXPECT_EQ(fake_ask(&r.master, MSG_DROP_MATCH, &d), 0);
 		EXPECT_EQ(r.master.ask_count, 1u);
 	} else {
-		EXPECT_EQ(fake_drop(&r.master, &key, it.loc.gen, false), 0);
+		EXPECT_EQ(fake_drop(&r.master, &h.key, h.it.loc.gen, false), 0);
 	}
 	fake_release(&r.master);
-	EXPECT_EQ(mux_wait(r.c.m, &q, soon()), 0); /* it was stored, and removed */
+	EXPECT_EQ(rig_held_end(&r, &h), 0); /* it was stored, and removed */
 	EXPECT_EQ(view_find(&r.c.v, "k", &f), -ENOENT);
 	owner_stat(r.ow, &st);
 	EXPECT_EQ(st.objects, 0u);
 	EXPECT_EQ(st.used, 0u);
-	buf_fini(&q.reply);
-	buf_fini(&b);
 	rig_close(&r);
-	EXPECT_EQ(r.master.withdrawn_gen, it.loc.gen);
+	EXPECT_EQ(r.master.withdrawn_gen, h.it.loc.gen);
 }
 
 TEST(drop_before_the_verdict)

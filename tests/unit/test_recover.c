@@ -364,7 +364,9 @@ TEST(killed_owners)
 	       rounds, (unsigned long long)j->calls, (unsigned long long)j->evicted,
 	       (unsigned long long)present, (unsigned long long)half, (unsigned long long)all_lost);
 	EXPECT_LE(all_lost, half);
+#ifndef __SANITIZE_THREAD__ /* where a process hardly begins before it is killed */
 	EXPECT_GT(j->calls, rounds);
+#endif
 	close(fds.dir);
 	close(fds.region[0]);
 	close(fds.region[1]);
