@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/conf.h"
+#include "base/env.h"
 #include "base/log.h"
 
 struct options {
@@ -41,22 +41,17 @@ static int fail(const char *text)
 }
 
 /* Whose topology: the library takes a file from the environment. NULL: what is found. */
-static const char *choose_file(const struct options *o)
+static const char *choose_file(const struct options *o, const struct env *env)
 {
-	const char *file = *o->custom_topo_json ? o->custom_topo_json : NULL;
-
-	if (!file && o->use_custom_topo)
-		file = getenv("MC_CUSTOM_TOPO_JSON") ?: "";
-	return file;
+	if (*o->custom_topo_json)
+		return o->custom_topo_json;
+	return o->use_custom_topo ? env->custom_topo_json : NULL;
 }
 
-static int dump(const struct options *o)
+static int dump_from(const struct options *o, const char *file)
 {
-	const char *file = choose_file(o);
 	char *text;
 
-	if (strcmp(o->backend, "auto") && strcmp(o->backend, "te"))
-		return fail("--backend takes auto or te");
 	if (file && !*file)
 		return fail("--use-custom-topo needs MC_CUSTOM_TOPO_JSON, or --custom-topo-json=FILE");
 	if (file && access(file, R_OK))
@@ -74,6 +69,20 @@ static int dump(const struct options *o)
 		printf("Local topology [te/discover]: %s", text);
 	free(text);
 	return 0;
+}
+
+static int dump(const struct options *o)
+{
+	struct env env;
+	int ret;
+
+	if (strcmp(o->backend, "auto") && strcmp(o->backend, "te"))
+		return fail("--backend takes auto or te");
+	if (env_open(&env))
+		return fail("out of memory");
+	ret = dump_from(o, choose_file(o, &env));
+	env_close(&env);
+	return ret;
 }
 
 int main(int argc, char **argv)
