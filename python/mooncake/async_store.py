@@ -12,7 +12,7 @@ from .store import MooncakeDistributedStore
 
 __all__ = ["MooncakeDistributedStoreAsync"]
 
-_AT_ONCE = 1024  # calls in the library's queue; what is more waits in the event loop
+_AT_ONCE = 1 << 20  # calls in flight in one event loop; more are a RuntimeError
 _NO_WAIT = frozenset(("get_hostname", "last_error"))  # the second tells of the thread that asks
 _HERE = {"get": _core.get_here, "get_into": _core.get_into_here}
 
@@ -23,7 +23,6 @@ class _Queue:
     def __init__(self, loop):
         self.loop = loop
         self.calls = _core.Calls(_AT_ONCE)
-        self.room = asyncio.Semaphore(_AT_ONCE)
         loop.add_reader(self.calls.fileno(), self.collect)
 
     def collect(self):
@@ -32,15 +31,16 @@ class _Queue:
             if not future.done():  # nobody waits for a cancelled one
                 (future.set_exception if call.failed else future.set_result)(call.value)
 
-    async def run(self, f):
-        async with self.room:
-            call = self.calls.submit(f, self.loop.create_future())
-            try:
-                return await call.future
-            except asyncio.CancelledError:
-                if not self.calls.cancel(call):
-                    await self.end_of(call)
-                raise
+    async def run(self, submit, *args):
+        call = submit(*args, self.loop.create_future())
+        if call is None:  # a store that is not set up
+            return b""
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            if not self.calls.cancel(call):
+                await self.end_of(call)
+            raise
 
     async def end_of(self, call):
         """A call that has begun is not cut off: until it has ended, memory that it was given is the library's."""
@@ -69,18 +69,22 @@ def _queue():
 
 
 def _wrapper(name, method):
-    here = _HERE.get(name)
+    own = method is getattr(MooncakeDistributedStore, name, None)  # and not a subclass's
+    here = _HERE.get(name) if own else None
 
     async def call(self, *args, **kwargs):
         if here is not None:
             got = here(self, *args, **kwargs)
             if got is not None:
                 return got
-        elif name in _NO_WAIT:
+        if name in _NO_WAIT:
             return method(self, *args, **kwargs)
-        elif name == "close":  # calls that hold every thread make room for it
+        queue = _queue()
+        if name == "get" and own:
+            return await queue.run(queue.calls.submit_get, self, *args)
+        if name == "close":  # calls that hold every thread make room for it
             _core.shutdown_store(self)
-        return await _queue().run(functools.partial(method, self, *args, **kwargs))
+        return await queue.run(queue.calls.submit, functools.partial(method, self, *args, **kwargs))
 
     call.__name__ = call.__qualname__ = f"async_{name}"
     call.__doc__ = f"{name}() in the background.\n\n{method.__doc__ or ''}"

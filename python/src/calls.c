@@ -1,32 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calls: Python calls in the background, for mooncake.async_store. An event loop watches fileno() and collects what has ended;
- * mc_async has the threads. And the calls that need none: reads from this machine's memory.
+ * mc_async has the threads. Gets of bytes run without the interpreter lock, several in one call of the library (calls_get.c).
  */
-#include "store.h"
+#include "calls.h"
 
-#include <mooncake/async.h>
 #include <structmember.h>
-
-struct calls {
-	PyObject_HEAD struct core_state *st;
-	struct mc_async *queue; /* NULL: closed */
-	struct calls *next, **at; /* of the module's list, while open */
-};
-
-/* One call. While the queue has it, it has a reference to this. */
-struct call {
-	PyObject_HEAD struct mc_job job;
-	PyObject *f;	  /* called without arguments */
-	PyObject *future; /* whoever waits; the caller's business */
-	PyObject *value;  /* what it returned, or the exception */
-	char failed, ended;
-};
-
-static struct call *call_of(struct mc_job *job)
-{
-	return (struct call *)((char *)job - offsetof(struct call, job));
-}
 
 /* ---- one call ------------------------------------------------------------------------------- */
 
@@ -76,6 +55,7 @@ static int call_clear(PyObject *self)
 	Py_CLEAR(c->f);
 	Py_CLEAR(c->future);
 	Py_CLEAR(c->value);
+	Py_CLEAR(c->key);
 	return 0;
 }
 
@@ -84,6 +64,7 @@ static void call_dealloc(PyObject *self)
 	PyTypeObject *type = Py_TYPE(self);
 
 	PyObject_GC_UnTrack(self);
+	get_drop((struct call *)self);
 	call_clear(self);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
@@ -157,6 +138,8 @@ static bool collect_some(struct mc_async *queue, PyObject *list, unsigned *nr)
 		struct call *c = call_of(job[i]);
 
 		c->ended = 1;
+		if (c->key)
+			get_end(c);
 		if (list && ok && PyList_Append(list, (PyObject *)c))
 			ok = false;
 		Py_DECREF((PyObject *)c);
@@ -185,8 +168,13 @@ static void calls_end(struct calls *c)
 
 void calls_stop_all(struct core_state *st)
 {
+	unsigned nr;
+
 	for (struct calls *c = st->queues; c; c = c->next)
 		mc_async_shutdown(c->queue, 0);
+	for (struct calls *c = st->queues; c; c = c->next) /* what did not begin lets go of its store */
+		for (nr = 1; nr;)
+			collect_some(c->queue, NULL, &nr);
 }
 
 void calls_close_all(struct core_state *st)
@@ -211,21 +199,20 @@ static PyObject *calls_fileno(PyObject *self, PyObject *unused)
 	return PyLong_FromLong(queue ? mc_async_fd(queue) : -1);
 }
 
-static PyObject *calls_submit(PyObject *self, PyObject *args)
+struct call *call_new(struct calls *q, PyObject *future)
 {
-	struct calls *q = (struct calls *)self;
-	PyObject *f, *future;
-	struct call *c;
+	struct call *c = (struct call *)PyType_GenericAlloc(q->st->call, 0);
+
+	if (c)
+		c->future = Py_NewRef(future);
+	return c;
+}
+
+/* Steals @c. */
+PyObject *call_submit(struct calls *q, struct call *c)
+{
 	int ret;
 
-	if (!PyArg_ParseTuple(args, "OO", &f, &future))
-		return NULL;
-	c = (struct call *)PyType_GenericAlloc(q->st->call, 0);
-	if (!c)
-		return NULL;
-	c->f = Py_NewRef(f);
-	c->future = Py_NewRef(future);
-	c->job.run = run;
 	Py_INCREF((PyObject *)c);
 	ret = q->queue ? mc_async_submit(q->queue, &c->job) : -ESHUTDOWN;
 	if (!ret)
@@ -238,6 +225,22 @@ static PyObject *calls_submit(PyObject *self, PyObject *args)
 	return NULL;
 }
 
+static PyObject *calls_submit(PyObject *self, PyObject *args)
+{
+	struct calls *q = (struct calls *)self;
+	PyObject *f, *future;
+	struct call *c;
+
+	if (!PyArg_ParseTuple(args, "OO", &f, &future))
+		return NULL;
+	c = call_new(q, future);
+	if (!c)
+		return NULL;
+	c->f = Py_NewRef(f);
+	c->job.run = run;
+	return call_submit(q, c);
+}
+
 /* True: it had not begun, and will not. */
 static PyObject *calls_cancel(PyObject *self, PyObject *arg)
 {
@@ -248,6 +251,7 @@ static PyObject *calls_cancel(PyObject *self, PyObject *arg)
 		return PyErr_Format(PyExc_TypeError, "not a call");
 	if (!q->queue || mc_async_cancel(q->queue, &c->job))
 		return PyBool_FromLong(c->ended);
+	get_drop(c);
 	Py_DECREF(arg);
 	Py_RETURN_TRUE;
 }
@@ -274,6 +278,8 @@ static PyMethodDef calls_methods[] = {
 	{ "fileno", calls_fileno, METH_NOARGS, "fileno($self, /)\n--\n\nReadable while calls have ended." },
 	{ "submit", calls_submit, METH_VARARGS,
 	  "submit($self, call, future, /)\n--\n\nRun call() in the background. Gives an object with future, value, failed, ended." },
+	{ "submit_get", calls_submit_get, METH_VARARGS,
+	  "submit_get($self, store, key, future, /)\n--\n\nThe same for store.get(key)." },
 	{ "cancel", calls_cancel, METH_O,
 	  "cancel($self, call, /)\n--\n\nTrue: it had not begun, and will not. False: it runs and will be collected." },
 	{ "collect", calls_collect, METH_NOARGS, "collect($self, /)\n--\n\nA list of the calls that have ended." },
@@ -295,98 +301,3 @@ PyType_Spec calls_spec = {
 	.flags = Py_TPFLAGS_DEFAULT,
 	.slots = calls_slots,
 };
-
-/* ---- what needs no thread ------------------------------------------------------------------- */
-
-/* Larger copies would hold up the loop: 256 KiB take some 20 microseconds. */
-#define HERE_MAX ((uint64_t)256 << 10)
-
-struct here {
-	const struct shared *sh;
-	PyObject *bytes;
-};
-
-static void *small_bytes(void *arg, size_t len)
-{
-	struct here *h = arg;
-
-	if (len > HERE_MAX || len > room_limit(h->sh->room))
-		return NULL;
-	h->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
-	if (!h->bytes)
-		PyErr_Clear();
-	return h->bytes ? PyBytes_AsString(h->bytes) : NULL;
-}
-
-/* (store, …), or NULL with an exception. */
-static PyObject *store_arg(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
-{
-	struct core_state *st = PyModule_GetState(module);
-
-	if (nargs && PyObject_TypeCheck(args[0], st->store))
-		return args[0];
-	PyErr_SetString(PyExc_TypeError, "not a MooncakeDistributedStore");
-	return NULL;
-}
-
-PyObject *get_here(PyObject *module, ARGS)
-{
-	static const struct sig sig = { "async_get", 1, 1, { { "key", ARG_KEY } } };
-	PyObject *self = store_arg(module, args, nargs);
-	struct here h = { .bytes = NULL };
-	struct mc_get g = { .alloc = small_bytes, .arg = &h };
-	struct shared *sh;
-	struct arg a[1];
-
-	if (!self || !args_take(PyModule_GetState(module), &sig, args + 1, nargs - 1, kwnames, a))
-		return NULL;
-	g.key = a[0].key;
-	sh = store_get(self);
-	if (!sh)
-		return PyBytes_FromStringAndSize("", 0);
-	h.sh = sh;
-	mc_store_get_here(sh->s, &g, 1); /* waits for nothing, so the interpreter lock stays */
-	store_put(sh);
-	if (g.result >= 0 && h.bytes)
-		return h.bytes;
-	Py_XDECREF(h.bytes);
-	Py_RETURN_NONE;
-}
-
-PyObject *get_into_here(PyObject *module, ARGS)
-{
-	static const struct sig sig = {
-		"async_get_into", 3, 0, { { "key", ARG_KEY }, { "buffer_ptr", ARG_U64 }, { "size", ARG_U64 } }
-	};
-	PyObject *self = store_arg(module, args, nargs);
-	struct mc_get g = { .nr_iov = 1, .result = -EAGAIN };
-	struct shared *sh;
-	struct mc_iov iov;
-	struct arg a[3];
-
-	if (!self || !args_take(PyModule_GetState(module), &sig, args + 1, nargs - 1, kwnames, a))
-		return NULL;
-	iov = piece(a[1].u64, a[2].u64);
-	g.key = a[0].key;
-	g.iov = &iov;
-	sh = iov.len <= HERE_MAX ? store_get(self) : NULL;
-	if (sh) {
-		mc_store_get_here(sh->s, &g, 1);
-		store_put(sh);
-	}
-	if (g.result >= 0)
-		return PyLong_FromLongLong(g.result);
-	Py_RETURN_NONE;
-}
-
-/* Calls under way end soon, and nothing is waited for: close() comes next. */
-PyObject *shutdown_store(PyObject *module, PyObject *self)
-{
-	struct shared *sh = store_arg(module, &self, 1) ? store_get(self) : NULL;
-
-	if (PyErr_Occurred())
-		return NULL;
-	if (sh)
-		UNLOCKED(mc_store_shutdown(sh->s); store_put(sh));
-	Py_RETURN_NONE;
-}

@@ -18,7 +18,7 @@
  *	store_mount.c		memory that is contributed later
  *	store_tensor*.c, store_parallel.c: tensors (tensor.h)
  *	config.c, handle.c	ReplicateConfig, BufferHandle
- *	calls.c			calls in the background, for mooncake.async_store
+ *	calls.c, calls_get.c	calls in the background, for mooncake.async_store
  */
 #ifndef MC_PY_STORE_H
 #define MC_PY_STORE_H

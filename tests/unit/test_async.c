@@ -206,6 +206,71 @@ TEST(close_waits_for_what_runs)
 	pthread_join(t, NULL);
 }
 
+struct group {
+	struct mc_async *a;
+	_Atomic int calls, most;
+};
+
+struct member {
+	struct mc_job job; /* first */
+	struct group *of;
+	int seen;
+};
+
+static void run_group(struct mc_job *job)
+{
+	struct group *g = ((struct member *)job)->of;
+	struct mc_job *more[7];
+	int nr = (int)mc_async_join(g->a, job, more, 4);
+
+	nr += (int)mc_async_join(g->a, job, more + nr, 3);
+	((struct member *)job)->seen++;
+	for (int i = 0; i < nr; i++)
+		((struct member *)more[i])->seen++;
+	g->calls++;
+	if (nr + 1 > g->most)
+		g->most = nr + 1;
+}
+
+TEST(joined_jobs)
+{
+	static struct member m[100];
+	struct work stop = { .job = { .run = run } }, last = { .job = { .run = run } };
+	struct group g[2] = { { .a = queue(1, 0) }, { 0 } };
+	struct mc_job *out[102];
+	sem_t begun, go;
+
+	g[1].a = g[0].a;
+	sem_init(&begun, 0, 0);
+	sem_init(&go, 0, 0);
+	stop.begun = &begun;
+	stop.go = &go;
+	EXPECT_EQ(mc_async_submit(g[0].a, &stop.job), 0);
+	sem_wait(&begun);
+	memset(m, 0, sizeof(m));
+	for (int i = 0; i < 100; i++) { /* 64 of one group, 20 of another, 16 of none */
+		m[i].of = &g[i >= 64];
+		m[i].job = (struct mc_job){ .run = run_group, .group = i < 84 ? m[i].of : NULL };
+		if (i == 10)
+			m[i].job.deadline_ns = 1;
+		EXPECT_EQ(mc_async_submit(g[0].a, &m[i].job), 0);
+	}
+	EXPECT_EQ(mc_async_submit(g[0].a, &last.job), 0);
+	EXPECT_EQ(mc_async_cancel(g[0].a, &m[63].job), 0);
+	sem_post(&go);
+	ASSERT_EQ(collect(g[0].a, out, 101), 101);
+	EXPECT_EQ(out[100] == &last.job, true);
+	for (int i = 0; i < 100; i++)
+		EXPECT_EQ(m[i].seen, i != 10 && i != 63);
+	EXPECT_EQ(m[10].job.error, -ETIMEDOUT);
+	EXPECT_EQ(g[0].most, 8);
+	EXPECT_EQ(g[0].calls, 2 + 7); /* 0-9, then 11-62 */
+	EXPECT_EQ(g[1].calls, 3 + 16);
+	for (int i = 2; i < 100; i++) /* in order still */
+		EXPECT_EQ(out[i] > out[i - 1], true);
+	mc_async_close(g[0].a);
+}
+
 static struct mc_async *shared;
 
 static void *submitter(void *arg)

@@ -19,14 +19,15 @@ extern "C" {
 struct mc_async;
 
 /**
- * struct mc_job - one call. All zero but for @run (and @deadline_ns) before mc_async_submit(); the queue's until
+ * struct mc_job - one call. All zero but for @run (@group, @deadline_ns) before mc_async_submit(); the queue's until
  * mc_async_collect() returned it or mc_async_cancel() said 0.
  */
 struct mc_job {
 	void (*run)(struct mc_job *job); /* on a thread of the queue */
+	const void *group;		 /* NULL, or: of which jobs it is one that mc_async_join() may take together */
 	uint64_t deadline_ns;		 /* not begun by then: it does not begin any more; 0: none */
 	int error;			 /* out: 0 it ran; -ECANCELED, -ETIMEDOUT it did not */
-	struct mc_job *next_, *prev_;	 /* the queue's */
+	struct mc_job *next_, *prev_, *joined_; /* the queue's */
 	int state_;
 };
 
@@ -58,6 +59,13 @@ MC_API int mc_async_submit(struct mc_async *a, struct mc_job *job);
  * Return: 0 it is the caller's again and will not be collected; -EBUSY it runs or has ended: it will be collected.
  */
 MC_API int mc_async_cancel(struct mc_async *a, struct mc_job *job);
+
+/**
+ * mc_async_join - from inside @job's run, on its thread: take up to @max jobs more that are next in the queue and have its @run and
+ * its @group, to do them in the same call of the library. They have begun then, and end when @job does.
+ * Return: how many are in @out; 0 without a group.
+ */
+MC_API unsigned mc_async_join(struct mc_async *a, struct mc_job *job, struct mc_job **out, unsigned max);
 
 /** mc_async_collect - jobs that have ended, in the order in which they did; never waits. Return: how many are in @out. */
 MC_API unsigned mc_async_collect(struct mc_async *a, struct mc_job **out, unsigned max);

@@ -42,6 +42,7 @@ struct mc_async {
 	struct jobs waiting, ended;
 	unsigned nr, nr_waiting; /* not collected; of these */
 	unsigned running, idle, threads;
+	bool waking; /* an idle thread was told that there is more, and has not looked yet */
 	bool closing;
 	pthread_t thread[THREADS_MAX];
 };
@@ -89,6 +90,15 @@ static void take_waiting(struct mc_async *a, struct mc_job *j)
 	a->nr_waiting--;
 }
 
+/* With the lock. One thread at a time is woken, and wakes the next when there is more: a burst of jobs costs no burst of wakes. */
+static void wake(struct mc_async *a)
+{
+	if (!a->waiting.first || !a->idle || a->waking)
+		return;
+	a->waking = true;
+	pthread_cond_signal(&a->more);
+}
+
 /* With the lock, which is released meanwhile. */
 static void run_one(struct mc_async *a, struct mc_job *j)
 {
@@ -98,13 +108,39 @@ static void run_one(struct mc_async *a, struct mc_job *j)
 		return;
 	}
 	j->state_ = JOB_RUNNING;
+	j->joined_ = NULL;
 	a->running++;
+	wake(a);
 	pthread_mutex_unlock(&a->lock);
 	j->run(j);
 	pthread_mutex_lock(&a->lock);
-	end(a, j, 0);
+	for (struct mc_job *next; j; j = next) {
+		next = j->joined_;
+		end(a, j, 0);
+	}
 	if (!--a->running)
 		pthread_cond_broadcast(&a->quiet);
+}
+
+unsigned mc_async_join(struct mc_async *a, struct mc_job *job, struct mc_job **out, unsigned max)
+{
+	struct mc_job **tail = &job->joined_, *j;
+	unsigned nr = 0;
+
+	while (*tail)
+		tail = &(*tail)->joined_;
+	pthread_mutex_lock(&a->lock);
+	while (nr < max && (j = a->waiting.first) && job->group && j->group == job->group && j->run == job->run &&
+	       !(j->deadline_ns && deadline_passed(j->deadline_ns))) {
+		take_waiting(a, j);
+		j->state_ = JOB_RUNNING;
+		j->joined_ = NULL;
+		*tail = j;
+		tail = &j->joined_;
+		out[nr++] = j;
+	}
+	pthread_mutex_unlock(&a->lock);
+	return nr;
 }
 
 static void *worker(void *arg)
@@ -120,6 +156,7 @@ static void *worker(void *arg)
 		a->idle++;
 		pthread_cond_wait(&a->more, &a->lock);
 		a->idle--;
+		a->waking = false;
 	}
 	pthread_mutex_unlock(&a->lock);
 	return NULL;
@@ -205,7 +242,7 @@ int mc_async_submit(struct mc_async *a, struct mc_job *job)
 		a->nr++;
 		a->nr_waiting++;
 		jobs_add(&a->waiting, job, JOB_WAITING);
-		pthread_cond_signal(&a->more);
+		wake(a);
 	}
 	pthread_mutex_unlock(&a->lock);
 	return ret;
