@@ -42,6 +42,13 @@ def alone(f):
     return test
 
 
+class Telling(MooncakeDistributedStoreAsync):
+    def get_into_told(self, begun, *args):
+        """get_into(), which says when it has begun."""
+        begun.append(args)
+        return self.get_into(*args)
+
+
 def cluster(f):
     """f(store, stopped): `with stopped():` around what finds a master that does not answer."""
     def test():
@@ -56,7 +63,7 @@ def cluster(f):
                 c.master.thaw()
 
         async def body():
-            s = MooncakeDistributedStoreAsync()
+            s = Telling()
             eq(await s.async_setup("127.0.0.1", "P2PHANDSHAKE", 0, 16 * MB, "tcp", "", c.master.addr), 0)
             async with s:
                 await f(s, stopped)
@@ -162,8 +169,10 @@ async def test_cancel(s, stopped):
     value, m = bytearray(100), Memory(4096, 7)
     eq(await s.async_get("none"), b"")
     with stopped():
-        running = [asyncio.create_task(s.async_get_into(f"none{i}", m.ptr, m.size)) for i in range(4)]
-        await begun()
+        told = []
+        running = [asyncio.create_task(s.async_get_into_told(told, f"none{i}", m.ptr, m.size)) for i in range(4)]
+        while len(told) < 4:
+            await begun(1)
         waiting = [asyncio.create_task(s.async_put(f"w{i}", value)) for i in range(3000)]
         await begun()
         for x in waiting:
