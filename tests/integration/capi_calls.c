@@ -298,6 +298,28 @@ TEST(its_own_memory)
 	destroyTransferEngine(e);
 }
 
+TEST(names)
+{
+	static const char *const same[] = { "127.0.0.1", "127.0.0.1:77" };
+	char name[64] = "", tail[64];
+	transfer_engine_t e;
+
+	for (int i = 0; i < 4; i++) { /* with and without a port, with and without a host of its own */
+		e = createTransferEngine("P2PHANDSHAKE", i < 2 ? same[i] : "worker-7", i < 2 ? "" : same[i - 2], 0, 0);
+		ASSERT_TRUE(e != NULL);
+		EXPECT_EQ(getLocalIpAndPort(e, name, sizeof(name)), 0);
+		EXPECT_TRUE(!strncmp(name, "127.0.0.1:1", 11));
+		destroyTransferEngine(e);
+	}
+	e = createTransferEngine("P2PHANDSHAKE", "[::1]:77", NULL, 0, 0);
+	if (!e)
+		SKIP("no IPv6 here");
+	EXPECT_EQ(getLocalIpAndPort(e, name, sizeof(name)), 0);
+	EXPECT_EQ(sscanf(name, "[::1]:%63s", tail), 1);
+	EXPECT_EQ(openSegment(e, name), LOCAL_SEGMENT);
+	destroyTransferEngine(e);
+}
+
 /* Every call with @e, which is no engine. */
 static void refused_everywhere(transfer_engine_t e)
 {

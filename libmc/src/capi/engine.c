@@ -59,10 +59,24 @@ static void te_fini(struct object *o)
 	free(te);
 }
 
+/* Of "host", "host:port", "v6", "[v6]", "[v6]:port". */
+static void host_of(const char *name, char *out, size_t size)
+{
+	const char *colon = strchr(name, ':');
+	size_t len = strlen(name);
+
+	if (*name == '[') {
+		name++;
+		len = strcspn(name, "]");
+	} else if (colon && !strchr(colon + 1, ':')) {
+		len = (size_t)(colon - name);
+	}
+	snprintf(out, size, "%.*s", (int)len, name);
+}
+
 static struct te *te_new(const char *metadata, const char *name, const char *host)
 {
 	struct te *te = calloc(1, sizeof(*te));
-	const char *colon = strrchr(name, ':');
 
 	if (!te)
 		return NULL;
@@ -72,10 +86,7 @@ static struct te *te_new(const char *metadata, const char *name, const char *hos
 	pthread_mutex_init(&te->lock, NULL);
 	te->timeout_ms = mc_engine_timeout_ns() / 1000000;
 	te->p2p = !strcmp(metadata, "P2PHANDSHAKE");
-	if (host && *host)
-		snprintf(te->host, sizeof(te->host), "%s", host);
-	else
-		snprintf(te->host, sizeof(te->host), "%.*s", (int)(colon ? colon - name : (long)strlen(name)), name);
+	host_of(host && *host ? host : name, te->host, sizeof(te->host));
 	return te;
 }
 
@@ -86,7 +97,6 @@ transfer_engine_t createTransferEngine(const char *metadata_conn_string, const c
 		.size = sizeof(o),
 		.metadata = metadata_conn_string,
 		.local_name = local_server_name,
-		.host = ip_or_host_name,
 	};
 	struct te *te;
 
@@ -97,6 +107,7 @@ transfer_engine_t createTransferEngine(const char *metadata_conn_string, const c
 	te = te_new(metadata_conn_string, local_server_name, ip_or_host_name);
 	if (!te)
 		return NULL;
+	o.host = te->host;
 	if (mc_engine_open(&o, &te->engine) || table_add(&engines, &te->object)) {
 		te_put(te);
 		return NULL;
