@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 
 #include "base/hash.h"
 
@@ -324,4 +326,61 @@ TEST(a_batch_to_two_peers_waits_only_for_the_stopped_one)
 	}
 	mc_engine_close(eng);
 	free(mine);
+}
+
+/* ---- memory of this very process that goes while it is read ---- */
+
+struct inside {
+	struct mc_engine *eng;
+	const char *name;
+	_Atomic(void *) mem;
+	atomic_bool stop;
+	atomic_uint reads;
+};
+
+static void *read_inside(void *arg)
+{
+	struct inside *in = arg;
+	struct mc_segment *seg = NULL;
+	char *mine = malloc(MiB);
+
+	while (!seg && mc_segment_open(in->eng, in->name, soon(), &seg))
+		;
+	while (!atomic_load(&in->stop)) {
+		void *mem = atomic_load(&in->mem);
+
+		/* 0, or that it is not registered: what it may not do is die. */
+		if (mem && !move_one(in->eng, seg, MC_READ, mine, mem, MiB, "local", soon()))
+			atomic_fetch_add(&in->reads, 1);
+	}
+	mc_segment_close(seg);
+	free(mine);
+	return NULL;
+}
+
+TEST(what_is_unregistered_may_be_unmapped)
+{
+	struct mc_engine *owner = engine_new(NULL);
+	struct inside in = { .eng = engine_new(NULL), .name = mc_engine_name(owner) };
+	pthread_t t;
+
+	pthread_create(&t, NULL, read_inside, &in);
+	for (unsigned round = 0; round < 300; round++) {
+		unsigned before = atomic_load(&in.reads);
+		uint64_t end = soon();
+		void *p = mmap(NULL, MiB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		ASSERT_TRUE(p != MAP_FAILED);
+		ASSERT_EQ(mc_region_add(owner, p, MiB, NULL, NULL), 0);
+		atomic_store(&in.mem, p);
+		while (atomic_load(&in.reads) == before && !deadline_passed(end))
+			sched_yield();
+		ASSERT_EQ(mc_region_del_addr(owner, p), 0);
+		munmap(p, MiB);
+	}
+	EXPECT_GE(atomic_load(&in.reads), 300u);
+	atomic_store(&in.stop, true);
+	pthread_join(t, NULL);
+	mc_engine_close(in.eng);
+	mc_engine_close(owner);
 }

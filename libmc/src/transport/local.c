@@ -287,7 +287,8 @@ static int slice_copy(const struct local_peer *p, enum xfer_op op, struct slice 
 static int slice_move(const struct local_peer *p, enum xfer_op op, struct slice *s)
 {
 	struct reach_access a;
-	int ret = reach_view_begin(p->view, op == XFER_WRITE, &a);
+	/* In one process the range must also stay mapped while it is read: its owner waits for us, as for writers. */
+	int ret = reach_view_begin(p->view, op == XFER_WRITE || p->inside, &a);
 
 	if (!ret) {
 		ret = slice_check(p->view, &a, s);

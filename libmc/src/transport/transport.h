@@ -111,8 +111,9 @@ const uint8_t *reach_view_token(const struct reach_view *v, uint64_t *addr);
 
 /*
  * Between begin and end the neighbour does not finish removing a range that @write'rs were told
- * they may use; readers learn at the end. -EAGAIN: the neighbour is in the middle of a change (or
- * died in it): look again later.
+ * they may use; readers learn at the end. Who reads where it would fault, in the same process, asks
+ * as a writer. -EAGAIN: the neighbour is in the middle of a change (or died in it): look again
+ * later.
  */
 int reach_view_begin(struct reach_view *v, bool write, struct reach_access *a);
 /* 0, -EFAULT, -EAGAIN. */
