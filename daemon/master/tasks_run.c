@@ -47,7 +47,7 @@ static void end(struct run *r)
 	snprintf(message, sizeof(message), r->there ? "%u of %u targets held it already" : "%u", r->there, r->t->spec.nr_targets);
 	objects_unbind(m->ix, &r->t->spec.key, r->t->spec.put_id, r->error[0]);
 	if (r->error[0])
-		log_info("task on %u bytes of key failed: %s", r->t->spec.key.len, r->error);
+		log_info("a %s of %u targets failed: %s", r->t->spec.type == TASK_MOVE ? "move" : "copy", r->t->spec.nr_targets, r->error);
 	tasks_end(m->tasks, r->t, r->error[0] ? r->error : NULL, r->there ? message : "", task_times());
 	leave(r, pool);
 }

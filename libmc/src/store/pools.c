@@ -102,6 +102,32 @@ void pools_view_seen(struct mc_store *s, uint32_t view)
 /* ---- attaching ------------------------------------------------------------------------------------------------------ */
 
 /*
+ * An idle client keeps no memory that nobody serves. Whoever refreshes at this moment drops the pool as well; what call still uses
+ * it has a reference.
+ */
+static void leave_set(struct loop_work *w)
+{
+	struct spool *p = container_of(w, struct spool, leaving);
+	struct mc_store *s = p->store;
+	struct pool_set *set;
+
+	if (!pthread_mutex_trylock(&s->refresh_lock)) {
+		set = s->set ? set_alloc(s->set->nr + 1) : NULL;
+		for (unsigned i = 0; set && i < s->set->nr; i++) {
+			if (s->set->pool[i] == p)
+				continue;
+			spool_get(s->set->pool[i]);
+			set->pool[set->nr++] = s->set->pool[i];
+		}
+		if (set)
+			set_replace(s, set);
+		pthread_mutex_unlock(&s->refresh_lock);
+	}
+	prefault_stop(p);
+	spool_put(p);
+}
+
+/*
  * The owner ended, or says goodbye: readers stop using its memory, because removals and upserts no longer reach it. An owner that
  * closes in order still listens, and waits for the space it granted.
  */
@@ -114,6 +140,9 @@ static void owner_gone(struct loop_fd *f, uint32_t ready)
 	grant_release(p, deadline_after_ns(FREE_NS));
 	log_info("the owner of pool %s ended", p->segment);
 	atomic_store(&p->store->view_known, 0); /* ask the master at the next chance */
+	spool_get(p);
+	p->leaving.fn = leave_set; /* not from here, which is inside of it */
+	loop_post(p->store->loop, &p->leaving);
 }
 
 struct watch_arg {
@@ -489,10 +518,15 @@ int spool_segment(struct spool *p, uint64_t deadline_ns, struct mc_segment **out
 
 void pools_fini(struct mc_store *s)
 {
-	if (!s->set)
-		return;
-	for (unsigned i = 0; i < s->set->nr; i++)
-		retire(s, s->set->pool[i]);
-	pools_put(s->set);
+	struct pool_set *set;
+
+	pthread_mutex_lock(&s->refresh_lock); /* an owner may be going at this moment: leave_set() */
+	set = s->set;
 	s->set = NULL;
+	pthread_mutex_unlock(&s->refresh_lock);
+	if (!set)
+		return;
+	for (unsigned i = 0; i < set->nr; i++)
+		retire(s, set->pool[i]);
+	pools_put(set);
 }

@@ -170,6 +170,7 @@ struct spool {
 	struct pool_view view;
 	struct mux *owner; /* attached: the stream that carries grants and commits; NULL: a borrowed view */
 	struct loop_fd hup; /* watched by the housekeeping loop */
+	struct loop_work leaving; /* on it, once the owner went */
 	struct loop_timer prefault; /* on it, until page tables are filled */
 	struct backoff watch; /* for the owner's yes, without sleeping */
 	_Atomic bool no_announce; /* the owner does not know what that is */
