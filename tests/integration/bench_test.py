@@ -172,6 +172,9 @@ def test_our_initiator_and_upstreams_target():
                 break
         else:
             raise AssertionError("upstream's target did not say where it listens")
+        # It listens before it has registered its memory, and says nothing more.
+        probe = [BENCH, "--local_server_name=127.0.0.1", f"--segment_id={found[1]}", *SMALL, "--duration=0.05", "--nolimit", "--protocol=tcp"]
+        tap.until(lambda: not subprocess.run(probe, capture_output=True).returncode, 20, "upstream's target")
         f = figures(found[1], "--protocol=tcp")
         eq(f["transport"], "tcp")
         assert f["bytes"] > 0 and "limit" not in f, f
