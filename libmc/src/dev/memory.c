@@ -11,6 +11,7 @@
 #include "base/env.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/opts.h"
 #include "dev/dev.h"
 
 #define MEMORY_NAME "mooncake_shm"
@@ -71,19 +72,16 @@ static uint64_t page_of_environment(void)
 
 static int take_opts(const struct mc_memory_opts *in, struct mc_memory_opts *o)
 {
-	const uint8_t *p = (const uint8_t *)in;
+	int ret;
 
 	*o = (struct mc_memory_opts){ .size = sizeof(*o), .node = -1 };
 	if (!in) {
 		o->page_bytes = page_of_environment();
 		return 0;
 	}
-	if (in->size < sizeof(in->size))
-		return -EINVAL;
-	for (size_t i = sizeof(*o); i < in->size; i++)
-		if (p[i])
-			return -E2BIG;
-	memcpy(o, in, MIN(in->size, sizeof(*o)));
+	ret = opts_take(in, offsetof(struct mc_memory_opts, flags), o, sizeof(*o));
+	if (ret)
+		return ret;
 	return o->flags || (o->page_bytes && o->page_bytes != 2 * MiB && o->page_bytes != GiB) ? -EINVAL : 0;
 }
 
