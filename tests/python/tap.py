@@ -2,6 +2,7 @@
 """Tests that speak TAP: functions of a module named test_…, run one after the other; exit 0 pass, 1 fail, 77 all skipped."""
 import importlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -68,7 +69,11 @@ def python(code, *args, timeout=25, **env):
 class Daemon:
     """A program of build/bin, or an interpreter, that prints a line when it is ready."""
 
-    def __init__(self, argv, ready=None):
+    def __init__(self, argv, ready=None, says=None):
+        """@ready: a condition to wait for instead; @says: a text in its log to wait for."""
+        if says:
+            def ready():
+                return says in self.errors()
         self.log = tempfile.TemporaryFile("w+")
         self.p = subprocess.Popen(argv, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.first = self.p.stdout.readline().strip() if ready is None else ""
@@ -82,8 +87,8 @@ class Daemon:
             raise AssertionError(f"{argv[0]} ended at once: {self.errors()}")
 
     def errors(self):
-        self.log.seek(0)
-        return self.log.read()
+        """Its log. Read without moving the place where it writes, which is the file's."""
+        return os.pread(self.log.fileno(), 1 << 20, 0).decode()
 
     def ask(self, line):
         self.p.stdin.write(line + "\n")
@@ -124,12 +129,12 @@ def connects(port):
 
 
 def master():
-    """A master on a free port; .addr is where."""
+    """A master on free ports; .addr is where, .http the port for HTTP."""
     binary = os.path.join(BUILD, "bin", "mooncake-master")
     if not os.path.exists(binary):
         skip("build/bin/mooncake-master is not built")
-    port = free_port()
-    d = Daemon([binary, "--rpc_port", str(port), "--metrics_port", str(free_port())], ready=lambda: connects(port))
+    d = Daemon([binary, "--port=0", "--metrics_port=0"], says="started on port")
+    port, d.http = re.search(r"started on port (\d+):.* HTTP port (\d+)", d.errors()).groups()
     d.addr = f"127.0.0.1:{port}"
     return d
 

@@ -17,17 +17,13 @@ BAD = {"ret": -1, "segment_ids": []}
 
 class Rig:
     def __enter__(self):
-        binary = os.path.join(tap.BUILD, "bin", "mooncake-master")
-        if not os.path.exists(binary):
-            tap.skip("build/bin/mooncake-master is not built")
-        port, self.http = tap.free_port(), tap.free_port()
-        self.master = tap.Daemon([binary, "--rpc_port", str(port), "--metrics_port", str(self.http)], ready=lambda: tap.connects(port))
-        self.addr = f"127.0.0.1:{port}"
+        self.master = tap.master()
+        self.addr = self.master.addr
         self.s, self.other = opened(self.addr, pool=0), opened(self.addr, pool=0)
         return self
 
     def segments(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/get_all_segments") as f:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.master.http}/get_all_segments") as f:
             return f.read().decode().split()
 
     def __exit__(self, *_):
