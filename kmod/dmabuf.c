@@ -18,7 +18,10 @@
 struct mc_dmabuf {
 	struct mc_import *imp;
 	struct dma_buf *buf;
-	struct dma_buf_attachment *at;	/* NULL: the exporter never moves anything */
+	/* guarded by the reservation lock */
+	struct dma_buf_attachment *at;	/* NULL: not yet, no more, or never, as the exporter never moves anything */
+	bool closed;			/* no more */
+
 	struct delayed_work look;
 	unsigned int tries;
 };
@@ -59,27 +62,42 @@ static const struct dma_buf_attach_ops mc_dmabuf_watch = {
 	.mc_moved = mc_dmabuf_moved,
 };
 
-/* Is the memory still to be had? */
+/* Is the memory still to be had? Nobody cares any more who has closed, and who is about to attach must be asked later. */
 static int mc_dmabuf_try(struct mc_dmabuf *d)
 {
 	enum dma_data_direction dir = d->imp->writable ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
-	struct sg_table *sgt;
+	struct sg_table *sgt = NULL;
 
 	dma_resv_lock(d->buf->resv, NULL);
-	sgt = dma_buf_map_attachment(d->at, dir);
-	if (!IS_ERR(sgt))
-		dma_buf_unmap_attachment(d->at, sgt, dir);
+	if (d->at) {
+		sgt = dma_buf_map_attachment(d->at, dir);
+		if (!IS_ERR(sgt))
+			dma_buf_unmap_attachment(d->at, sgt, dir);
+	} else if (!d->closed) {
+		sgt = ERR_PTR(-EAGAIN);
+	}
 	dma_resv_unlock(d->buf->resv);
 	return PTR_ERR_OR_ZERO(sgt);
+}
+
+/* The attachment there was. Whoever looks at it does so under the lock, so afterwards it may go. */
+static struct dma_buf_attachment *mc_dmabuf_set(struct mc_dmabuf *d, struct dma_buf_attachment *at)
+{
+	struct dma_buf_attachment *old;
+
+	dma_resv_lock(d->buf->resv, NULL);
+	old = d->at;
+	d->at = at;
+	d->closed = !at;
+	dma_resv_unlock(d->buf->resv);
+	return old;
 }
 
 static void mc_dmabuf_look(struct work_struct *work)
 {
 	struct mc_dmabuf *d = container_of(to_delayed_work(work), struct mc_dmabuf, look);
-	/* Pairs with mc_dmabuf_get(): moved while we were attaching, so look again soon. */
-	int ret = smp_load_acquire(&d->at) ? mc_dmabuf_try(d) : -EAGAIN;
 
-	switch (ret) {
+	switch (mc_dmabuf_try(d)) {
 	case 0:
 		d->tries = 0;
 		return;
@@ -123,8 +141,7 @@ static int mc_dmabuf_get(struct mc_import *imp, const struct mc_ioc_region_impor
 			cancel_delayed_work_sync(&d->look);
 			goto err_put;
 		}
-		/* Pairs with mc_dmabuf_look(). */
-		smp_store_release(&d->at, at);
+		mc_dmabuf_set(d, at);
 	}
 	imp->src = d;
 	return 0;
@@ -139,9 +156,11 @@ err_free:
 static void mc_dmabuf_put(struct mc_import *imp, void *src)
 {
 	struct mc_dmabuf *d = src;
+	struct dma_buf_attachment *at = mc_dmabuf_set(d, NULL);
 
-	if (d->at)
-		dma_buf_detach(d->buf, d->at);
+	/* Once detached nothing queues the work any more. */
+	if (at)
+		dma_buf_detach(d->buf, at);
 	cancel_delayed_work_sync(&d->look);
 	dma_buf_put(d->buf);
 	kfree(d);

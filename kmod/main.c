@@ -58,6 +58,16 @@ void mc_dev_uevent(char **env)
 	kobject_uevent_env(&mc_dev.this_device->kobj, KOBJ_CHANGE, env);
 }
 
+/* To be an importer that exporters can map for, in pieces of any length: it reads none of them. */
+static int mc_dma_init(struct device *dev)
+{
+	static struct device_dma_parameters parms;
+
+	dev->dma_parms = &parms;
+	dma_set_max_seg_size(dev, UINT_MAX);
+	return dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64));
+}
+
 struct device *mc_dma_device(void)
 {
 	return mc_dev.this_device;
@@ -81,8 +91,7 @@ static int __init mc_init(void)
 	ret = misc_register(&mc_dev);
 	if (ret)
 		goto err_nl;
-	/* To be an importer that exporters can map for. */
-	ret = dma_coerce_mask_and_coherent(mc_dev.this_device, DMA_BIT_MASK(64));
+	ret = mc_dma_init(mc_dev.this_device);
 	if (ret)
 		goto err_misc;
 	return 0;

@@ -362,6 +362,33 @@ TEST(storm_revoked_by_us)
 	storm(MCT_G_MMAP_ALL, true);
 }
 
+static void *move_on(void *arg)
+{
+	while (!storm_stop)
+		gpu_op(*(int *)arg, MCT_OP_MOVE, 20);
+	return NULL;
+}
+
+/* The notice of a move is on its way when the region lets go of what moved. */
+TEST(let_go_while_it_moves)
+{
+	int ctx = ctx_open(), buf = gpu(MCT_G_DYNAMIC, 65536, O_RDWR), i, r;
+	struct mc_ioc_region_import a = dmabuf_arg(buf, 65536);
+	pthread_t t;
+
+	storm_stop = false;
+	pthread_create(&t, NULL, move_on, &buf);
+	for (i = 0; i < 200; i++) {
+		r = import_region(ctx, a);
+		if (i & 1)
+			EXPECT_EQ(revoke_region(r), 0);
+		close(r);
+	}
+	storm_stop = true;
+	pthread_join(t, NULL);
+	EXPECT_EQ(sysfs_number("regions"), 0);
+}
+
 /* Importing what is being revoked: an answer either way, nothing left. */
 static void *revoke_soon(void *arg)
 {
