@@ -65,14 +65,14 @@ static const struct dma_buf_attach_ops mc_dmabuf_watch = {
 /* Is the memory still to be had? Nobody cares any more who has closed, and who is about to attach must be asked later. */
 static int mc_dmabuf_try(struct mc_dmabuf *d)
 {
-	enum dma_data_direction dir = d->imp->writable ? DMA_BIDIRECTIONAL : DMA_TO_DEVICE;
 	struct sg_table *sgt = NULL;
 
 	dma_resv_lock(d->buf->resv, NULL);
 	if (d->at) {
-		sgt = dma_buf_map_attachment(d->at, dir);
+		/* Nobody is to write through it, so it is in the way of no other mapping of this memory. */
+		sgt = dma_buf_map_attachment(d->at, DMA_TO_DEVICE);
 		if (!IS_ERR(sgt))
-			dma_buf_unmap_attachment(d->at, sgt, dir);
+			dma_buf_unmap_attachment(d->at, sgt, DMA_TO_DEVICE);
 	} else if (!d->closed) {
 		sgt = ERR_PTR(-EAGAIN);
 	}

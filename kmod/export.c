@@ -80,9 +80,11 @@ static struct sg_table *mc_export_map(struct dma_buf_attachment *at, enum dma_da
 						dma_get_max_seg_size(a->dev), GFP_KERNEL);
 	if (ret)
 		goto err_outlet;
-	ret = dma_map_sgtable(a->dev, &a->sgt, dir, 0);
+	/* Many devices may have the same memory mapped, which is said by making them see it in a step of its own. */
+	ret = dma_map_sgtable(a->dev, &a->sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret)
 		goto err_table;
+	dma_sync_sgtable_for_device(a->dev, &a->sgt, dir);
 	mutex_lock(&e->o.lock);
 	a->dir = dir;
 	mutex_unlock(&e->o.lock);
@@ -103,7 +105,8 @@ static void mc_export_unmap(struct dma_buf_attachment *at, struct sg_table *sgt,
 	mutex_lock(&e->o.lock);
 	a->dir = DMA_NONE;
 	mutex_unlock(&e->o.lock);
-	dma_unmap_sgtable(a->dev, sgt, dir, 0);
+	dma_sync_sgtable_for_cpu(a->dev, sgt, dir);
+	dma_unmap_sgtable(a->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(sgt);
 	mc_outlet_unmap(&e->o);
 }

@@ -176,7 +176,6 @@ static int mc_import_new(struct mc_region *r, const struct mc_provider *ops, con
 	imp->cq = cq;
 	imp->user_data = a->user_data;
 	imp->offset = a->offset;
-	imp->writable = (a->fd_flags & O_ACCMODE) == O_RDWR;
 	ret = mc_foreign_init(imp);
 	if (ret) {
 		if (cq)

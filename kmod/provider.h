@@ -25,7 +25,6 @@ struct mc_import {
 	struct mc_cq *cq;		/* told of the source's end, or NULL */
 	u64 user_data;
 	u64 offset;			/* of the region in the source */
-	bool writable;
 	void *src;			/* NULL once given up; guarded by region->gate_lock */
 
 	/* foreign.c */

@@ -64,7 +64,8 @@ static int mct_gpu_table(struct mct_buf *g, struct sg_table *sgt, struct device 
 		ret = sg_alloc_table_from_pages(sgt, g->pages, g->nr, 0, g->nr << PAGE_SHIFT, GFP_KERNEL);
 	if (ret)
 		return ret;
-	ret = dma_map_sgtable(dev, sgt, dir, 0);
+	/* As graphics drivers do: several devices may have it mapped. */
+	ret = dma_map_sgtable(dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret)
 		sg_free_table(sgt);
 	else
@@ -93,7 +94,7 @@ static void mct_gpu_unmap(struct dma_buf_attachment *at, struct sg_table *sgt, e
 {
 	struct mct_buf *g = at->dmabuf->priv;
 
-	dma_unmap_sgtable(at->dev, sgt, dir, 0);
+	dma_unmap_sgtable(at->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	sg_free_table(sgt);
 	kfree(sgt);
 	mutex_lock(&g->lock);
