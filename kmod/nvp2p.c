@@ -279,7 +279,7 @@ static void mc_nv_unmap_pages(struct device *dev, struct sg_table *sgt, unsigned
 	unsigned int i;
 
 	for_each_sg(sgt->sgl, sg, nr, i)
-		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), dir, 0);
+		dma_unmap_resource(dev, sg_dma_address(sg), sg_dma_len(sg), dir, DMA_ATTR_SKIP_CPU_SYNC);
 }
 
 static int mc_nv_map_pages(struct mc_nv *n, struct device *dev, struct sg_table *sgt, u64 first,
@@ -290,7 +290,7 @@ static int mc_nv_map_pages(struct mc_nv *n, struct device *dev, struct sg_table 
 	unsigned int i;
 
 	for_each_sg(sgt->sgl, sg, sgt->orig_nents, i) {
-		addr = dma_map_resource(dev, n->kept->pages[first + i]->physical_address, MC_NV_PAGE, dir, 0);
+		addr = dma_map_resource(dev, n->kept->pages[first + i]->physical_address, MC_NV_PAGE, dir, DMA_ATTR_SKIP_CPU_SYNC);
 		if (dma_mapping_error(dev, addr)) {
 			mc_nv_unmap_pages(dev, sgt, i, dir);
 			return -EIO;
