@@ -490,11 +490,19 @@ static int cut(void *arg)
 	return setsockopt(conn_fd(f->conn), SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof(nothing));
 }
 
+/* It does not hear that the owner left, either. */
+static int close_stream(void *arg)
+{
+	conn_close(arg);
+	return 0;
+}
+
 /* Keep-alive alone would take 19 s. */
 TEST(a_master_that_is_cut_off_is_left)
 {
 	struct owner_opts o = { .pool_opts = { .name = "test", .bytes = MiB } };
 	struct listening l;
+	struct conn *first;
 	uint64_t start;
 	uint16_t port;
 	struct rig r;
@@ -510,11 +518,13 @@ TEST(a_master_that_is_cut_off_is_left)
 	ASSERT_EQ(owner_joined(r.ow, soon()), 0);
 	ASSERT_EQ(tc_open(&r.c, owner_unix_path(r.ow)), 0);
 	ASSERT_EQ(loop_call(r.master.loop, cut, &r.master), 0);
+	first = r.master.conn;
 	start = clock_now_ns();
 	EXPECT_TRUE(fake_wait(&r.master, joins, 2));
 	EXPECT_LT((clock_now_ns() - start) / NSEC_PER_MSEC, 8000);
 	EXPECT_EQ(owner_joined(r.ow, soon()), 0);
 	ASSERT_EQ(tc_grant(&r.c, 64 * KiB), 0);
 	EXPECT_EQ(tc_put(&r.c, "k", "bytes", 5, 0), 0);
+	loop_call(r.master.loop, close_stream, first);
 	rig_close(&r);
 }
