@@ -64,10 +64,10 @@ def in_the_middle(service):
     exchange(d, a, 5)
     exchange(a, d, 6)
 
-    service.freeze()  # takes connections and says nothing
+    tap.freeze(service.p)  # takes connections and says nothing
     exchange(a, b, 7)
     refused(c, "d", OPEN_S + 1)
-    service.thaw()
+    service.p.send_signal(signal.SIGCONT)
     until(lambda: c.open("d") > 0, 15, "a peer is found again")
     exchange(d, b, 8)
     exchange(b, d, 9)

@@ -66,6 +66,12 @@ def python(code, *args, timeout=25, **env):
     return p.returncode, p.stdout, p.stderr
 
 
+def freeze(p):
+    """Until a SIGCONT; when this returns @p stands still, which a signal that was sent does not promise yet."""
+    p.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, p.pid, os.WSTOPPED)
+
+
 class Daemon:
     """A program of build/bin, or an interpreter, that prints a line when it is ready."""
 
@@ -96,9 +102,8 @@ class Daemon:
         return self.p.stdout.readline().strip()
 
     def freeze(self):
-        """Until thaw(); when this returns it stands still, which a signal that was sent does not promise yet."""
-        self.p.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.p.pid, os.WSTOPPED)
+        """Until thaw()."""
+        freeze(self.p)
 
     def thaw(self):
         self.p.send_signal(signal.SIGCONT)
