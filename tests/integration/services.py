@@ -38,12 +38,16 @@ def peer_python():
     return python
 
 
+def _die_with_the_test():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 class Service:
     """A process that serves @port."""
     p = None
 
     def run(self, argv, ready=None, seconds=30):
-        self.p = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.p = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_die_with_the_test)
         until(ready or (lambda: tap.connects(self.port)), seconds, argv[0])
 
     def stop(self, sig=signal.SIGKILL):
