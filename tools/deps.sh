@@ -40,6 +40,12 @@ if [ "$goal" = check ] || [ "$goal" = bench ]; then
 	need 'have redis-server' redis-server 'tests of the metadata service'
 	need 'have etcd' etcd-server 'tests of the metadata service'
 	need 'have git' git 'lint: what belongs to the project'
+	need 'have openssl' openssl 'tests of TLS'
+	# Of use to the system's interpreter only; another one has a package index of its own.
+	if [ "$(command -v python3)" = /usr/bin/python3 ]; then
+		need 'python3 -c "import numpy"' python3-numpy 'tests of tensors'
+		need 'python3 -c "import hypothesis"' python3-hypothesis 'tests of properties'
+	fi
 fi
 if [ "$goal" = vm ]; then
 	need 'have qemu-system-x86_64' qemu-system-x86 'boots the guests'

@@ -32,7 +32,7 @@ def peer_python():
         if not os.path.exists(python):
             subprocess.check_call([sys.executable, "-m", "venv", PEER], stdout=sys.stderr)
             subprocess.check_call([python, "-m", "pip", "-q", "install", WHEEL, "numpy"], stdout=sys.stderr)
-        subprocess.check_call([python, "-c", "import mooncake.engine"], stdout=sys.stderr)
+        subprocess.check_call([python, "-I", "-c", "import mooncake.engine"], stdout=sys.stderr)  # not ours, which PYTHONPATH names
     except (subprocess.CalledProcessError, OSError) as e:
         tap.skip(f"upstream's wheel cannot be had: {e}")
     return python
@@ -143,7 +143,7 @@ class PythonMetadata(Service):
     def __init__(self):
         self.port = tap.free_port()
         self.meta = f"http://127.0.0.1:{self.port}/metadata"
-        self.argv = [peer_python(), "-m", "mooncake.http_metadata_server", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.argv = [peer_python(), "-I", "-m", "mooncake.http_metadata_server", "--host", "127.0.0.1", "--port", str(self.port)]
         self.start()
 
     def start(self):
