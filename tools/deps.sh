@@ -50,6 +50,7 @@ fi
 if [ "$goal" = vm ]; then
 	need 'have qemu-system-x86_64' qemu-system-x86 'boots the guests'
 	need 'have busybox' busybox-static 'first process of a guest'
+	need 'have g++' g++ 'the contract compiles as C++ too'
 	need 'have cpio' cpio 'packs what a guest starts from'
 	need 'PATH=$PATH:/sbin:/usr/sbin; have depmod' kmod "modules of the guest's kernel"
 	need 'have xz' xz-utils "modules of the guest's kernel"
