@@ -51,6 +51,7 @@ if [ "$goal" = vm ]; then
 	need 'have qemu-system-x86_64' qemu-system-x86 'boots the guests'
 	need 'have busybox' busybox-static 'first process of a guest'
 	need 'have g++' g++ 'the contract compiles as C++ too'
+	[ "$(uname -m)" != x86_64 ] || need 'echo "int main(void) { return 0; }" | cc -m32 -static -x c - -o /dev/null' gcc-multilib '32-bit programs on a 64-bit kernel'
 	need 'have cpio' cpio 'packs what a guest starts from'
 	need 'PATH=$PATH:/sbin:/usr/sbin; have depmod' kmod "modules of the guest's kernel"
 	need 'have xz' xz-utils "modules of the guest's kernel"
