@@ -43,6 +43,34 @@ void keys_free(struct keys *k)
 	free(k->heap);
 }
 
+unsigned keys_run(const struct key *keys, unsigned nr)
+{
+	unsigned n = 0;
+
+	while (n < nr && keys[n].len)
+		n++;
+	return n;
+}
+
+int keys_enter(struct mc_store *s, const void *items, unsigned nr, const struct mc_key *(*at)(const void *, unsigned),
+	       struct keys *out)
+{
+	int ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
+
+	if (ret)
+		return ret;
+	ret = keys_make(s, items, nr, at, out);
+	if (ret)
+		store_leave(s);
+	return ret;
+}
+
+void keys_leave(struct mc_store *s, struct keys *k)
+{
+	keys_free(k);
+	store_leave(s);
+}
+
 #define KEY_COST 512 /* what a message has for a key beside its bytes; and an answer: 16 replicas of less than 32 bytes */
 
 bool key_fits(size_t *bytes, const struct key *key)

@@ -129,12 +129,9 @@ static int query(struct mc_store *s, struct mc_query *items, unsigned nr, enum q
 	unsigned n, bad = 0;
 	int ret, unasked, found = 0;
 
-	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
+	ret = keys_enter(s, items, nr, query_key, &keys);
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, query_key, &keys);
-	if (ret)
-		goto out_leave;
 	if (nr > ARRAY_SIZE(small_ask)) {
 		ask = calloc(nr, sizeof(*ask));
 		left = calloc(nr, sizeof(*left));
@@ -154,9 +151,7 @@ out_free:
 		free(ask);
 		free(left);
 	}
-	keys_free(&keys);
-out_leave:
-	store_leave(s);
+	keys_leave(s, &keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
@@ -225,27 +220,19 @@ static void tell_failed(const struct mc_remove *items, unsigned nr, unsigned ok)
 int mc_store_remove(struct mc_store *s, struct mc_remove *items, unsigned nr, uint32_t flags, uint64_t deadline_ns)
 {
 	struct keys keys;
-	int ret, ok = 0;
+	int ret = keys_enter(s, items, nr, remove_key, &keys), ok = 0;
 
-	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, remove_key, &keys);
-	if (ret)
-		goto out_leave;
 	deadline_ns = store_deadline(s, deadline_ns);
-	/* A bad key would spoil the message: it ends one run of good ones. */
-	for (unsigned at = 0, n; at < nr; at += n) {
-		for (n = 0; at + n < nr && keys.key[at + n].len; n++)
-			;
+	for (unsigned at = 0, n; at < nr; at += n + 1) {
+		n = keys_run(keys.key + at, nr - at);
 		if (n)
 			ok += s->ops->remove(s, items + at, keys.key + at, n, flags, deadline_ns);
-		else
-			items[at + n++].result = -EINVAL;
+		if (at + n < nr)
+			items[at + n].result = -EINVAL;
 	}
-	keys_free(&keys);
-out_leave:
-	store_leave(s);
+	keys_leave(s, &keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;

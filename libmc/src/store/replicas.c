@@ -80,43 +80,26 @@ int cluster_replicas(struct mc_store *s, struct mc_replicas *items, const struct
 	return ret;
 }
 
-/* A bad key would spoil the message: it ends one run of good ones. */
-static unsigned run_of_keys(const struct key *keys, unsigned nr)
-{
-	unsigned n = 0;
-
-	while (n < nr && keys[n].len)
-		n++;
-	return n;
-}
-
 int mc_store_replicas(struct mc_store *s, struct mc_replicas *items, unsigned nr, uint64_t deadline_ns)
 {
-	int ret = nr > BATCH_MAX ? -E2BIG : store_enter(s), found = 0, one;
 	struct keys keys;
+	int ret = keys_enter(s, items, nr, replicas_key, &keys), found = 0, one;
 
 	for (unsigned i = 0; i < nr; i++) {
 		items[i].replica = NULL;
-		items[i].result = ret;
+		items[i].result = ret ? ret : -EINVAL;
 	}
 	if (ret)
 		return ret;
-	ret = keys_make(s, items, nr, replicas_key, &keys);
-	for (unsigned i = 0; i < nr; i++)
-		items[i].result = ret ? ret : -EINVAL;
-	if (ret)
-		goto out;
 	deadline_ns = store_deadline(s, deadline_ns);
 	for (unsigned at = 0, n; at < nr; at += n + 1) {
-		n = run_of_keys(keys.key + at, nr - at);
+		n = keys_run(keys.key + at, nr - at);
 		one = n ? s->ops->replicas(s, items + at, keys.key + at, n, deadline_ns) : 0;
 		ret = ret ? ret : one;
 	}
 	for (unsigned i = 0; i < nr; i++)
 		found += items[i].result > 0;
-	keys_free(&keys);
-out:
-	store_leave(s);
+	keys_leave(s, &keys);
 	return found ? found : ret;
 }
 
@@ -210,23 +193,18 @@ int mc_store_clear(struct mc_store *s, struct mc_remove *items, unsigned nr, con
 	int ret, ok = 0;
 
 	segment = segment ? segment : "";
-	ret = nr > BATCH_MAX ? -E2BIG : strlen(segment) > TEXT_MAX ? -EINVAL : store_enter(s);
+	ret = strlen(segment) > TEXT_MAX ? -EINVAL : keys_enter(s, items, nr, clear_key, &keys);
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, clear_key, &keys);
-	if (ret)
-		goto out_leave;
 	deadline_ns = store_deadline(s, deadline_ns);
 	for (unsigned at = 0, n; at < nr; at += n + 1) {
-		n = run_of_keys(keys.key + at, nr - at);
+		n = keys_run(keys.key + at, nr - at);
 		if (n)
 			ok += s->ops->clear(s, items + at, keys.key + at, n, segment, deadline_ns);
 		if (at + n < nr)
 			items[at + n].result = -EINVAL;
 	}
-	keys_free(&keys);
-out_leave:
-	store_leave(s);
+	keys_leave(s, &keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;

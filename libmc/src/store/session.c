@@ -4,6 +4,16 @@
 
 #include "base/hash.h"
 
+const struct mc_key *session_key(const void *items, unsigned i)
+{
+	return &((const struct mc_session *)items)[i].key;
+}
+
+const struct mc_key *session_move_key(const void *items, unsigned i)
+{
+	return &((const struct mc_session_move *)items)[i].key;
+}
+
 int sessions_open(struct mc_store *s)
 {
 	struct sessions *ss = calloc(1, sizeof(*ss));

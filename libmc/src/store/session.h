@@ -34,6 +34,10 @@ struct sessions {
 	struct hash_key hash;
 };
 
+/* For keys_enter(), of struct mc_session and struct mc_session_move. */
+const struct mc_key *session_key(const void *items, unsigned i);
+const struct mc_key *session_move_key(const void *items, unsigned i);
+
 int sessions_open(struct mc_store *s);
 void sessions_close(struct mc_store *s); /* when no call is under way; ends them all */
 

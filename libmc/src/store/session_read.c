@@ -21,16 +21,6 @@ static void reading_free(struct mc_store *s, struct session *x)
 
 /* ---- starting ----------------------------------------------------------------------------------------------------- */
 
-static const struct mc_key *session_key(const void *items, unsigned i)
-{
-	return &((const struct mc_session *)items)[i].key;
-}
-
-static const struct mc_key *move_key(const void *items, unsigned i)
-{
-	return &((const struct mc_session_move *)items)[i].key;
-}
-
 static const struct mc_key *plain_key(const void *items, unsigned i)
 {
 	return &((const struct mc_key *)items)[i];
@@ -129,13 +119,10 @@ static int start_all(struct mc_store *s, struct starting *st, struct mc_session 
 int mc_session_read_start(struct mc_store *s, struct mc_session *items, unsigned nr, uint64_t deadline_ns)
 {
 	struct starting st = { 0 };
-	int ret = nr > BATCH_MAX ? -E2BIG : store_enter(s), ok = 0;
+	int ret = keys_enter(s, items, nr, session_key, &st.keys), ok = 0;
 
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, session_key, &st.keys);
-	if (ret)
-		goto out_leave;
 	st.it = calloc(nr + 1, sizeof(*st.it));
 	st.far = calloc(nr + 1, sizeof(*st.far));
 	st.found = calloc(nr + 1, sizeof(*st.found));
@@ -146,9 +133,7 @@ int mc_session_read_start(struct mc_store *s, struct mc_session *items, unsigned
 	free(st.it);
 	free(st.far);
 	free(st.found);
-	keys_free(&st.keys);
-out_leave:
-	store_leave(s);
+	keys_leave(s, &st.keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
@@ -256,13 +241,10 @@ static int read_all(struct mc_store *s, struct moving *mv, struct mc_session_mov
 int mc_session_read(struct mc_store *s, struct mc_session_move *items, unsigned nr, uint64_t deadline_ns)
 {
 	struct moving mv = { 0 };
-	int ret = nr > BATCH_MAX ? -E2BIG : store_enter(s), ok = 0;
+	int ret = keys_enter(s, items, nr, session_move_key, &mv.keys), ok = 0;
 
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, move_key, &mv.keys);
-	if (ret)
-		goto out_leave;
 	mv.x = calloc(nr + 1, sizeof(*mv.x));
 	mv.it = calloc(nr + 1, sizeof(*mv.it));
 	mv.far = calloc(nr + 1, sizeof(*mv.far));
@@ -275,9 +257,7 @@ int mc_session_read(struct mc_store *s, struct mc_session_move *items, unsigned 
 	free(mv.it);
 	free(mv.far);
 	free(mv.sum);
-	keys_free(&mv.keys);
-out_leave:
-	store_leave(s);
+	keys_leave(s, &mv.keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
@@ -289,13 +269,10 @@ void mc_session_read_end(struct mc_store *s, const struct mc_key *keys, unsigned
 {
 	struct keys full;
 
-	if (nr > BATCH_MAX || store_enter(s))
+	if (keys_enter(s, keys, nr, plain_key, &full))
 		return;
-	if (!keys_make(s, keys, nr, plain_key, &full)) {
-		for (unsigned i = 0; i < nr; i++)
-			if (full.key[i].len)
-				forget(s, &full.key[i]);
-		keys_free(&full);
-	}
-	store_leave(s);
+	for (unsigned i = 0; i < nr; i++)
+		if (full.key[i].len)
+			forget(s, &full.key[i]);
+	keys_leave(s, &full);
 }

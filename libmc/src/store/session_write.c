@@ -62,16 +62,6 @@ static void writing_free(struct mc_store *s, struct session *x)
 	free(w);
 }
 
-static const struct mc_key *session_key(const void *items, unsigned i)
-{
-	return &((const struct mc_session *)items)[i].key;
-}
-
-static const struct mc_key *move_key(const void *items, unsigned i)
-{
-	return &((const struct mc_session_move *)items)[i].key;
-}
-
 /* ---- starting ----------------------------------------------------------------------------------------------------- */
 
 static int wishes_of(const struct mc_put_opts *o, struct wishes **out)
@@ -306,24 +296,19 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 	struct wishes *wishes = NULL;
 	struct mc_put_opts o;
 	struct keys keys;
-	int ret = nr > BATCH_MAX ? -E2BIG : put_opts_take(opts, &o), ok = 0;
+	int ret = put_opts_take(opts, &o), ok = 0;
 
 	if (!ret)
 		ret = wishes_of(&o, &wishes);
 	if (!ret)
-		ret = store_enter(s);
+		ret = keys_enter(s, items, nr, session_key, &keys);
 	if (ret) {
 		free(wishes);
 		goto out;
 	}
-	deadline_ns = store_deadline(s, deadline_ns);
-	ret = keys_make(s, items, nr, session_key, &keys);
-	if (!ret) {
-		ok = start_all(s, keys.key, items, nr, wishes, o.groups, deadline_ns);
-		keys_free(&keys);
-	}
+	ok = start_all(s, keys.key, items, nr, wishes, o.groups, store_deadline(s, deadline_ns));
 	wishes_put(s, wishes);
-	store_leave(s);
+	keys_leave(s, &keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
@@ -362,19 +347,16 @@ static int64_t write_one(struct mc_store *s, const struct key *key, const struct
 
 int mc_session_write(struct mc_store *s, struct mc_session_move *items, unsigned nr)
 {
-	int ret = nr > BATCH_MAX ? -E2BIG : store_enter(s), ok = 0;
 	struct keys keys;
+	int ret = keys_enter(s, items, nr, session_move_key, &keys), ok = 0;
 
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, move_key, &keys);
-	for (unsigned i = 0; i < nr && !ret; i++) {
+	for (unsigned i = 0; i < nr; i++) {
 		items[i].result = write_one(s, &keys.key[i], &items[i]);
 		ok += items[i].result >= 0;
 	}
-	if (!ret)
-		keys_free(&keys);
-	store_leave(s);
+	keys_leave(s, &keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
@@ -514,17 +496,13 @@ static int revoke_all(struct mc_store *s, const struct key *key, struct mc_sessi
 static int finish(struct mc_store *s, struct mc_session *items, unsigned nr, uint64_t deadline_ns,
 		  int (*fn)(struct mc_store *s, const struct key *key, struct mc_session *items, unsigned nr, uint64_t deadline_ns))
 {
-	int ret = nr > BATCH_MAX ? -E2BIG : store_enter(s), ok = 0;
 	struct keys keys;
+	int ret = keys_enter(s, items, nr, session_key, &keys), ok = 0;
 
 	if (ret)
 		goto out;
-	ret = keys_make(s, items, nr, session_key, &keys);
-	if (!ret) {
-		ok = fn(s, keys.key, items, nr, store_deadline(s, deadline_ns));
-		keys_free(&keys);
-	}
-	store_leave(s);
+	ok = fn(s, keys.key, items, nr, store_deadline(s, deadline_ns));
+	keys_leave(s, &keys);
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;

@@ -264,6 +264,12 @@ struct keys { /* full keys of a batch in one allocation; small batches live on t
 int keys_make(const struct mc_store *s, const void *items, unsigned nr, const struct mc_key *(*at)(const void *, unsigned),
 	      struct keys *out);
 void keys_free(struct keys *k);
+unsigned keys_run(const struct key *keys, unsigned nr); /* how many from the front are good: a bad one would spoil a message */
+
+/* The public calls on batches are between these. -E2BIG; as store_enter() and keys_make(). */
+int keys_enter(struct mc_store *s, const void *items, unsigned nr, const struct mc_key *(*at)(const void *, unsigned),
+	       struct keys *out);
+void keys_leave(struct mc_store *s, struct keys *k);
 
 struct get_item { /* one object on its way, in get.c and remote.c */
 	struct key key;
