@@ -266,8 +266,9 @@ static int start_all(struct mc_store *s, const struct key *key, struct mc_sessio
 			continue;
 		/* In the table first, sealed: of two starts of one key the second is refused before it takes room. */
 		one->x.sealed = true;
-		items[i].result = session_add(s, &one->x) == -EEXIST ? -EINVAL : 0;
+		items[i].result = session_add(s, &one->x);
 		if (items[i].result) {
+			items[i].result = items[i].result == -EEXIST ? -EINVAL : items[i].result;
 			session_put(s, &one->x);
 			continue;
 		}
