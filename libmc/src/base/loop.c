@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/spin.h"
 #include "base/thread.h"
 
 #define LOOP_BATCH 64
@@ -31,6 +32,7 @@ struct loop {
 	uint64_t timers_now; /* while timers run: those due at this time */
 	struct epoll_event ready[LOOP_BATCH];
 	int nr_ready, at_ready; /* the batch being dispatched */
+	struct spin spin;
 
 	pthread_t thread;
 	bool started;
@@ -320,14 +322,48 @@ static int wait_until(struct loop *l, uint64_t at_ns)
 	return ret;
 }
 
-static int run_once(struct loop *l)
+static bool called(const struct loop *l)
+{
+	return atomic_load_explicit(&l->posted, memory_order_relaxed) || atomic_load_explicit(&l->stop, memory_order_relaxed);
+}
+
+/* Looks for events without sleeping, where they have been coming fast. Who posts meanwhile does not have to wake anybody. */
+static int look(struct loop *l)
+{
+	uint64_t until_ns = spin_start(&l->spin, clock_now_ns());
+	int nr = 0;
+
+	if (!until_ns || called(l))
+		return 0;
+	if (l->nr_timers)
+		until_ns = MIN(until_ns, l->heap[0]->at_ns);
+	do
+		nr = epoll_wait(l->epfd, l->ready, LOOP_BATCH, 0);
+	while (!nr && !called(l) && spin_more(until_ns));
+	return nr;
+}
+
+static int await_events(struct loop *l)
 {
 	uint64_t until = 0;
+	int nr;
 
 	if (prepare_sleep(l))
 		until = l->nr_timers ? l->heap[0]->at_ns : DEADLINE_NEVER;
-	l->nr_ready = wait_until(l, until);
+	nr = wait_until(l, until);
 	atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
+	return nr;
+}
+
+static int run_once(struct loop *l)
+{
+	bool found;
+
+	l->nr_ready = look(l);
+	found = l->nr_ready || called(l);
+	if (!l->nr_ready)
+		l->nr_ready = await_events(l);
+	spin_ended(&l->spin, found, clock_now_ns());
 	if (l->nr_ready < 0) {
 		l->nr_ready = 0;
 		if (errno != EINTR)

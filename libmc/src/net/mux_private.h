@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/spin.h"
 #include "net/net_private.h"
 
 #define MUX_LARGE (16 * KiB)	    /* a payload worth a read of its own, straight into place */
@@ -56,6 +57,7 @@ struct mux {
 	size_t pos, end;
 	struct fd_box box;
 	struct net_watch watch; /* TCP only */
+	struct spin spin;	/* the reader's */
 
 	/* Roles. */
 	bool reading, writing;

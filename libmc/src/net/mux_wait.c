@@ -96,6 +96,25 @@ static bool poll_socket(struct mux *m, uint64_t for_ns)
 	return ret > 0 && p.revents & ~POLLOUT;
 }
 
+/* Answers of peers that have answered fast are looked for before sleeping. */
+static ssize_t recv_soon(struct mux *m, struct iovec *iov, int nr)
+{
+	uint64_t until_ns = spin_start(&m->spin, clock_now_ns());
+	ssize_t n = -EAGAIN;
+	bool found;
+
+	if (until_ns) {
+		do
+			n = mux_recv(m, iov, nr, MSG_DONTWAIT);
+		while (n == -EAGAIN && spin_more(until_ns));
+	}
+	found = n != -EAGAIN;
+	if (!found)
+		n = mux_recv(m, iov, nr, 0);
+	spin_ended(&m->spin, found, clock_now_ns());
+	return n;
+}
+
 /*
  * A blocking read without the lock: into rbuf, which is the reader's, or into the reader's own request, which nobody else may
  * cancel. One system call instead of two.
@@ -111,7 +130,7 @@ static void read_blocking(struct mux *m)
 		return;
 	nr = mux_pieces(m, iov, WAIT_PIECES, m->state == RX_BODY || m->state == RX_PAYLOAD, &direct);
 	pthread_mutex_unlock(&m->lock);
-	n = mux_recv(m, iov, nr, direct ? MSG_WAITALL : 0);
+	n = direct ? mux_recv(m, iov, nr, MSG_WAITALL) : recv_soon(m, iov, nr);
 	pthread_mutex_lock(&m->lock);
 	mux_received(m, n, direct);
 }

@@ -8,18 +8,10 @@
 
 #include "base/copy.h"
 #include "base/hash.h"
+#include "base/spin.h"
 
 _Static_assert(sizeof(struct mc_iov) == sizeof(struct iovec) && offsetof(struct mc_iov, len) == offsetof(struct iovec, iov_len),
 	       "mc_iov is iovec by another name");
-
-static void cpu_pause(void)
-{
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
-}
 
 /* ---- one pool's share of a round ------------------------------------------------------------------------------------ */
 
@@ -218,13 +210,6 @@ static void start_mapped(struct group *g, bool announce, uint64_t deadline_ns)
 	}
 }
 
-/*
- * The owner's yes is in the headers before its reply is on the way, and mostly before the copy is done. To sleep for the last few
- * microseconds would cost more of them: waking takes longer, for both sides. Where that is in vain, because owner and master wait
- * for the very processor that watches, it is tried more seldom.
- */
-#define AGREED_NS (40 * NSEC_PER_USEC)
-
 /* Return: 0, -EINPROGRESS after so long, another error at once. */
 static int watch_agreed(const struct group *g, const struct part *pt, uint64_t until_ns)
 {
@@ -233,19 +218,23 @@ static int watch_agreed(const struct group *g, const struct part *pt, uint64_t u
 	for (unsigned i = 0; i < pt->nr && !ret; i++) {
 		const struct extents *x = g->task[pt->first + i]->x;
 
-		while ((ret = extents_agreed(&g->pool->view, x)) == -EINPROGRESS && until_ns && !deadline_passed(until_ns))
-			cpu_pause();
+		while ((ret = extents_agreed(&g->pool->view, x)) == -EINPROGRESS && spin_more(until_ns))
+			;
 	}
 	return ret;
 }
 
+/*
+ * The owner's yes is in the headers before its reply is on the way, and mostly before the copy is done. To sleep for the last few
+ * microseconds would cost more of them: waking takes longer, for both sides. Where that is in vain, it is tried more seldom.
+ */
 static bool wait_agreed(const struct group *g, const struct part *pt)
 {
 	struct backoff *b = &g->pool->watch;
 	int ret = watch_agreed(g, pt, 0);
 
 	if (ret == -EINPROGRESS && backoff_try(b)) {
-		ret = watch_agreed(g, pt, deadline_after_ns(AGREED_NS));
+		ret = watch_agreed(g, pt, deadline_after_ns(SPIN_NS));
 		if (ret == -EINPROGRESS)
 			backoff_failed(b);
 	}

@@ -27,6 +27,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/backoff.h"
 #include "base/base.h"
 #include "base/clock.h"
 #include "base/loop.h"
@@ -111,41 +112,6 @@ int store_ask_task_state(struct mc_store *s, const struct msg_task_id *m, uint64
 int store_ask_match(struct mc_store *s, uint16_t type, const struct msg_match *m, uint64_t deadline_ns, struct ask *a);
 int store_ask_pools(struct mc_store *s, uint64_t deadline_ns, struct ask *a);
 void ask_end(struct ask *a);
-
-/*
- * Something that saves time when it works and costs some when it does not: after each failure it is not tried 1, 2, 4 … 32 times,
- * and one success forgets that. Threads race here; the worst outcome is a try too many or too few.
- */
-#define BACKOFF_MAX 32u
-struct backoff {
-	_Atomic unsigned skip, last;
-};
-
-static inline bool backoff_try(struct backoff *b)
-{
-	unsigned skip = atomic_load_explicit(&b->skip, memory_order_relaxed);
-
-	if (skip)
-		atomic_store_explicit(&b->skip, skip - 1, memory_order_relaxed);
-	return !skip;
-}
-
-static inline void backoff_failed(struct backoff *b)
-{
-	unsigned last = atomic_load_explicit(&b->last, memory_order_relaxed);
-
-	last = last ? MIN(2 * last, BACKOFF_MAX) : 1;
-	atomic_store_explicit(&b->last, last, memory_order_relaxed);
-	atomic_store_explicit(&b->skip, last, memory_order_relaxed);
-}
-
-static inline void backoff_worked(struct backoff *b)
-{
-	if (unlikely(atomic_load_explicit(&b->last, memory_order_relaxed))) {
-		atomic_store_explicit(&b->last, 0, memory_order_relaxed);
-		atomic_store_explicit(&b->skip, 0, memory_order_relaxed);
-	}
-}
 
 /* ---- pools.c -------------------------------------------------------------------------------------------------------- */
 
