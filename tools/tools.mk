@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+# The tools. What all of them begin with:
+PROGRAM_OBJ := $(BUILD)/obj/tools/program.o
+$(BUILD)/obj/tools/%.o: CPPFLAGS_ALL += -Itools
+
 # mooncakectl, built on the private archive like the daemons.
 
 # events needs libnl; without it the command says so.
@@ -6,7 +10,7 @@ WITH_NL ?= $(shell pkg-config --exists libnl-genl-3.0 && echo yes || echo no)
 NL_CFLAGS := $(if $(filter yes,$(WITH_NL)),$(shell pkg-config --cflags libnl-genl-3.0))
 NL_LIBS := $(if $(filter yes,$(WITH_NL)),$(shell pkg-config --libs libnl-genl-3.0))
 CTL_LEFT_OUT := tools/ctl/events_$(if $(filter yes,$(WITH_NL)),none,nl).c
-CTL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(CTL_LEFT_OUT),$(sort $(wildcard tools/ctl/*.c))))
+CTL_OBJ := $(PROGRAM_OBJ) $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(CTL_LEFT_OUT),$(sort $(wildcard tools/ctl/*.c))))
 CTL_BIN := $(BUILD)/bin/mooncakectl
 
 all: $(CTL_BIN)
@@ -32,7 +36,8 @@ check-ctl: $(CTL_TESTS)
 BENCH_TOOL := $(BUILD)/bin/transfer_engine_bench
 DUMP_TOOL := $(BUILD)/bin/transfer_engine_topology_dump
 ENGINE_TOOLS := $(BENCH_TOOL) $(DUMP_TOOL)
-BENCH_TOOL_OBJ := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/bench/*.c)))
+BENCH_TOOL_OBJ := $(PROGRAM_OBJ) $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/bench/*.c)))
+DUMP_TOOL_OBJ := $(PROGRAM_OBJ) $(BUILD)/obj/tools/topology/main.o
 
 all: $(ENGINE_TOOLS)
 
@@ -43,7 +48,7 @@ $(BENCH_TOOL): $(BENCH_TOOL_OBJ) $(LIBMC_A)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(BENCH_TOOL_OBJ) $(LIBMC_A) $(PKG_LIBS) -lm
 
-$(DUMP_TOOL): $(BUILD)/obj/tools/topology/main.o $(LIBMC_A)
+$(DUMP_TOOL): $(DUMP_TOOL_OBJ) $(LIBMC_A)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(LIBMC_A) $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(DUMP_TOOL_OBJ) $(LIBMC_A) $(PKG_LIBS) -lm

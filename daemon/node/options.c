@@ -7,14 +7,10 @@
 #include "base/log.h"
 #include "node.h"
 
-#define ITEM(field, kind, def, text) \
-	{ .name = #field, .type = kind, .offset = offsetof(struct node_options, field), .deflt = def, .help = text }
-#define ITEM_INT(field, def, low, high, text)                                                        \
-	{ .name = #field, .type = CONF_INT, .offset = offsetof(struct node_options, field), .deflt = def, \
-	  .min = low, .max = high, .help = text }
-#define ITEM_LATER(field, kind, def, text)                                                                     \
-	{ .name = #field, .type = kind, .offset = offsetof(struct node_options, field), .deflt = def, .help = text, \
-	  .unimplemented = true }
+#define ITEM(...) { CONF_ITEM(struct node_options, __VA_ARGS__) }
+#define ITEM_INT(field, def, low, high, text) \
+	{ CONF_ITEM(struct node_options, field, CONF_INT, def, text), .min = low, .max = high }
+#define ITEM_LATER(...) { CONF_ITEM(struct node_options, __VA_ARGS__), .unimplemented = true }
 
 const struct conf_item node_items[] = {
 	ITEM(host, CONF_STRING, "127.0.0.1", "address other nodes reach this one by; 0.0.0.0: every address"),

@@ -16,16 +16,17 @@
 #include <mooncake/engine.h>
 
 #include "base/base.h"
-#include "base/conf.h"
+#include "program.h"
 
 struct options {
+	struct program_flags flags;
 	char *local_server_name, *metadata_server, *mode, *operation, *protocol, *device_name, *nic_priority_matrix, *segment_id;
 	char *report_unit, *backend;
 	uint64_t buffer_size, block_size;
 	int64_t batch_size, threads, report_precision, gpu_id;
 	double duration;
 	bool auto_discovery, use_vram, init_mem;
-	bool limit, json, progress, help, version;
+	bool limit, json, progress;
 };
 
 /* ---- hist.c ------------------------------------------------------------------------------------------------------ */

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* transfer_engine_bench: flags as upstream's, and some of its own; then one of the two roles. */
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "bench.h"
+#include "program.h"
 
-#define ITEM(field, kind, def, text) \
-	{ .name = #field, .type = kind, .offset = offsetof(struct options, field), .deflt = def, .help = text }
-#define ITEM_INT(field, def, low, high, text)                                                      \
-	{ .name = #field, .type = CONF_INT, .offset = offsetof(struct options, field), .deflt = def, \
-	  .min = low, .max = high, .help = text }
-#define ITEM_LATER(field, kind, def, text)                                                                   \
-	{ .name = #field, .type = kind, .offset = offsetof(struct options, field), .deflt = def, .help = text, \
-	  .unimplemented = true }
+#define ITEM(...) { CONF_ITEM(struct options, __VA_ARGS__) }
+#define ITEM_INT(field, def, low, high, text) \
+	{ CONF_ITEM(struct options, field, CONF_INT, def, text), .min = low, .max = high }
+#define ITEM_LATER(...) { CONF_ITEM(struct options, __VA_ARGS__), .unimplemented = true }
 
 static const struct conf_item items[] = {
 	ITEM(mode, CONF_STRING, "initiator", "initiator, which transfers and measures, or target, which waits"),
@@ -40,20 +36,8 @@ static const struct conf_item items[] = {
 	ITEM_LATER(use_vram, CONF_BOOL, "false", "buffers in device memory"),
 	ITEM_LATER(init_mem, CONF_BOOL, "true", "fill device memory first"),
 	ITEM_LATER(gpu_id, CONF_INT, "0", "which device; -1: all"),
-	ITEM(help, CONF_BOOL, "false", "this text"),
-	ITEM(version, CONF_BOOL, "false", "the version"),
+	PROGRAM_ITEMS,
 };
-
-static void print_help(const struct conf *c)
-{
-	struct buf b = BUF_INIT;
-
-	printf("usage: transfer_engine_bench --mode=target [FLAG...]\n"
-	       "       transfer_engine_bench --segment_id=NAME [FLAG...]\n\n");
-	conf_help(c, &b);
-	fwrite(b.data, 1, b.len, stdout);
-	buf_fini(&b);
-}
 
 static bool is_one_of(const char *flag, const char *value, const char *words)
 {
@@ -99,8 +83,10 @@ static int fill_in(struct options *o)
 	return o->local_server_name ? 0 : -ENOMEM;
 }
 
-static int run(struct options *o)
+static int run(void *options)
 {
+	struct options *o = options;
+
 	if (!make_sense(o) || fill_in(o))
 		return 1;
 	return (strcmp(o->mode, "target") ? run_initiator : run_target)(o) ? 1 : 0;
@@ -108,26 +94,9 @@ static int run(struct options *o)
 
 int main(int argc, char **argv)
 {
+	static const char *const usage[] = { "--mode=target [FLAG...]", "--segment_id=NAME [FLAG...]", NULL };
+	static const struct program bench = { "transfer_engine_bench", usage, items, ARRAY_SIZE(items), run };
 	struct options o = { 0 };
-	struct conf c;
-	int ret = 2;
 
-	if (conf_open(&c, items, ARRAY_SIZE(items), &o))
-		return 1;
-	ret = conf_flags(&c, argc, argv);
-	if (ret >= 0 && ret < argc)
-		log_err("%s: flags only", argv[ret]);
-	if (ret != argc) {
-		ret = 2;
-	} else if (o.help) {
-		print_help(&c);
-		ret = 0;
-	} else if (o.version) {
-		printf("transfer_engine_bench %s\n", mc_version());
-		ret = 0;
-	} else {
-		ret = run(&o);
-	}
-	conf_close(&c);
-	return ret;
+	return program_main(&bench, &o, argc, argv);
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "program.h"
 
 static const struct command commands[] = {
 	{ "status", "", "the master and the cache as a whole", cmd_status, 0, 0, "" },
@@ -114,8 +115,6 @@ int usage(const struct ctl *c, const char *fmt, ...)
 
 static int print_help(const struct ctl *c)
 {
-	struct buf b = BUF_INIT;
-
 	printf("usage: mooncakectl [options] COMMAND [...]\n\ncommands:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		char left[64];
@@ -124,9 +123,7 @@ static int print_help(const struct ctl *c)
 		printf("  %-37s %s\n", left, commands[i].help);
 	}
 	printf("\noptions, anywhere before \"--\":\n");
-	conf_help(&c->conf, &b);
-	fwrite(b.data, 1, b.len, stdout);
-	buf_fini(&b);
+	program_print_flags(&c->conf);
 	printf("\nExit status: 0, 1 when something failed or was not found, 2 for wrong usage. See mooncakectl(1).\n");
 	return EXIT_OK;
 }

@@ -5,34 +5,23 @@
 #include <unistd.h>
 
 #include "base/env.h"
-#include "base/log.h"
+#include "program.h"
 
 struct options {
+	struct program_flags flags;
 	char *device_name, *backend, *custom_topo_json;
-	bool use_custom_topo, help, version;
+	bool use_custom_topo;
 };
 
-#define ITEM(field, kind, def, text) \
-	{ .name = #field, .type = kind, .offset = offsetof(struct options, field), .deflt = def, .help = text }
+#define ITEM(...) { CONF_ITEM(struct options, __VA_ARGS__) }
 
 static const struct conf_item items[] = {
 	ITEM(device_name, CONF_STRING, "", "comma list of RDMA devices to look at; empty: all"),
 	ITEM(use_custom_topo, CONF_BOOL, "false", "what MC_CUSTOM_TOPO_JSON names, not what is found"),
 	ITEM(custom_topo_json, CONF_STRING, "", "what this file says, not what is found"),
 	ITEM(backend, CONF_STRING, "auto", "auto or te"),
-	ITEM(help, CONF_BOOL, "false", "this text"),
-	ITEM(version, CONF_BOOL, "false", "the version"),
+	PROGRAM_ITEMS,
 };
-
-static void print_help(const struct conf *c)
-{
-	struct buf b = BUF_INIT;
-
-	printf("usage: transfer_engine_topology_dump [FLAG...]\n\n");
-	conf_help(c, &b);
-	fwrite(b.data, 1, b.len, stdout);
-	buf_fini(&b);
-}
 
 static int fail(const char *text)
 {
@@ -71,8 +60,9 @@ static int dump_from(const struct options *o, const char *file)
 	return 0;
 }
 
-static int dump(const struct options *o)
+static int dump(void *options)
 {
+	const struct options *o = options;
 	struct env env;
 	int ret;
 
@@ -87,26 +77,9 @@ static int dump(const struct options *o)
 
 int main(int argc, char **argv)
 {
+	static const char *const usage[] = { "[FLAG...]", NULL };
+	static const struct program dumper = { "transfer_engine_topology_dump", usage, items, ARRAY_SIZE(items), dump };
 	struct options o = { 0 };
-	struct conf c;
-	int ret;
 
-	if (conf_open(&c, items, ARRAY_SIZE(items), &o))
-		return 1;
-	ret = conf_flags(&c, argc, argv);
-	if (ret >= 0 && ret < argc)
-		log_err("%s: flags only", argv[ret]);
-	if (ret != argc) {
-		ret = 2;
-	} else if (o.help) {
-		print_help(&c);
-		ret = 0;
-	} else if (o.version) {
-		printf("transfer_engine_topology_dump %s\n", mc_version());
-		ret = 0;
-	} else {
-		ret = dump(&o);
-	}
-	conf_close(&c);
-	return ret;
+	return program_main(&dumper, &o, argc, argv);
 }

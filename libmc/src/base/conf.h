@@ -37,6 +37,10 @@ struct conf_item {
 	bool unimplemented; /* accepted so that deployments start; named in one warning when set */
 };
 
+/* The start of an item that is called like its member of struct @in. */
+#define CONF_ITEM(in, field, kind, def, text) \
+	.name = #field, .type = kind, .offset = offsetof(in, field), .deflt = def, .help = text
+
 struct conf {
 	const struct conf_item *items;
 	size_t nr_items;
