@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "node.h"
 
 /* ---- start ---- */
@@ -142,7 +143,7 @@ static void stop(void *arg)
 	loop_timer_del(n->svc.loop, &n->watch);
 	svc_stopping(&n->svc, "waiting for clients");
 	svc_extend(&n->svc, NODE_STOP_NS / NSEC_PER_SEC + 5);
-	n->closing = !pthread_create(&n->closer, NULL, closer, n);
+	n->closing = !thread_start(&n->closer, "mc-closer", closer, n);
 	if (!n->closing)
 		loop_stop(n->svc.loop);
 }
