@@ -3,17 +3,6 @@
 #include "base/log.h"
 #include "master.h"
 
-static void hex(const uint8_t id[16], char out[33])
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (int i = 0; i < 16; i++) {
-		out[2 * i] = digits[id[i] >> 4];
-		out[2 * i + 1] = digits[id[i] & 15];
-	}
-	out[32] = 0;
-}
-
 /* ---- a life begins and ends ---- */
 
 struct ending {
@@ -83,7 +72,7 @@ int on_join(struct peer *p, struct conn_req *r)
 		owner_gone(p, true);
 	p->life = (struct pool_life){ .worker = w->index };
 	ret = pools_join(w->m->pools, &m.pool, clock_now_ns(), &p->life, &old);
-	hex(m.pool.id, id);
+	hex_text(id, m.pool.id, sizeof(m.pool.id));
 	if (ret < 0) {
 		log_warn_limited("pool %s of %s may not join: %s", id, p->name,
 				 ret == -EINVAL ? "no id, no region, or a range that wraps" :

@@ -34,12 +34,6 @@ static const struct {
 	{ CNT_BAD, "refused_messages" },
 };
 
-static void hex(const uint8_t id[16], char out[33])
-{
-	for (int i = 0; i < 16; i++)
-		sprintf(out + 2 * i, "%02x", id[i]);
-}
-
 static void add(struct json_object *o, const char *name, struct json_object *v)
 {
 	json_object_object_add(o, name, v);
@@ -54,8 +48,7 @@ static void add_id(struct json_object *o, const char *name, const uint8_t id[16]
 {
 	char text[33];
 
-	hex(id, text);
-	add(o, name, json_object_new_string(text));
+	add(o, name, json_object_new_string(hex_text(text, id, 16)));
 }
 
 static void add_text(struct json_object *o, const char *name, const struct key *k)

@@ -55,6 +55,22 @@ TEST(this_machine)
 	EXPECT_TRUE(memcmp(a, zero, 16));
 }
 
+TEST(as_text)
+{
+	static const uint8_t bytes[] = { 0x00, 0x9a, 0xff, 0x10 };
+	char text[NODE_ID_TEXT], byte[3] = "";
+	uint8_t id[16];
+
+	EXPECT_STREQ(hex_text(text, bytes, sizeof(bytes)), "009aff10");
+	EXPECT_STREQ(hex_text(text, bytes, 0), "");
+	node_id(id);
+	EXPECT_EQ(strlen(node_id_text(text)), 32);
+	for (int i = 0; i < 16; i++) {
+		memcpy(byte, text + 2 * i, 2);
+		EXPECT_EQ(strtol(byte, NULL, 16), id[i]);
+	}
+}
+
 TEST(derived_from_the_machine_id_alone)
 {
 	static const uint8_t raw[16] = { 0x3d, 0x12, 0x19, 0xc7, 0xc4, 0xc5, 0x40, 0x4a,

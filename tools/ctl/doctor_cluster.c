@@ -176,18 +176,15 @@ void check_metadata(struct doctor *d)
 /* ---- pools ---- */
 
 struct pools {
-	char here[33];
+	char here[NODE_ID_TEXT];
 	bool several; /* nodes */
 };
 
 static void survey(struct json_object *list, size_t nr, struct pools *p)
 {
 	const char *first = NULL;
-	uint8_t id[16];
 
-	node_id(id);
-	for (int i = 0; i < 16; i++)
-		snprintf(p->here + 2 * i, 3, "%02x", id[i]);
+	node_id_text(p->here);
 	for (size_t i = 0; i < nr; i++) {
 		const char *node = get_text(json_object_array_get_idx(list, i), "node");
 

@@ -37,13 +37,10 @@ static void add_pool(struct node_sum *n, struct json_object *p)
 static unsigned sum_pools(struct json_object *pools, struct node_sum *nodes)
 {
 	size_t nr = json_object_array_length(pools);
-	char here[33];
-	uint8_t id[16];
+	char here[NODE_ID_TEXT];
 	unsigned n = 0, at;
 
-	node_id(id);
-	for (int i = 0; i < 16; i++)
-		snprintf(here + 2 * i, 3, "%02x", id[i]);
+	node_id_text(here);
 	for (size_t i = 0; i < nr; i++) {
 		struct json_object *p = json_object_array_get_idx(pools, i);
 		const char *node = get_text(p, "node");

@@ -13,13 +13,9 @@
 
 static bool is_here(struct json_object *p)
 {
-	char here[33];
-	uint8_t id[16];
+	char here[NODE_ID_TEXT];
 
-	node_id(id);
-	for (int i = 0; i < 16; i++)
-		snprintf(here + 2 * i, 3, "%02x", id[i]);
-	return !strcmp(get_text(p, "node"), here);
+	return !strcmp(get_text(p, "node"), node_id_text(here));
 }
 
 /* The master does not know this, the owner does: its "memory", a list of regions, becomes a member of @p. */

@@ -74,6 +74,19 @@ static inline int hex_digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Two such digits a byte: @out has room for 2 * @nr + 1 characters, and is returned. */
+static inline char *hex_text(char *out, const void *bytes, size_t nr)
+{
+	const uint8_t *from = bytes;
+
+	for (size_t i = 0; i < nr; i++) {
+		out[2 * i] = "0123456789abcdef"[from[i] >> 4];
+		out[2 * i + 1] = "0123456789abcdef"[from[i] & 15];
+	}
+	out[2 * nr] = 0;
+	return out;
+}
+
 /* Little endian in memory of any alignment: wire formats are read and written through these alone. */
 #define MC_DEFINE_LE(bits)                                          \
 	static inline uint##bits##_t get_le##bits(const void *p)    \

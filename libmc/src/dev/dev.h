@@ -165,6 +165,8 @@ int process_write(pid_t pid, const struct process_vec *v, size_t nr);
 /* 16 bytes derived from machine-id (never the machine-id itself); from the boot id when there is none. The same for every
  * process of a boot that shares a kernel and may share memory. */
 void node_id(uint8_t out[16]);
+#define NODE_ID_TEXT 33
+char *node_id_text(char out[NODE_ID_TEXT]); /* the same in hex; returns @out */
 void node_id_at(const char *root, uint8_t out[16]); /* with @root before the paths of both files */
 
 struct topo_node {

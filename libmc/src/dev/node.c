@@ -71,3 +71,11 @@ void node_id(uint8_t out[16])
 {
 	node_id_at("", out);
 }
+
+char *node_id_text(char out[NODE_ID_TEXT])
+{
+	uint8_t id[16];
+
+	node_id(id);
+	return hex_text(out, id, sizeof(id));
+}

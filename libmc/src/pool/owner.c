@@ -47,11 +47,10 @@ static int copy_opts(struct owner *ow, const struct owner_opts *o)
 
 static void default_unix_path(struct owner *ow)
 {
-	const uint8_t *id = ow->view->dir->pool_id;
-	size_t at = (size_t)snprintf(ow->unix_path, sizeof(ow->unix_path), "unix:@mooncake-pool-");
+	const struct dir_header *dir = ow->view->dir;
+	char id[sizeof(dir->pool_id) * 2 + 1];
 
-	for (int i = 0; i < 16; i++)
-		at += (size_t)snprintf(ow->unix_path + at, sizeof(ow->unix_path) - at, "%02x", id[i]);
+	snprintf(ow->unix_path, sizeof(ow->unix_path), "unix:@mooncake-pool-%s", hex_text(id, dir->pool_id, sizeof(dir->pool_id)));
 }
 
 static int listen_at(const char *text, bool local, int *fd)

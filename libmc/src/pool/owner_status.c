@@ -19,9 +19,7 @@ static void add_id(struct json_object *o, const char *name, const uint8_t id[16]
 {
 	char text[33];
 
-	for (int i = 0; i < 16; i++)
-		snprintf(text + 2 * i, 3, "%02x", id[i]);
-	add_text(o, name, text);
+	add_text(o, name, hex_text(text, id, 16));
 }
 
 static struct json_object *memory_part(const struct region *r)

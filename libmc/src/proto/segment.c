@@ -86,13 +86,12 @@ static void put_buffers(struct buf *b, const struct segment_desc *d)
 
 static void put_mc(struct buf *b, const struct segment_desc *d)
 {
-	buf_printf(b, ",\"mc\":{\"node\":\"");
-	for (int i = 0; i < 16; i++)
-		buf_printf(b, "%02x", d->mc.node[i]);
+	char node[sizeof(d->mc.node) * 2 + 1];
+
 	buf_printf(b,
-		   "\",\"pid\":%" PRId64 ",\"pid_ns\":%" PRIu64
+		   ",\"mc\":{\"node\":\"%s\",\"pid\":%" PRId64 ",\"pid_ns\":%" PRIu64
 		   ",\"reach_fd\":%d,\"start_time\":%" PRIu64 ",\"version\":%d}",
-		   d->mc.pid, d->mc.pid_ns, d->mc.reach_fd, d->mc.start_time, d->mc.version);
+		   hex_text(node, d->mc.node, sizeof(d->mc.node)), d->mc.pid, d->mc.pid_ns, d->mc.reach_fd, d->mc.start_time, d->mc.version);
 }
 
 static bool range_ok(uint64_t addr, uint64_t len)

@@ -28,13 +28,9 @@ static bool copy_text(char *to, size_t size, const char *from)
 /* "Node" of the status is this machine's identity in hex. */
 static bool is_this_machine(const char *text)
 {
-	uint8_t id[16];
-	char hex[33];
+	char id[NODE_ID_TEXT];
 
-	node_id(id);
-	for (int i = 0; i < 16; i++)
-		snprintf(hex + 2 * i, 3, "%02x", id[i]);
-	return !strcmp(text, hex);
+	return !strcmp(text, node_id_text(id));
 }
 
 static int read_status(const char *address, struct json_object *status, struct mc_node *out)
