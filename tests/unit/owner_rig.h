@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "base/thread.h"
 #include "pool/owner.h"
 #include "unit/owner_client.h"
 
@@ -50,11 +51,10 @@ struct fake {
 static inline bool fake_wait_(struct fake *f, const unsigned *what, unsigned at_least)
 {
 	uint64_t end = soon();
-	struct timespec ts = { (time_t)(end / NSEC_PER_SEC), (long)(end % NSEC_PER_SEC) };
 	bool ok;
 
 	pthread_mutex_lock(&f->lock);
-	while (*what < at_least && !pthread_cond_timedwait(&f->cond, &f->lock, &ts))
+	while (*what < at_least && !cond_wait_until(&f->cond, &f->lock, end))
 		;
 	ok = *what >= at_least;
 	pthread_mutex_unlock(&f->lock);
@@ -219,14 +219,11 @@ static inline int fake_listen(struct fake *f)
 static inline int fake_open(struct fake *f)
 {
 	static unsigned nr;
-	pthread_condattr_t attr;
 	int ret;
 
 	*f = (struct fake){ .version = PROTO_VERSION };
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&f->cond, &attr);
+	pthread_cond_init(&f->cond, NULL);
 	snprintf(f->addr, sizeof(f->addr), "unix:@mc-test-master-%d-%u", getpid(), nr++);
 	ret = loop_open(&f->loop);
 	return ret ? ret : loop_start(f->loop, "fake-master");

@@ -182,16 +182,6 @@ static bool foreign(const struct mc_async *a)
 	return a->fork_gen != fork_generation();
 }
 
-static void init_cond(pthread_cond_t *c)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(c, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 int mc_async_open(const struct mc_async_opts *opts, struct mc_async **out)
 {
 	struct mc_async_opts o = { 0 };
@@ -217,8 +207,8 @@ int mc_async_open(const struct mc_async_opts *opts, struct mc_async **out)
 	a->max = o.max ? o.max : JOBS_DEFAULT;
 	a->max_threads = o.threads ? o.threads : THREADS_DEFAULT;
 	pthread_mutex_init(&a->lock, NULL);
-	init_cond(&a->more);
-	init_cond(&a->quiet);
+	pthread_cond_init(&a->more, NULL);
+	pthread_cond_init(&a->quiet, NULL);
 	*out = a;
 	return 0;
 }
@@ -290,7 +280,6 @@ unsigned mc_async_collect(struct mc_async *a, struct mc_job **out, unsigned max)
 
 int mc_async_shutdown(struct mc_async *a, uint64_t deadline_ns)
 {
-	struct timespec by = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = 0;
 
 	if (foreign(a))
@@ -303,7 +292,7 @@ int mc_async_shutdown(struct mc_async *a, uint64_t deadline_ns)
 		end(a, j, -ECANCELED);
 	}
 	while (a->running && !ret)
-		ret = pthread_cond_timedwait(&a->quiet, &a->lock, &by);
+		ret = cond_wait_until(&a->quiet, &a->lock, deadline_ns);
 	ret = a->running ? -EINPROGRESS : 0;
 	pthread_mutex_unlock(&a->lock);
 	return ret;

@@ -23,6 +23,12 @@ static inline uint64_t clock_now_ns(void)
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* A moment or a length of time, as system calls want it. */
+static inline struct timespec timespec_of(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / NSEC_PER_SEC), .tv_nsec = (long)(ns % NSEC_PER_SEC) };
+}
+
 /* The deadline @ns from now, saturating at DEADLINE_NEVER. */
 static inline uint64_t deadline_after_ns(uint64_t ns)
 {

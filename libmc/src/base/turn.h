@@ -7,6 +7,7 @@
 
 #include "base/base.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 struct turn {
 	pthread_mutex_t lock; /* guards @taken, held for a moment only */
@@ -16,13 +17,8 @@ struct turn {
 
 static inline void turn_init(struct turn *t)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->given, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&t->given, NULL);
 	t->taken = false;
 }
 
@@ -35,14 +31,12 @@ static inline void turn_fini(struct turn *t)
 /* @deadline_ns 0: only if it is free. Return: is it the caller's? */
 static inline bool turn_take(struct turn *t, uint64_t deadline_ns)
 {
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC),
-			       (long)(deadline_ns % NSEC_PER_SEC) };
-	int ret = deadline_ns ? 0 : ETIMEDOUT;
+	int ret = deadline_ns ? 0 : -ETIMEDOUT;
 	bool mine;
 
 	pthread_mutex_lock(&t->lock);
 	while (t->taken && !ret)
-		ret = pthread_cond_timedwait(&t->given, &t->lock, &ts);
+		ret = cond_wait_until(&t->given, &t->lock, deadline_ns);
 	mine = !t->taken;
 	t->taken = true;
 	pthread_mutex_unlock(&t->lock);

@@ -80,7 +80,7 @@ static void sleep_a_while(struct driver *d, unsigned seen, bool idle)
 	struct looks *l = &d->looks;
 	uint64_t until_ns = MIN(l->deadline_ns, deadline_after_ns(l->soon ? SOON_NS : LOOK_NS));
 	uint64_t now = clock_now_ns(), left = until_ns > now ? until_ns - now : 0, count;
-	struct timespec ts = { (time_t)(left / NSEC_PER_SEC), (long)(left % NSEC_PER_SEC) };
+	struct timespec ts = timespec_of(left);
 
 	atomic_store(&d->asleep, true);
 	if (atomic_load(&d->kicks) == seen)

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define FETCH_PAUSE_NS (100 * NSEC_PER_MSEC) /* a fetch that failed is not repeated earlier */
 
@@ -135,13 +136,11 @@ static bool same_process(const struct segment_desc *a, const struct segment_desc
 /* With the segment's lock, which is released meanwhile. Return: did somebody else fetch by the deadline? */
 static bool others_fetched(struct mc_segment *seg, uint64_t deadline_ns)
 {
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC),
-			       (long)(deadline_ns % NSEC_PER_SEC) };
 	bool waited = seg->fetching;
 	int ret = 0;
 
 	while (seg->fetching && !ret)
-		ret = pthread_cond_clockwait(&seg->fetched, &seg->lock, CLOCK_MONOTONIC, &ts);
+		ret = cond_wait_until(&seg->fetched, &seg->lock, deadline_ns);
 	return waited && !seg->fetching;
 }
 

@@ -15,14 +15,10 @@
 
 void keep_init(struct keep *k, uint64_t period_ns)
 {
-	pthread_condattr_t attr;
 
 	list_init(&k->kept);
 	pthread_mutex_init(&k->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&k->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&k->wake, NULL);
 	turn_init(&k->writing);
 	k->period_ns = period_ns;
 }
@@ -242,12 +238,11 @@ static int keep_up(struct kv_meta *m)
 
 static bool rest(struct keep *k, uint64_t until_ns)
 {
-	struct timespec ts = { (time_t)(until_ns / NSEC_PER_SEC), (long)(until_ns % NSEC_PER_SEC) };
 	bool stop;
 
 	pthread_mutex_lock(&k->lock);
 	while (!k->stop && !deadline_passed(until_ns))
-		pthread_cond_timedwait(&k->wake, &k->lock, &ts);
+		cond_wait_until(&k->wake, &k->lock, until_ns);
 	stop = k->stop;
 	pthread_mutex_unlock(&k->lock);
 	return !stop;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/thread.h"
 #include "pool/owner_private.h"
 
 #define CLOSING_TICK_NS (20 * NSEC_PER_MSEC)
@@ -172,12 +173,7 @@ static int begin(void *arg)
 
 static void init(struct owner *ow)
 {
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ow->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&ow->changed, NULL);
 	pthread_mutex_init(&ow->lock, NULL);
 	list_init(&ow->clients);
 	list_init(&ow->puts);
@@ -272,11 +268,7 @@ err_free:
 /* True: the wait ended because of the deadline. The caller holds the lock. */
 static bool wait_change(struct owner *ow, uint64_t deadline_ns)
 {
-	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
-
-	if (deadline_ns == DEADLINE_NEVER)
-		return pthread_cond_wait(&ow->changed, &ow->lock) == ETIMEDOUT;
-	return pthread_cond_timedwait(&ow->changed, &ow->lock, &ts) == ETIMEDOUT;
+	return cond_wait_until(&ow->changed, &ow->lock, deadline_ns) == -ETIMEDOUT;
 }
 
 static bool wait_flag(struct owner *ow, const bool *flag, uint64_t deadline_ns)

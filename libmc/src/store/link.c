@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #define RETRY_MIN_NS (50 * NSEC_PER_MSEC)
 #define RETRY_MAX_NS (1 * NSEC_PER_SEC)
@@ -149,11 +150,10 @@ static int reconnect(struct link *l, uint64_t deadline_ns)
 /* With the lock. */
 static int await_connecting(struct link *l, uint64_t deadline_ns)
 {
-	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = 0;
 
 	while (l->connecting && !l->closed && !ret)
-		ret = pthread_cond_clockwait(&l->changed, &l->lock, CLOCK_MONOTONIC, &ts);
+		ret = cond_wait_until(&l->changed, &l->lock, deadline_ns);
 	return l->closed ? -ESHUTDOWN : l->connecting ? -ETIMEDOUT : 0;
 }
 

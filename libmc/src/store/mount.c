@@ -73,16 +73,6 @@ static struct mount *take_due(struct mounts *ms, uint64_t *next_ns)
 	return NULL;
 }
 
-static void wait_until(struct mounts *ms, uint64_t ns)
-{
-	struct timespec ts = { .tv_sec = (time_t)(ns / NSEC_PER_SEC), .tv_nsec = (long)(ns % NSEC_PER_SEC) };
-
-	if (ns == DEADLINE_NEVER)
-		pthread_cond_wait(&ms->changed, &ms->lock);
-	else
-		pthread_cond_timedwait(&ms->changed, &ms->lock, &ts);
-}
-
 static void *reap(void *arg)
 {
 	struct mounts *ms = arg;
@@ -93,7 +83,7 @@ static void *reap(void *arg)
 	while (!ms->stop) {
 		m = take_due(ms, &next);
 		if (!m) {
-			wait_until(ms, next);
+			cond_wait_until(&ms->changed, &ms->lock, next);
 			continue;
 		}
 		pthread_mutex_unlock(&ms->lock);
@@ -109,15 +99,11 @@ static void *reap(void *arg)
 int mounts_open(struct mounts **out)
 {
 	struct mounts *ms = calloc(1, sizeof(*ms));
-	pthread_condattr_t attr;
 
 	if (!ms)
 		return -ENOMEM;
 	pthread_mutex_init(&ms->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ms->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&ms->changed, NULL);
 	list_init(&ms->all);
 	*out = ms;
 	return 0;

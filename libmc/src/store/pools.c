@@ -383,7 +383,7 @@ static int rebuild(struct mc_store *s, const struct msg_pools *m, uint64_t deadl
 /* The thread sanitizer of gcc 12 does not see pthread_mutex_clocklock() and is told. */
 static int lock_until(pthread_mutex_t *m, uint64_t deadline_ns)
 {
-	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
+	struct timespec ts = timespec_of(deadline_ns);
 	int ret;
 
 #ifdef __SANITIZE_THREAD__

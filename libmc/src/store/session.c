@@ -3,6 +3,7 @@
 #include "store/session.h"
 
 #include "base/hash.h"
+#include "base/thread.h"
 
 const struct mc_key *session_key(const void *items, unsigned i)
 {
@@ -17,16 +18,12 @@ const struct mc_key *session_move_key(const void *items, unsigned i)
 int sessions_open(struct mc_store *s)
 {
 	struct sessions *ss = calloc(1, sizeof(*ss));
-	pthread_condattr_t attr;
 
 	if (!ss)
 		return -ENOMEM;
 	random_bytes(&ss->hash, sizeof(ss->hash));
 	pthread_mutex_init(&ss->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&ss->idle, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&ss->idle, NULL);
 	s->sessions = ss;
 	return 0;
 }
@@ -176,7 +173,6 @@ void session_leave(struct mc_store *s, struct session *x)
 
 int session_seal(struct mc_store *s, struct session *x, uint64_t deadline_ns)
 {
-	struct timespec by = { (time_t)(deadline_ns / NSEC_PER_SEC), (long)(deadline_ns % NSEC_PER_SEC) };
 	struct sessions *ss = s->sessions;
 	int ret = 0;
 
@@ -186,7 +182,7 @@ int session_seal(struct mc_store *s, struct session *x, uint64_t deadline_ns)
 	} else {
 		x->sealed = true;
 		while (x->writers && !ret)
-			ret = -pthread_cond_timedwait(&ss->idle, &ss->lock, &by);
+			ret = cond_wait_until(&ss->idle, &ss->lock, deadline_ns);
 		x->sealed = !ret;
 	}
 	pthread_mutex_unlock(&ss->lock);

@@ -70,7 +70,7 @@ void store_leave(struct mc_store *s)
 /* Return: is everybody out? */
 static bool await_leaving(struct mc_store *s, uint64_t deadline_ns)
 {
-	struct timespec ts = { .tv_sec = (time_t)(deadline_ns / NSEC_PER_SEC), .tv_nsec = (long)(deadline_ns % NSEC_PER_SEC) };
+	struct timespec ts = timespec_of(deadline_ns);
 	uint32_t users;
 
 	while ((users = atomic_load_explicit(&s->users, memory_order_acquire)) & ~STORE_CLOSING) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "dev/dev.h"
 #include "transport/tcp.h"
 
@@ -174,7 +175,6 @@ static int tcp_listen(struct tcp *t, const struct transport_env *env)
 static int tcp_open(const struct transport_env *env, struct transport **out)
 {
 	struct tcp *t = calloc(1, sizeof(*t));
-	pthread_condattr_t attr;
 	int ret;
 
 	if (!t)
@@ -188,10 +188,7 @@ static int tcp_open(const struct transport_env *env, struct transport **out)
 	list_init(&t->classics);
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_mutex_init(&t->spare.lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->quiet, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&t->quiet, NULL);
 	ret = t->loop ? tcp_listen(t, env) : 0;
 	if (ret) {
 		ttx_pool_fini(&t->spare);
@@ -208,13 +205,11 @@ static int tcp_open(const struct transport_env *env, struct transport **out)
 static bool wait_until_quiet(struct tcp *t)
 {
 	uint64_t deadline_ns = deadline_after_ns(CLOSE_WAIT_NS);
-	struct timespec ts = { (time_t)(deadline_ns / NSEC_PER_SEC),
-			       (long)(deadline_ns % NSEC_PER_SEC) };
 	int ret = 0;
 
 	pthread_mutex_lock(&t->lock);
 	while (t->serving && !ret)
-		ret = pthread_cond_timedwait(&t->quiet, &t->lock, &ts);
+		ret = cond_wait_until(&t->quiet, &t->lock, deadline_ns);
 	pthread_mutex_unlock(&t->lock);
 	return !ret;
 }
