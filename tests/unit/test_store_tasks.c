@@ -138,6 +138,7 @@ static void trio_close(struct trio *t)
 		child_stop(&t->far, 0);
 	if (t->other.pid)
 		child_stop(&t->other, 0);
+	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 static int put_in(struct trio *t, const char *key, const char *segment, size_t len, uint64_t seed)
@@ -158,6 +159,16 @@ static bool reads(struct mc_store *s, const char *key, size_t len, uint64_t seed
 
 	free(data);
 	return ok;
+}
+
+/* Opens a trio in which "k" is on its way from here to the far pool, whose process stands still. */
+static void trio_open_halfway(struct trio *t, bool moves, struct mc_uuid *id)
+{
+	trio_open(t, 64 * MIB, NULL);
+	EXPECT_EQ(put_in(t, "k", t->here_name, BIG, 1), 0);
+	stop(&t->far);
+	EXPECT_EQ(moves ? move(t->s, "k", t->here_name, t->far_name, id) : copy(t->s, "k", t->far_name, id), 0);
+	EXPECT_EQ(begun(t->s, id), MC_TASK_PROCESSING);
 }
 
 TEST(copies_and_moves)
@@ -221,7 +232,6 @@ TEST(copies_and_moves)
 	}
 	mc_store_close(reader);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 TEST(refusals)
@@ -261,7 +271,6 @@ TEST(refusals)
 	EXPECT_EQ(mc_store_task(alone, &id, SOON, &t), -ESHUTDOWN);
 	mc_store_close(alone);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 /* The target's process stands still: what is under way stays under way until somebody decides. */
@@ -274,13 +283,9 @@ TEST(while_it_runs)
 	struct trio x;
 
 	NEED_MASTER();
-	trio_open(&x, 64 * MIB, NULL);
-	ASSERT_EQ(put_in(&x, "k", x.here_name, BIG, 1), 0);
-	ASSERT_EQ(put_in(&x, "free", x.here_name, 10, 1), 0);
-	stop(&x.far);
-	ASSERT_EQ(move(x.s, "k", x.here_name, x.far_name, &id), 0);
+	trio_open_halfway(&x, true, &id);
 	ASSERT_EQ(copy(x.s, "k", x.other_name, &id2), 0);
-	EXPECT_EQ(begun(x.s, &id), MC_TASK_PROCESSING);
+	ASSERT_EQ(put_in(&x, "free", x.here_name, 10, 1), 0);
 	mc_store_remove(x.s, &r, 1, 0, SOON);
 	EXPECT_EQ(r.result, -ETXTBSY);
 	mc_store_remove(x.s, &r, 1, MC_REMOVE_FORCE, SOON);
@@ -309,7 +314,6 @@ TEST(while_it_runs)
 	EXPECT_TRUE(reads(x.s, "k", BIG, 1));
 	EXPECT_EQ(removal(x.s, "k"), 0);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 TEST(replaced_while_it_runs)
@@ -318,11 +322,7 @@ TEST(replaced_while_it_runs)
 	struct trio x;
 
 	NEED_MASTER();
-	trio_open(&x, 64 * MIB, NULL);
-	ASSERT_EQ(put_in(&x, "k", x.here_name, BIG, 1), 0);
-	stop(&x.far);
-	ASSERT_EQ(copy(x.s, "k", x.far_name, &id), 0);
-	EXPECT_EQ(begun(x.s, &id), MC_TASK_PROCESSING);
+	trio_open_halfway(&x, false, &id);
 	ASSERT_EQ(st_put_opts(x.s, "k", "new", 3, (struct mc_put_opts){ .flags = MC_PUT_REPLACE,
 			      .preferred = &(const char *){ x.here_name }, .nr_preferred = 1 }), 0);
 	kill(x.far.pid, SIGCONT);
@@ -331,7 +331,6 @@ TEST(replaced_while_it_runs)
 	EXPECT_EQ(st_remove(x.s, "k"), 0);
 	EXPECT_EQ(st_exists(x.s, "k"), 0);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 TEST(the_target_dies)
@@ -340,18 +339,13 @@ TEST(the_target_dies)
 	struct trio x;
 
 	NEED_MASTER();
-	trio_open(&x, 64 * MIB, NULL);
-	ASSERT_EQ(put_in(&x, "k", x.here_name, BIG, 1), 0);
-	stop(&x.far);
-	ASSERT_EQ(move(x.s, "k", x.here_name, x.far_name, &id), 0);
-	EXPECT_EQ(begun(x.s, &id), MC_TASK_PROCESSING);
+	trio_open_halfway(&x, true, &id);
 	EXPECT_EQ(child_stop(&x.far, SIGKILL), 128 + SIGKILL);
 	x.far.pid = 0;
 	EXPECT_FAILED(x.s, &id, "");
 	EXPECT_TRUE(reads(x.s, "k", BIG, 1));
 	EXPECT_EQ(removal(x.s, "k"), 0);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 TEST(the_source_dies)
@@ -380,7 +374,6 @@ TEST(the_source_dies)
 	EXPECT_EQ(put_in(&x, "k0", x.here_name, 100, 9), 0);
 	EXPECT_TRUE(reads(x.s, "k0", 100, 9));
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 TEST(no_room_at_the_target)
@@ -405,7 +398,6 @@ TEST(no_room_at_the_target)
 	EXPECT_EQ(removal(x.s, "k"), 0);
 	free(data);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 /* Tasks go with the master; bytes do not. */
@@ -418,11 +410,7 @@ TEST(the_master_restarts)
 	uint64_t end;
 
 	NEED_MASTER();
-	trio_open(&x, 64 * MIB, NULL);
-	ASSERT_EQ(put_in(&x, "k", x.here_name, BIG, 1), 0);
-	stop(&x.far);
-	ASSERT_EQ(move(x.s, "k", x.here_name, x.far_name, &id), 0);
-	EXPECT_EQ(begun(x.s, &id), MC_TASK_PROCESSING);
+	trio_open_halfway(&x, true, &id);
 	snprintf(port, sizeof(port), "--port=%u", master.port);
 	EXPECT_EQ(rig_stop(&master, SIGKILL), 128 + SIGKILL);
 	{
@@ -442,7 +430,6 @@ TEST(the_master_restarts)
 		usleep(1000);
 	EXPECT_EQ(st_exists(x.s, "k"), 0);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 TEST(limits_of_the_master)
@@ -474,7 +461,6 @@ TEST(limits_of_the_master)
 		EXPECT_TRUE(reads(x.s, key, 4 * MIB, i));
 	}
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
 
 /* The owner of the source is this very store, and closes in the middle. */
@@ -501,5 +487,4 @@ TEST(the_source_closes)
 	EXPECT_FAILED(x.s, &id, "");
 	kill(x.far.pid, SIGCONT);
 	trio_close(&x);
-	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
