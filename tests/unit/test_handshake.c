@@ -28,7 +28,7 @@ static int notify(void *arg, const char *text, size_t len, struct buf *answer)
 	return -EBADMSG;
 }
 
-static const struct handshake_ops ops = { metadata, notify };
+static struct handshake_ops ops = { metadata, notify, 0 };
 
 static int serve(void *arg)
 {
@@ -153,6 +153,32 @@ TEST(a_silent_peer_holds_up_nobody)
 		close(silent[i]);
 	buf_fini(&answer);
 	stop();
+}
+
+#define LASTS_NS (200 * NSEC_PER_MSEC)
+
+/* Each byte comes long before patience with silence ends. */
+TEST(a_peer_that_trickles_is_left_in_the_end)
+{
+	static const uint8_t head[] = { 0, 0, 0x10, 0, 0, 0, 0, 0, 1 };
+	struct timespec nap = { .tv_nsec = 5 * NSEC_PER_MSEC };
+	uint64_t began = clock_now_ns(), end = deadline_after_ms(4000);
+	unsigned sent = 0;
+	int fd;
+
+	ops.lasts_ns = LASTS_NS;
+	start();
+	fd = dial();
+	while (send(fd, sent < sizeof(head) ? (const char *)&head[sent] : "x", 1, MSG_NOSIGNAL) == 1 && !deadline_passed(end)) {
+		sent++;
+		nanosleep(&nap, NULL);
+	}
+	EXPECT_GT(sent, 1u);
+	EXPECT_GE(clock_now_ns() - began, LASTS_NS);
+	EXPECT_TRUE(!deadline_passed(end));
+	close(fd);
+	stop();
+	ops.lasts_ns = 0;
 }
 
 TEST(large_and_too_large)

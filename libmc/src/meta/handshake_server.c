@@ -3,7 +3,7 @@
  * Serves the handshake channel: all connections at once on the loop, one request each.
  *
  *	READ ── whole frame ──> WRITE ── answer sent, half-closed ──> LINGER ── peer closed ──> gone
- *	  └──── malformed, refused, or silent for 5 s: gone from any state ────────────────────┘
+ *	  └──── malformed, refused, silent for 5 s, or too long in all: gone from any state ──┘
  */
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,6 +16,7 @@
 #include "net/net.h"
 
 #define SILENCE_NS (5 * NSEC_PER_SEC)
+#define LASTS_NS   (30 * NSEC_PER_SEC) /* the largest request, byte by byte, does not hold a place for ever */
 #define CONNS_MAX  512
 
 struct handshake_server {
@@ -32,6 +33,7 @@ struct hconn {
 	struct list node;
 	struct loop_fd fd;
 	struct loop_timer timer;
+	uint64_t by_ns; /* gone by then */
 	struct buf in, out;
 	size_t sent;
 	enum { HCONN_READ, HCONN_WRITE, HCONN_LINGER } state;
@@ -56,8 +58,9 @@ static void hconn_silent(struct loop_timer *t)
 
 static int hconn_alive(struct hconn *c)
 {
-	return loop_timer_set(c->server->loop, &c->timer, deadline_after_ns(SILENCE_NS),
-			      hconn_silent);
+	uint64_t until_ns = deadline_after_ns(SILENCE_NS);
+
+	return loop_timer_set(c->server->loop, &c->timer, MIN(until_ns, c->by_ns), hconn_silent);
 }
 
 /* The answer to @f into @answer; types nobody handles get what upstream gives them. */
@@ -183,6 +186,7 @@ static void accepted(void *arg, int fd)
 		return;
 	}
 	c->server = s;
+	c->by_ns = deadline_after_ns(s->ops->lasts_ns ?: LASTS_NS);
 	list_append(&s->conns, &c->node);
 	s->nr_conns++;
 	if (loop_fd_add(s->loop, &c->fd, fd, EPOLLIN, hconn_ready)) {

@@ -76,10 +76,11 @@ struct handshake_ops {
 	/* On the loop. The answer's JSON goes into @answer; a negative errno closes without one. */
 	int (*metadata)(void *arg, const char *text, size_t len, struct buf *answer);
 	int (*notify)(void *arg, const char *text, size_t len, struct buf *answer);
+	uint64_t lasts_ns; /* a connection at most, however it goes on; 0: 30 s */
 };
 /*
  * Takes over the listening @fd. Connections are served concurrently; a silent one is dropped after
- * 5 s.
+ * 5 s, and every one after @ops->lasts_ns.
  */
 int handshake_serve(struct loop *l, int fd, const struct handshake_ops *ops, void *arg,
 		    struct handshake_server **out);
