@@ -378,6 +378,25 @@ TEST(no_engine)
 	EXPECT_TRUE(!createTransferEngine("http://127.0.0.1:1/metadata", "127.0.0.1", NULL, 0, 0));
 }
 
+/* "rdma" is there, and what takes its place is said: in one line of stderr, however often it is asked for. */
+static void says_once(transfer_engine_t e)
+{
+	FILE *log = tmpfile();
+	int was = dup(2), lines = 0;
+	char line[512];
+
+	dup2(fileno(log), 2);
+	for (int i = 0; i < 3; i++)
+		EXPECT_TRUE(installTransport(e, "rdma", NULL) != NULL);
+	dup2(was, 2);
+	close(was);
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		lines += strstr(line, "no RDMA") != NULL;
+	EXPECT_EQ(lines, 1);
+	fclose(log);
+}
+
 TEST(wrong_arguments)
 {
 	uint8_t mem[4096];
@@ -448,6 +467,7 @@ TEST(wrong_arguments)
 	EXPECT_TRUE(!installTransport(e, NULL, NULL));
 	EXPECT_EQ(uninstallTransport(e, "pigeon"), -1);
 	EXPECT_EQ(uninstallTransport(e, "tcp"), 0);
+	says_once(e);
 	EXPECT_EQ(discoverTopology(e), 0);
 	EXPECT_EQ(getNicLoadStats(e, NULL, &count), -1);
 	EXPECT_EQ(getNicLoadStats(e, stat, NULL), -1);

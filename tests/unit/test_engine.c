@@ -378,6 +378,29 @@ TEST(options_are_checked)
 	mc_engine_close(NULL);
 }
 
+static void count_rdma(void *arg, enum mc_log_level level, const char *text)
+{
+	*(unsigned *)arg += level == MC_LOG_WARN && strstr(text, "RDMA");
+}
+
+TEST(missing_rdma_is_told_once)
+{
+	struct mc_engine_opts o = { .size = sizeof(o), .protocol = "rdma" };
+	struct mc_engine *eng;
+	unsigned told = 0;
+
+	mc_log_set(count_rdma, &told, MC_LOG_WARN);
+	EXPECT_EQ(mc_engine_protocol("rdma"), -EOPNOTSUPP);
+	EXPECT_EQ(mc_engine_protocol(NULL) | mc_engine_protocol("") | mc_engine_protocol("tcp"), 0);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(mc_engine_open(&o, &eng), 0);
+		mc_engine_close(eng);
+	}
+	EXPECT_EQ(mc_engine_protocol("rdma"), -EOPNOTSUPP);
+	mc_log_set(NULL, NULL, MC_LOG_WARN);
+	EXPECT_EQ(told, 1u);
+}
+
 TEST(where_it_listens)
 {
 	struct mc_engine_opts o = { .size = sizeof(o), .local_name = "decode-0", .host = "127.0.0.1" };

@@ -54,6 +54,14 @@ struct mc_engine_opts {
 MC_API int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out);
 
 /**
+ * mc_engine_protocol - is there what is called @protocol: "tcp" or "rdma"? NULL and "" are "tcp".
+ * Where there is no RDMA, that is said in one warning, the first time that a process asks, here or
+ * by opening an engine; the engine takes the best way there is all the same.
+ * Return: 0; -EOPNOTSUPP known, not there; -EPROTONOSUPPORT unknown.
+ */
+MC_API int mc_engine_protocol(const char *protocol);
+
+/**
  * mc_engine_close - end all transfers with -ECANCELED, unpublish, free.
  * Batches and segments must be closed before. NULL is fine.
  */

@@ -197,6 +197,7 @@ transport_t installTransport(transfer_engine_t engine, const char *proto, void *
 
 	(void)args;
 	te_put(te);
+	mc_engine_protocol(known); /* says what takes its place */
 	return (transport_t)(uintptr_t)known;
 }
 

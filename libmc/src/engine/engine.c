@@ -156,19 +156,19 @@ static int open_transports(struct mc_engine *eng, const char *list)
 	return -EINVAL;
 }
 
-int engine_known_protocol(const char *protocol)
+int mc_engine_protocol(const char *protocol)
 {
-	if (!protocol || !*protocol || !strcmp(protocol, "tcp") || !strcmp(protocol, "rdma"))
-		return 0;
-	log_err("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
-	return -EPROTONOSUPPORT;
-}
+	static atomic_bool told;
 
-static int check_protocol(const char *protocol)
-{
-	if (protocol && !strcmp(protocol, "rdma"))
-		log_warn("no RDMA in this build: the engine uses shared memory and tcp");
-	return engine_known_protocol(protocol);
+	if (!protocol || !*protocol || !strcmp(protocol, "tcp"))
+		return 0;
+	if (strcmp(protocol, "rdma")) {
+		log_err("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
+		return -EPROTONOSUPPORT;
+	}
+	if (!atomic_exchange(&told, true))
+		log_warn("protocol \"rdma\": no RDMA in this build, memory of this host and tcp take its place");
+	return -EOPNOTSUPP;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -254,13 +254,16 @@ static int read_opts(const struct mc_engine_opts *in, struct mc_engine_opts *out
 /* What the environment says where the program says nothing; and that there shall be no RDMA. */
 static int add_env(const struct env *env, struct mc_engine_opts *o)
 {
+	int ret;
+
 	if (env->force_tcp)
 		o->protocol = "tcp";
 	if (!o->transports)
 		o->transports = env->transports;
 	if (!o->deadline_ns)
 		o->deadline_ns = deadline_after_ns(ENGINE_OPEN_NS);
-	return check_protocol(o->protocol);
+	ret = mc_engine_protocol(o->protocol);
+	return ret == -EOPNOTSUPP ? 0 : ret;
 }
 
 static struct mc_engine *engine_alloc(void)

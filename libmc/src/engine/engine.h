@@ -148,9 +148,6 @@ static inline bool engine_forked(const struct mc_engine *eng)
 }
 int engine_refuse_fork(void); /* -EPERM, with the words */
 
-/* Before there is an engine to open with it. -EPROTONOSUPPORT, with the words. */
-int engine_known_protocol(const char *protocol);
-
 int engine_publish(struct mc_engine *eng, uint64_t deadline_ns); /* the descriptor as it is now */
 /* A copy; segment_desc_fini() is the caller's. */
 int engine_describe(struct mc_engine *eng, struct segment_desc *out);

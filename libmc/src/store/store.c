@@ -210,7 +210,7 @@ static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
 	if (!ret)
 		ret = copy_opt(s->protocol, sizeof(s->protocol), o->protocol, "", "protocol");
 	if (!ret) /* the engine may be opened much later, or never */
-		ret = engine_known_protocol(s->protocol);
+		ret = mc_engine_protocol(s->protocol) == -EPROTONOSUPPORT ? -EPROTONOSUPPORT : 0;
 	if (!ret)
 		ret = copy_opt(s->devices, sizeof(s->devices), o->devices, "", "devices");
 	if (!ret)
