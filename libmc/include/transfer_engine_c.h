@@ -97,7 +97,8 @@ TE_API int getLocalIpAndPort(transfer_engine_t engine, char *buf_out, size_t buf
 
 /**
  * installTransport, uninstallTransport - "tcp" and "rdma" are known, and there as far as the machine has them: "rdma" takes the
- * best way there is, and where that is not RDMA one warning says so. @args is of no effect. Return: a handle that is nobody's to free, NULL for others; 0 or a code.
+ * best way there is, and where that is not RDMA one warning says so. @args is of no effect. Return: a handle that is nobody's to
+ * free, NULL for others; 0 or a code.
  */
 TE_API transport_t installTransport(transfer_engine_t engine, const char *proto, void **args);
 TE_API int uninstallTransport(transfer_engine_t engine, const char *proto);

@@ -26,7 +26,7 @@ static void begin(const char *nodes, int nr_nodes)
 /* The text for the tree; the caller's to free. */
 static char *text_of(const char *devices, const char *also)
 {
-	const struct topology_source from = { root, dev, devices, also };
+	const struct topology_source from = { root, dev, devices, also, .proc = root };
 	struct buf b = BUF_INIT;
 	struct places t;
 
@@ -109,7 +109,7 @@ TEST(only_link_local_is_used_all_the_same)
 /* Four switches, two on each socket; two cards and two NICs below each. Every card is near the two NICs of its switch. */
 TEST(eight_cards_and_eight_nics)
 {
-	struct topology_source from = { .sysfs = root, .dev = dev };
+	struct topology_source from = { .sysfs = root, .dev = dev, .proc = root };
 	struct places t;
 
 	begin("0-1\n", 2);
@@ -158,6 +158,31 @@ TEST(eight_cards_and_eight_nics)
 	ASSERT_EQ(topology_discover(&from, &t), 0);
 	EXPECT_EQ(t.place[2].nr_near, 1);
 	EXPECT_STREQ(t.place[2].near[0], "mlx5_7");
+	places_fini(&t);
+	tree_drop();
+}
+
+/* The second card alone is near the NIC of its socket, under the number by which the program knows it. */
+TEST(cards_as_the_program_sees_them)
+{
+	struct topology_source from = { .sysfs = root, .dev = dev, .proc = root, .cuda = "1" };
+	struct places t;
+
+	begin("0-1\n", 2);
+	put_pci("pci0000:10/0000:10:01.0/0000:11:00.0", 0, "0x030200", "0x10de");
+	put_pci("pci0000:80/0000:80:01.0/0000:81:00.0", 1, "0x030200", "0x10de");
+	put_nic("mlx5_0", "pci0000:10/0000:10:02.0/0000:12:00.0", 0, 0);
+	put_gid("mlx5_0", 0, GLOBAL, "RoCE v2", "eth0");
+	put_nic("mlx5_1", "pci0000:80/0000:80:02.0/0000:82:00.0", 1, 1);
+	put_gid("mlx5_1", 0, GLOBAL, "RoCE v2", "eth1");
+	ASSERT_EQ(topology_discover(&from, &t), 0);
+	ASSERT_EQ(t.nr, 3);
+	EXPECT_STREQ(t.place[2].name, "cuda:0");
+	EXPECT_STREQ(t.place[2].near[0], "mlx5_1");
+	places_fini(&t);
+	from.cuda = "";
+	ASSERT_EQ(topology_discover(&from, &t), 0);
+	EXPECT_EQ(t.nr, 2);
 	places_fini(&t);
 	tree_drop();
 }

@@ -301,6 +301,7 @@ MC_API int mc_probe(struct mc_engine *eng, const char *name, uint64_t deadline_n
  * @devices: comma list of the devices to look at, or NULL for all; those that cannot be used (no
  * active port, no address, no node in /dev/infiniband) are left out.
  * Near a NUMA node are the devices on it, near a graphics card those the fewest PCI bridges away.
+ * Cards are numbered as the program sees them, by CUDA_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES.
  * MC_TE_FILTERS is a second list of devices; MC_CUSTOM_TOPO_JSON names a file whose content counts
  * instead of what is found.
  * Return: a string to free(), or NULL with errno: EBADMSG sysfs or that file makes no sense; ENOMEM.

@@ -36,6 +36,8 @@ static const struct conf_item items[] = {
 	  .unit_ns = NSEC_PER_SEC, .help = "how long synchronous transfers of the Python module take at most; at least 5 s" },
 	VAR("MC_TE_FILTERS", te_filters, CONF_STRING, "", "comma list of the RDMA devices that may be used"),
 	VAR("MC_CUSTOM_TOPO_JSON", custom_topo_json, CONF_STRING, "", "file with a topology that counts instead of what is found"),
+	VAR("CUDA_VISIBLE_DEVICES", cuda_visible_devices, CONF_STRING, "all", "the cards a program sees as cuda:0, cuda:1, ..."),
+	VAR("HIP_VISIBLE_DEVICES", hip_visible_devices, CONF_STRING, "all", "the same for hip:0, hip:1, ..."),
 
 	VAR("MC_METADATA_CLUSTER_ID", metadata_cluster_id, CONF_STRING, "", "part of the keys in a metadata service"),
 	VAR_INT("MC_METADATA_CHECK_S", NULL, metadata_check_s, "10", 1, 3600, "seconds between looks at what was published there"),
@@ -90,14 +92,20 @@ static bool first_time(const char *name, const char *text)
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
-/* An empty variable counts as not set, but where only being there counts. */
+/* "" is not the default of a text, and may be given. */
+static bool may_be_empty(const struct conf_item *it)
+{
+	return it->type == CONF_PRESENCE || (it->type == CONF_STRING && !it->words && *it->deflt);
+}
+
+/* An empty variable counts as not set, but where only being there counts, or where empty means none. */
 static const char *text_of(const struct conf_item *it, const char **name)
 {
 	const char *text = getenv(*name = it->name);
 
 	if (!text && it->alias)
 		text = getenv(*name = it->alias);
-	return text && (*text || it->type == CONF_PRESENCE) ? text : NULL;
+	return text && (*text || may_be_empty(it)) ? text : NULL;
 }
 
 static int take(struct conf *c, const struct conf_item *it)

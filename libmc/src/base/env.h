@@ -22,6 +22,7 @@ struct env {
 	/* the engine */
 	int64_t min_rpc_port, max_rpc_port;
 	char *tcp_bind_address, *transports, *te_filters, *custom_topo_json;
+	char *cuda_visible_devices, *hip_visible_devices; /* "all": not said */
 	bool legacy_rpc_port_binding, force_tcp;
 	uint64_t transfer_timeout_ns;
 	/* metadata */

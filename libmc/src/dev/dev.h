@@ -160,7 +160,7 @@ struct process_vec {
 int process_read(pid_t pid, const struct process_vec *v, size_t nr);
 int process_write(pid_t pid, const struct process_vec *v, size_t nr);
 
-/* ---- identity and topology (node.c, topo.c, topo_nic.c, topo_gpu.c, gid.c) ----------------------------------------- */
+/* ---- identity and topology (node.c, topo.c, topo_nic.c, topo_gpu.c, visible.c, gid.c) ----------------------------- */
 
 /* 16 bytes derived from machine-id (never the machine-id itself); from the boot id when there is none. The same for every
  * process of a boot that shares a kernel and may share memory. */
@@ -239,6 +239,12 @@ struct topo_gpus {
 };
 int topo_gpus_read(const char *sysfs, struct topo_gpus *out);
 void topo_gpus_free(struct topo_gpus *t);
+
+/*
+ * Takes out the cards of @kind that this program cannot see, and numbers the others as it sees them (visible.c). NVIDIA's driver
+ * lists those of this container, in @proc (NULL: "/proc"). @list: as CUDA_VISIBLE_DEVICES; "all": no list.
+ */
+void topo_gpus_see(struct topo_gpus *t, const char *proc, const char *kind, const char *list);
 
 /* How many steps apart two devices are in the tree of PCI bridges: 0 the same, 2 two functions below one switch port. */
 unsigned topo_distance(const char *path_a, const char *path_b);

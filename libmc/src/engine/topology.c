@@ -108,6 +108,8 @@ int topology_discover(const struct topology_source *from, struct places *out)
 		ret = topo_gpus_read(from->sysfs, &gpus);
 	if (!ret) {
 		filter(&nics, from);
+		topo_gpus_see(&gpus, from->proc, "cuda", from->cuda ?: "all");
+		topo_gpus_see(&gpus, from->proc, "hip", from->hip ?: "all");
 		ret = assemble(&machine, &gpus, &nics, &t);
 	}
 	topo_gpus_free(&gpus);
@@ -171,6 +173,8 @@ static int find_topology(const char *devices, struct places *out)
 	if (ret)
 		return ret;
 	from.also = env.te_filters;
+	from.cuda = env.cuda_visible_devices;
+	from.hip = env.hip_visible_devices;
 	ret = *env.custom_topo_json ? topology_custom(env.custom_topo_json, out) : -ENOENT;
 	if (ret == -ENOENT)
 		ret = topology_discover(&from, out);

@@ -5,11 +5,13 @@
 
 #include "proto/proto.h"
 
-/* Where to look, and what may be used. NULL: "/sys", "/dev", all devices. */
+/* Where to look, and what may be used. NULL: "/sys", "/dev", all devices, "/proc", all cards. */
 struct topology_source {
 	const char *sysfs, *dev;
 	const char *devices; /* comma list, blanks around its words do not count */
 	const char *also;    /* a second list; a device has to be in both */
+	const char *proc;
+	const char *cuda, *hip; /* the cards that are seen, see topo_gpus_see() */
 };
 
 /* -EBADMSG sysfs makes no sense; -ENOMEM. A machine without RDMA devices has places without NICs. */
