@@ -315,37 +315,57 @@ TEST(put_with_its_checksum_behind)
 	free(data);
 }
 
-TEST(put_that_stops_in_the_middle)
+/* Waits until the pool has something in use, or nothing. */
+static bool until_used(struct rig *r, bool used)
 {
-	struct owner_opts o = { .pool_opts = { .bytes = 8 * MiB }, .listen = "127.0.0.1:0" };
-	uint8_t full[FULL_KEY_MAX], head[NET_FRAME_BYTES];
+	uint64_t end = soon();
+	struct pool_stat st;
+
+	do
+		owner_stat(r->ow, &st);
+	while (!st.used == used && !deadline_passed(end));
+	return !st.used != used;
+}
+
+/* Of a put of 1 MiB: 200 bytes. */
+static void begin_put(struct tc *t)
+{
+	uint8_t full[FULL_KEY_MAX] = { 0 }, head[NET_FRAME_BYTES];
 	struct msg_put m = { .key = full_key("half", full), .put_id = 9, .size = 1 * MiB };
 	struct net_frame f = { .type = MSG_PUT, .id = 2, .payload_len = 1 * MiB };
 	struct buf b = BUF_INIT;
-	struct pool_stat st;
-	uint64_t end = soon();
+
+	msg_put_encode(&m, &b);
+	f.body_len = (uint32_t)b.len;
+	net_frame_encode(&f, head);
+	EXPECT_EQ(write(mux_fd(t->m), head, sizeof(head)), (ssize_t)sizeof(head));
+	EXPECT_EQ(write(mux_fd(t->m), b.data, b.len), (ssize_t)b.len);
+	EXPECT_EQ(write(mux_fd(t->m), full, 200), 200);
+	buf_fini(&b);
+}
+
+TEST(put_that_stops_in_the_middle)
+{
+	struct owner_opts o = { .pool_opts = { .bytes = 8 * MiB }, .listen = "127.0.0.1:0", .put_idle_ns = 100 * NSEC_PER_MSEC };
 	struct tc t;
 	struct rig r;
+	char byte;
 
 	ASSERT_EQ(rig_open_opts(&r, &o, true), 0);
 	ASSERT_EQ(tc_connect(&t, owner_addr(r.ow)), 0);
 	EXPECT_EQ(tc_hello(&t), 0);
-	msg_put_encode(&m, &b);
-	f.body_len = (uint32_t)b.len;
-	net_frame_encode(&f, head);
-	EXPECT_EQ(write(mux_fd(t.m), head, sizeof(head)), (ssize_t)sizeof(head));
-	EXPECT_EQ(write(mux_fd(t.m), b.data, b.len), (ssize_t)b.len);
-	EXPECT_EQ(write(mux_fd(t.m), full, 200), 200);
-	do
-		owner_stat(r.ow, &st);
-	while (!st.used && !deadline_passed(end));
-	EXPECT_GT(st.used, 0u);
+	begin_put(&t);
+	EXPECT_TRUE(until_used(&r, true));
 	tc_close(&t);
-	do
-		owner_stat(r.ow, &st);
-	while (st.used && !deadline_passed(end));
-	EXPECT_EQ(st.used, 0u);
-	buf_fini(&b);
+	EXPECT_TRUE(until_used(&r, false));
+	/* Or its sender lives, and forgot it. */
+	ASSERT_EQ(tc_connect(&t, owner_addr(r.ow)), 0);
+	EXPECT_EQ(tc_hello(&t), 0);
+	begin_put(&t);
+	EXPECT_TRUE(until_used(&r, true));
+	EXPECT_TRUE(until_used(&r, false));
+	EXPECT_TRUE(recv(mux_fd(t.m), &byte, 1, 0) <= 0);
+	tc_close(&t);
 	rig_close(&r);
 }
 

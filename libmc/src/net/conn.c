@@ -308,3 +308,8 @@ uint64_t conn_out_bytes(const struct conn *c)
 {
 	return c->out_bytes;
 }
+
+uint64_t conn_in_left(const struct conn *c)
+{
+	return c->left;
+}

@@ -42,6 +42,7 @@ static int copy_opts(struct owner *ow, const struct owner_opts *o)
 	ow->refill_batch = o->refill_batch ? MIN(o->refill_batch, (unsigned)BATCH_MAX) : REFILL_BATCH;
 	ow->group = o->group;
 	ow->apart = o->apart;
+	ow->put_idle_ns = o->put_idle_ns ? o->put_idle_ns : OWNER_PUT_IDLE_NS;
 	ow->announce.patience_ns = o->announce_ns ? o->announce_ns : ANNOUNCE_NS;
 	return ret;
 }

@@ -39,6 +39,7 @@ struct owner_opts {
 	const char *advertise;	/* "host:port" told to others; NULL: what was bound */
 	unsigned refill_batch;	/* items per PUBLISH when refilling; 0: 1024 */
 	uint64_t announce_ns;	/* how long the bytes of an announced object may take, and 20 ms more for each MiB; 0: 100 ms */
+	uint64_t put_idle_ns;	/* of a payload in which no byte moves for so long the stream ends; 0: 10 s */
 	int ledger_fd;		/* from owner_ledger_create(), maybe of an earlier owner of @pool; stays the caller's; 0: none */
 	bool apart;		/* the memory cannot be mapped by others: clients on this machine reach it as those elsewhere do */
 	gid_t group;		/* members may use the Unix socket, beside this user and root; 0: nobody else */

@@ -30,6 +30,7 @@
 #define OWNER_TICK_NS NSEC_PER_SEC
 #define OWNER_HELLO_NS (10 * NSEC_PER_SEC) /* a client says HELLO by then */
 #define OWNER_PUT_NS (30 * NSEC_PER_SEC)   /* a payload is here by then, and one second more for each MiB */
+#define OWNER_PUT_IDLE_NS (10 * NSEC_PER_SEC) /* as the data service has it */
 #define OWNER_LEAVE_NS NSEC_PER_SEC	   /* for the farewell to the master */
 #define OWNER_REPLY_NS (5 * NSEC_PER_SEC)  /* the master answers HELLO and JOIN */
 
@@ -273,6 +274,7 @@ struct owner {
 	unsigned refill_batch;
 	gid_t group;
 	bool apart;
+	uint64_t put_idle_ns;
 
 	struct listener *unix_listener, *tcp_listener;
 	struct list clients;

@@ -9,6 +9,7 @@ struct put {
 	struct list node; /* of owner.puts, while the payload arrives */
 	struct client *client;
 	uint64_t deadline_ns;
+	uint64_t left, moved_ns; /* of the payload, as last looked at, and since when */
 	struct msg_put m; /* the key lies in the request's body */
 	struct extents x;
 	uint32_t crc[EXTENTS_MAX]; /* of each piece, where the frame has a checksum */
@@ -64,6 +65,8 @@ int put_payload(struct client *c, struct conn_req *r, struct iovec *iov, int max
 	if (ret <= 0)
 		goto err_alloc;
 	p->deadline_ns = deadline_after_ns(OWNER_PUT_NS + p->m.size / MiB * NSEC_PER_SEC);
+	p->left = p->m.size;
+	p->moved_ns = clock_now_ns();
 	list_append(&ow->puts, &p->node);
 	c->put = p;
 	r->user = p;
@@ -182,12 +185,21 @@ void put_abandon(struct client *c)
 	c->put = NULL;
 }
 
-/* A sender that stopped in the middle does not keep space for ever. */
+/* A sender that stopped in the middle, or hardly moves, does not keep space for ever. */
 void put_tick(struct owner *ow, uint64_t now_ns)
 {
 	struct put *p;
 
-	list_for_each_entry(p, &ow->puts, node)
-		if (p->deadline_ns <= now_ns)
-			conn_close(p->client->conn);
+	list_for_each_entry(p, &ow->puts, node) {
+		uint64_t left = conn_in_left(p->client->conn);
+
+		if (left != p->left)
+			p->moved_ns = now_ns;
+		p->left = left;
+		if (p->deadline_ns > now_ns && now_ns - p->moved_ns < ow->put_idle_ns)
+			continue;
+		log_warn_limited("owner: a put of %llu bytes stopped with %llu to come: its stream is closed",
+				 (unsigned long long)p->m.size, (unsigned long long)left);
+		conn_close(p->client->conn);
+	}
 }
