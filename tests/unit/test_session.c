@@ -230,7 +230,7 @@ TEST(what_is_left_open)
 	for (int round = 0; round < 20; round++) { /* far more than the pool has */
 		t = st_open(master.port, 0, NULL);
 		ASSERT_TRUE(t);
-		for (int i = 0; i < 4; i++) {
+		for (int i = 0; i < 3; i++) { /* a fourth had more than half of the pool */
 			snprintf(name, sizeof(name), "open%d", i);
 			ASSERT_EQ(write_start(t, name, 2 * MiB), 0);
 			EXPECT_EQ(write_part(t, name, bytes, MiB, OBJECT / 2), OBJECT / 2);
@@ -288,6 +288,101 @@ TEST(no_room)
 	EXPECT_EQ(write_revoke(s, "a"), 0);
 	EXPECT_EQ(write_start(s, "b", 3 * MiB), 0);
 	EXPECT_EQ(write_end(s, "b"), 0);
+	mc_store_close(s);
+	child_stop(&c, 0);
+	rig_stop(&master, SIGTERM);
+}
+
+static struct mc_store *open_limited(const char *transports)
+{
+	struct mc_store_opts o = { .transports = transports, .session_idle_ns = 200 * NSEC_PER_MSEC, .session_bytes = 2 * MiB };
+	struct mc_store *s;
+
+	return st_open_opts(master.port, o, &s) ? NULL : s;
+}
+
+/* A client that lives and forgets its sessions: they end, those in use do not. Their memory: of the client, and of a pool. */
+TEST(forgotten)
+{
+	uint64_t by = deadline_after_ms(20000);
+	struct mc_store *far, *near, *other;
+	struct child c;
+	int ret;
+
+	NEED_MASTER();
+	ASSERT_EQ(child_start(&c, "provider", master.port, 8 * MiB), 0);
+	far = open_limited("tcp");
+	near = open_limited(NULL);
+	other = st_open(master.port, 0, NULL);
+	ASSERT_TRUE(far && near && other);
+	ASSERT_EQ(st_put(far, "there", bytes, 1000), 0);
+	ASSERT_EQ(read_start(far, "there"), 1000);
+	ASSERT_EQ(write_start(far, "used", MiB / 2), 0);
+	ASSERT_EQ(write_start(far, "forgotten", 3 * MiB / 2), 0);
+	EXPECT_EQ(write_start(far, "next", MiB), -ENOSPC);
+	ASSERT_EQ(write_start(near, "granted", 6 * MiB), 0);
+	EXPECT_EQ(st_put(other, "large", bytes, OBJECT) + st_put(other, "larger", bytes, OBJECT), 0);
+	EXPECT_EQ(write_start(other, "room", 5 * MiB), -ENOSPC);
+
+	while ((ret = write_start(far, "next", MiB)) == -ENOSPC && !deadline_passed(by))
+		EXPECT_EQ(write_part(far, "used", bytes, 0, 100), 100);
+	EXPECT_EQ(ret, 0);
+	EXPECT_EQ(write_end(far, "forgotten"), -EINVAL);
+	EXPECT_EQ(write_end(far, "used"), 0);
+	EXPECT_EQ(read_part(far, "there", got, 0, 1), -EINVAL);
+	EXPECT_EQ(write_revoke(far, "next"), 0);
+	while ((ret = write_start(other, "room", 5 * MiB)) == -ENOSPC && !deadline_passed(by))
+		usleep(1000);
+	EXPECT_EQ(ret, 0);
+	EXPECT_EQ(write_part(near, "granted", bytes, 0, 1), -EINVAL);
+	mc_store_close(far);
+	mc_store_close(near);
+	mc_store_close(other);
+	child_stop(&c, 0);
+	rig_stop(&master, SIGTERM);
+}
+
+TEST(forgotten_embedded)
+{
+	struct mc_store_opts o = { .size = sizeof(o), .master = "embedded", .pool_bytes = 8 * MiB,
+				   .session_idle_ns = 20 * NSEC_PER_MSEC, .session_bytes = MiB };
+	uint64_t by = deadline_after_ms(20000);
+	struct mc_store *s;
+	int ret;
+
+	ASSERT_EQ(mc_store_open(&o, &s), 0);
+	ASSERT_EQ(write_start(s, "a", MiB), 0);
+	while ((ret = write_start(s, "b", MiB)) == -ENOSPC && !deadline_passed(by))
+		usleep(1000);
+	EXPECT_EQ(ret, 0);
+	mc_store_close(s);
+}
+
+/* However many a client starts: half of the pool is for others. What is given back is there for them at once. */
+TEST(half_of_the_pool)
+{
+	struct mc_store *s, *other;
+	struct child c;
+	char name[16];
+	int nr = 0;
+
+	NEED_MASTER();
+	ASSERT_EQ(child_start(&c, "provider", master.port, 16 * MiB), 0);
+	s = st_open(master.port, 0, NULL);
+	other = st_open(master.port, 0, NULL);
+	ASSERT_TRUE(s && other);
+	do
+		snprintf(name, sizeof(name), "open%d", nr);
+	while (nr < 100 && !write_start(s, name, MiB) && ++nr);
+	EXPECT_EQ(nr, 7); /* and their headers */
+	EXPECT_EQ(st_put(other, "x", bytes, OBJECT), 0);
+	EXPECT_EQ(write_start(other, "y", 12 * MiB), -ENOSPC);
+	while (nr--) {
+		snprintf(name, sizeof(name), "open%d", nr);
+		EXPECT_EQ(write_revoke(s, name), 0);
+	}
+	EXPECT_EQ(write_start(other, "y", 12 * MiB), 0);
+	mc_store_close(other);
 	mc_store_close(s);
 	child_stop(&c, 0);
 	rig_stop(&master, SIGTERM);

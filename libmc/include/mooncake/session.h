@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sessions: one object read or written part by part, layer by layer, with one question to the master for all of it. A session is
- * known by the object's key and belongs to one store; closing the store ends it. All functions are thread-safe; batches return how
- * many items succeeded and fill one result per item.
+ * known by the object's key and belongs to one store; closing the store ends it, and so does not using it for mc_store_opts'
+ * session_idle_ns. All functions are thread-safe; batches return how many items succeeded and fill one result per item.
  */
 #ifndef MOONCAKE_SESSION_H
 #define MOONCAKE_SESSION_H
@@ -57,9 +57,10 @@ MC_API void mc_session_read_end(struct mc_store *s, const struct mc_key *keys, u
  * @opts: as mc_store_put(), without MC_PUT_REPLACE; copied.
  *
  * Objects of one replica and no preference lie in this machine's memory where there is room; others wait in this process's for
- * their end. What is never written may hold anything: write all of it.
- * Results: 0; -EEXIST the object is there; -EINVAL key, no bytes, or the key has a session; -ENOSPC; -ENOMEDIUM no pool;
- * -ENOMEM; -ECONNREFUSED, -ETIMEDOUT master.
+ * their end. The sessions of a store have at most half of each pool, or one object, and session_bytes of this process's memory.
+ * What is never written may hold anything: write all of it.
+ * Results: 0; -EEXIST the object is there; -EINVAL key, no bytes, or the key has a session; -ENOSPC no room, or none that
+ * sessions may have; -ENOMEDIUM no pool; -ENOMEM; -ECONNREFUSED, -ETIMEDOUT master.
  */
 MC_API int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigned nr, const struct mc_put_opts *opts,
 				  uint64_t deadline_ns);

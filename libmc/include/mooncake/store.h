@@ -35,6 +35,8 @@ struct mc_store_opts {
 	uint32_t flags;		    /* 0 */
 	const char *pool_name;	    /* of the contributed pool: with the kernel module it outlives this process, and who opens
 				       a pool of this name next serves what is in it; default none */
+	uint64_t session_idle_ns;   /* a session that was not used for so long ends; default 10 min */
+	uint64_t session_bytes;	    /* of this process's memory for put sessions; default a quarter of what is free at the first */
 };
 
 /**

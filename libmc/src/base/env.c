@@ -60,6 +60,10 @@ static const struct conf_item items[] = {
 
 	VAR("MC_MS_AUTO_DISC", ms_auto_disc, CONF_BOOL, "true", "a store looks for RDMA devices itself; false: only those it is given"),
 	VAR("MC_MS_FILTERS", ms_filters, CONF_STRING, "", "comma list of the devices it looks for"),
+	{ .name = "MC_STORE_SESSION_IDLE", .type = CONF_DURATION, .offset = offsetof(struct env, store_session_idle_ns),
+	  .deflt = "10m", .unit_ns = NSEC_PER_SEC, .help = "sessions that are not used for so long end" },
+	VAR("MC_STORE_SESSION_BYTES", store_session_bytes, CONF_SIZE, "0",
+	    "memory of a client for put sessions; 0: a quarter of what is free at the first"),
 
 	VAR_WORD("MC_LOG_LEVEL", log_level, "", "error,warning,info,debug,trace,warn,fatal",
 		 "which messages are printed: error, warning, info, debug; what the program chooses counts more"),

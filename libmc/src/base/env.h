@@ -36,6 +36,7 @@ struct env {
 	/* the store */
 	bool ms_auto_disc;
 	char *ms_filters;
+	uint64_t store_session_idle_ns, store_session_bytes;
 	/* all */
 	char *log_level;
 

@@ -176,7 +176,7 @@ void *conn_user(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 int conn_fd(const struct conn *c);
 uint64_t conn_out_bytes(const struct conn *c);
-uint64_t conn_in_left(const struct conn *c); /* what is missing of the message that is arriving, or of the part of it that is next */
+uint64_t conn_in_left(const struct conn *c); /* missing bytes of what arrives: a body, a payload */
 
 /* What is sent between the two leaves in one system call. Return: was it not so already? Only then uncork. */
 bool conn_cork(struct conn *c);

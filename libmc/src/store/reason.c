@@ -121,7 +121,11 @@ static const char *session_words(int err)
 {
 	switch (err) {
 	case -EINVAL:
-		return "there is no such session, it is ending, or the key, the size or an address is none";
+		return "there is no such session (any more, when nobody used it for MC_STORE_SESSION_IDLE), it is ending, or the key, "
+		       "the size or an address is none";
+	case -ENOSPC:
+		return "no room: what lies there cannot be evicted, the object is larger than a pool, or put sessions that did not end "
+		       "have as much as they may (half of a pool, MC_STORE_SESSION_BYTES)";
 	case -ERANGE:
 		return "a part reaches beyond the object";
 	case -EEXIST:

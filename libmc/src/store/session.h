@@ -20,6 +20,8 @@ struct session {
 	struct hnode node;
 	enum session_kind kind;
 	int refs; /* the table's, and one of each call that uses it */
+	uint64_t used_ns; /* when the last such call ended */
+	struct session *next; /* of those that are given up together */
 	bool listed;
 	bool sealed;	  /* writing: it is ending */
 	unsigned writers; /* calls that write to it */
@@ -27,19 +29,33 @@ struct session {
 	void (*free)(struct mc_store *s, struct session *x);
 };
 
+#define SESSIONS_MAX (1u << 20)		     /* of one store; more: -ENOMEM */
+#define SESSION_IDLE_NS (600 * NSEC_PER_SEC) /* upstream gives up puts that do not end after so long */
+
 struct sessions {
-	pthread_mutex_t lock; /* guards all of it, and what struct session has; never held while bytes move */
+	struct mc_store *store;
+	uint64_t idle_ns; /* who is not used for so long is given up */
+	pthread_mutex_t lock; /* guards what follows, and what struct session has; never held while bytes move */
 	pthread_cond_t idle;  /* the last writer of a session left */
 	struct htab table;
 	struct hash_key hash;
+	uint64_t memory, memory_max; /* of put sessions, in this process; max 0: not known yet */
+	bool looking; /* the housekeeping loop does, now and then */
+	struct loop_work look;
+	struct loop_timer again;
 };
 
 /* For keys_enter(), of struct mc_session and struct mc_session_move. */
 const struct mc_key *session_key(const void *items, unsigned i);
 const struct mc_key *session_move_key(const void *items, unsigned i);
 
-int sessions_open(struct mc_store *s);
+int sessions_open(struct mc_store *s, const struct mc_store_opts *o);
 void sessions_close(struct mc_store *s); /* when no call is under way; ends them all */
+
+/* Memory of this process for a put session. -ENOSPC: the others have all there may be. */
+int session_memory_take(struct mc_store *s, uint64_t bytes, void **out);
+void session_memory_free(struct mc_store *s, uint64_t bytes, void *memory); /* what was taken */
+void sessions_trim(struct mc_store *s, uint64_t deadline_ns); /* granted space that none of them has goes back */
 
 /* A copy of @key goes into @x, whose memory is the table's from now on. -EEXIST: there is one of its kind; -ENOMEM. */
 int session_init(struct session *x, enum session_kind kind, const struct key *key,

@@ -23,6 +23,7 @@ struct writing {
 	struct mc_put put; /* key and size for the task */
 	bool refused;	   /* the owner did not take it: it is put like any other bytes */
 	void *memory;	   /* instead of space */
+	uint64_t share;	   /* of what sessions may have of task.pool; 0: none is taken */
 	struct mc_key group;
 	uint8_t group_name[];
 };
@@ -47,6 +48,7 @@ static void leave_pool(struct mc_store *s, struct writing *w)
 		return;
 	if (w->task.x)
 		grant_undo(p, &w->task);
+	atomic_fetch_sub(&p->in_sessions, w->share);
 	grant_leave(p, deadline_after_ns(NSEC_PER_SEC));
 	spool_put(p);
 	w->task.pool = NULL;
@@ -57,7 +59,8 @@ static void writing_free(struct mc_store *s, struct session *x)
 	struct writing *w = container_of(x, struct writing, x);
 
 	leave_pool(s, w);
-	free(w->memory);
+	if (w->memory)
+		session_memory_free(s, w->bytes, w->memory);
 	wishes_put(s, w->wishes);
 	free(w);
 }
@@ -167,18 +170,34 @@ static struct writing *writing_new(struct mc_store *s, const struct key *key, ui
 	return w;
 }
 
-/* Space in @p for as many as there is; those that got none have no pool afterwards. Return: -ENOSPC, … for them. */
+/* What clients forget is nobody's: half of a pool is for the others. One object may be larger. */
+static bool take_share(struct spool *p, struct writing *w)
+{
+	uint64_t bytes = extent_bytes(w->bytes, w->task.key.len), had = atomic_fetch_add(&p->in_sessions, bytes);
+
+	if (!had || had + bytes <= capacity_of(p) / 2) {
+		w->share = bytes;
+		return true;
+	}
+	atomic_fetch_sub(&p->in_sessions, bytes);
+	return false;
+}
+
+/*
+ * Space in @p for as many from the front as there is and they may have; those that got none have no pool afterwards. Return:
+ * -ENOSPC, … for them.
+ */
 static int carve(struct spool *p, struct writing **w, unsigned nr, uint64_t deadline_ns)
 {
 	struct put_task **t = calloc(nr + 1, sizeof(*t));
-	unsigned done = 0;
+	unsigned done = 0, all = nr;
 	int err = 0;
 
 	if (!t)
 		return -ENOMEM;
-	for (unsigned i = 0; i < nr; i++) {
+	for (nr = 0; nr < all && take_share(p, w[nr]); nr++) {
 		grant_enter(p); /* until the session ends */
-		t[i] = &w[i]->task;
+		t[nr] = &w[nr]->task;
 	}
 	while (done < nr && !err) {
 		unsigned n = grant_carve(p, t + done, nr - done, deadline_ns, &err);
@@ -193,11 +212,12 @@ static int carve(struct spool *p, struct writing **w, unsigned nr, uint64_t dead
 			w[i]->task.pool = p;
 			extents_begin(&p->view, w[i]->task.x, &w[i]->task.key, (uint16_t)w[i]->task.flags);
 		} else {
+			atomic_fetch_sub(&p->in_sessions, w[i]->share);
 			grant_leave(p, deadline_ns);
 		}
 	}
 	free(t);
-	return err;
+	return err || nr == all ? err : -ENOSPC;
 }
 
 /* The objects that are there already, and keys that are none, are refused. */
@@ -218,8 +238,8 @@ static void refuse_known(struct mc_store *s, struct mc_session *items, unsigned 
 }
 
 /* Space for the sessions that @w has, here or in memory of ours. Results of those that got none. */
-static void make_room(const struct room_at *at, const struct wishes *wishes, struct mc_session **items, struct writing **w,
-		      unsigned nr, uint64_t deadline_ns)
+static void make_room(struct mc_store *s, const struct room_at *at, const struct wishes *wishes, struct mc_session **items,
+		      struct writing **w, unsigned nr, uint64_t deadline_ns)
 {
 	bool direct = at->here && wishes->opts.replicas <= 1 && !wishes->opts.nr_preferred;
 	int err = direct ? carve(at->here, w, nr, deadline_ns) : 0;
@@ -232,8 +252,7 @@ static void make_room(const struct room_at *at, const struct wishes *wishes, str
 			items[i]->result = err == -EAGAIN || !err ? -ENOSPC : err;
 			continue;
 		}
-		w[i]->memory = calloc(1, w[i]->bytes);
-		items[i]->result = w[i]->memory ? 0 : -ENOMEM;
+		items[i]->result = session_memory_take(s, w[i]->bytes, &w[i]->memory);
 	}
 }
 
@@ -276,7 +295,7 @@ static int start_all(struct mc_store *s, const struct key *key, struct mc_sessio
 		it[n++] = &items[i];
 	}
 	if (n)
-		make_room(&at, wishes, it, w, n, deadline_ns);
+		make_room(s, &at, wishes, it, w, n, deadline_ns);
 	for (unsigned i = 0; i < n; i++) {
 		if (it[i]->result)
 			session_drop(s, &w[i]->x);
@@ -491,6 +510,7 @@ static int revoke_all(struct mc_store *s, const struct key *key, struct mc_sessi
 		session_put(s, x);
 		ok += !items[i].result;
 	}
+	sessions_trim(s, deadline_ns);
 	return ok;
 }
 

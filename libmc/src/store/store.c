@@ -355,11 +355,6 @@ static int open_cluster(struct mc_store *s, const struct mc_store_opts *o, uint6
 		ret = mounts_open(&s->mounts);
 	if (ret)
 		return ret;
-	ret = loop_open(&s->loop);
-	if (!ret)
-		ret = loop_start(s->loop, "mc-store");
-	if (ret)
-		return ret;
 	ret = link_get(&s->master, deadline_ns, &c);
 	if (ret) {
 		log_err("no master at %s: %s; start mooncake-master there or name another address", s->master.addr, strerror(-ret));
@@ -468,9 +463,13 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 	if (!ret)
 		ret = stats_open(&s->stats);
 	if (!ret)
-		ret = sessions_open(s);
+		ret = sessions_open(s, &o);
 	if (!ret)
 		ret = take_opts(s, &o);
+	if (!ret)
+		ret = loop_open(&s->loop);
+	if (!ret)
+		ret = loop_start(s->loop, "mc-store");
 	deadline_ns = store_deadline(s, o.deadline_ns);
 	if (!ret && s->ops == &embedded_ops) {
 		ret = reserve_name(s);

@@ -143,6 +143,7 @@ struct spool {
 	_Atomic uint64_t prefaulted; /* bytes from the first region's start on */
 	struct mc_store *store;
 
+	_Atomic uint64_t in_sessions; /* bytes that put sessions have here */
 	_Atomic uint64_t suspect_ns; /* until then: it used up a read's time, other replicas are better */
 	struct link remote; /* not attached: to the owner's TCP service */
 	struct mc_segment *seg; /* opened on first use, under @lock */
