@@ -6,6 +6,8 @@
 
 #include "base/clock.h"
 
+#include <unistd.h>
+
 #define SIZE (60 * KiB)
 
 static int put_in(struct pool *p, unsigned long nr, uint32_t group, uint32_t flags)
@@ -168,6 +170,54 @@ TEST(a_soft_pin_protects_until_it_ends)
 	for (unsigned long i = 100; i < 300; i++)
 		ASSERT_EQ(put_in(p, i, 0, 0), 0);
 	EXPECT_TRUE(!has(p, 1, SIZE));
+	pool_close(p);
+}
+
+static struct pool *adopt(struct pool *p)
+{
+	const struct pool_view *v = pool_view(p);
+	int dir = dup(v->dir_region.fd), region = dup(v->region[0].fd);
+	uint64_t kept, lost;
+	struct pool *q;
+
+	pool_close(p);
+	return pool_adopt(dir, &region, 1, NULL, &q, &kept, &lost) ? NULL : q;
+}
+
+/* The next owner knows the groups and the pins, of objects that replaced others in their entries too. */
+TEST(the_next_owner_knows)
+{
+	struct pool *p = pool_of(4 * MiB);
+	uint64_t now = clock_now_ns();
+	unsigned long next = 1000;
+	uint8_t data[SIZE];
+	struct rig_key k;
+
+	pool_drain_touches(p, now);
+	for (unsigned long i = 0; i < 10; i++) {
+		EXPECT_EQ(put_in(p, i, 7, 0), 0);
+		EXPECT_EQ(pool_drop(p, rig_key(&k, i), 0, true, now, 0), 0); /* leaves its note behind */
+		EXPECT_EQ(put_in(p, 100 + i, 0, 0), 0);
+	}
+	for (unsigned long i = 0; i < 10; i++)
+		EXPECT_EQ(put_in(p, i, 7, 0), 0);
+	EXPECT_EQ(put_in(p, 3, 0, OBJ_REPLACE), 0);
+	rig_fill(data, SIZE, 50);
+	EXPECT_EQ(rig_put_in(p, rig_key(&k, 50), data, SIZE, OBJ_SOFT_PIN, 9, 60000), 0);
+	p = adopt(p);
+	ASSERT_TRUE(p != NULL);
+	pool_drain_touches(p, now);
+	for (unsigned long i = 0; i < 10; i++) {
+		EXPECT_EQ(item_of(p, i).group, 7);
+		EXPECT_EQ(item_of(p, 100 + i).group, 0);
+	}
+	EXPECT_EQ(item_of(p, 50).group, 9);
+	EXPECT_TRUE(item_of(p, 50).soft_pin_ms > 50000 && item_of(p, 50).soft_pin_ms < 61000);
+	while (count(p, 0, 10) == 10)
+		ASSERT_EQ(put_in(p, next++, 0, 0), 0);
+	for (unsigned i = 0; i < 24; i++)
+		ASSERT_EQ(put_in(p, next++, 0, 0), 0);
+	EXPECT_EQ(count(p, 0, 10), 0);
 	pool_close(p);
 }
 

@@ -113,6 +113,28 @@ bool entry_key(const struct pool *p, uint32_t i, struct key *out)
 	return hash[0] == e->hash[0] && hash[1] == e->hash[1];
 }
 
+/* Most objects need none, and cost nothing here: their entry's extra is of a generation that is past, or a page of zeroes. */
+void extra_note(struct pool *p, uint32_t i, uint64_t gen, uint32_t group, uint32_t soft_until)
+{
+	struct dir_extra *x = p->extras ? &p->extras[i] : NULL;
+
+	if (!x || (!group && !soft_until))
+		return;
+	atomic_store_explicit(&x->gen, 0, memory_order_relaxed);
+	fence_release();
+	poke(&x->group, group);
+	poke(&x->soft_until, soft_until);
+	atomic_store_explicit(&x->gen, gen, memory_order_release);
+}
+
+bool extra_read(const struct pool *p, uint32_t i, struct dir_extra *out)
+{
+	if (!p->extras || atomic_load_explicit(&p->extras[i].gen, memory_order_acquire) != entry_gen(p, i))
+		return false;
+	*out = p->extras[i];
+	return true;
+}
+
 /* What is left of a soft pin; at least 1, for 0 says that the default is meant. */
 static uint32_t soft_left_ms(const struct pool *p, uint32_t i)
 {

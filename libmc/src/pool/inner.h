@@ -143,6 +143,7 @@ struct pool {
 	struct dir_header *dir;
 	struct dir_bucket *buckets;
 	struct dir_entry *entries;
+	struct dir_extra *extras; /* NULL: this directory has none */
 	int dir_fd; /* read-only, for others */
 
 	struct range_alloc *space[POOL_REGIONS_MAX];
@@ -221,6 +222,9 @@ bool entry_key(const struct pool *p, uint32_t i,
 	       struct key *out); /* false: a client overwrote it */
 void entry_item(const struct pool *p, uint32_t i, struct publish_item *out); /* all but the key */
 uint64_t entry_bytes(const struct pool *p, uint32_t i);
+/* For the next owner: what the object of generation @gen, soon the entry's, has of these. */
+void extra_note(struct pool *p, uint32_t i, uint64_t gen, uint32_t group, uint32_t soft_until);
+bool extra_read(const struct pool *p, uint32_t i, struct dir_extra *out); /* false: nothing was noted */
 
 /*
  * Walking all objects costs some cache misses each: asks for what entry @i leads to, so that it is

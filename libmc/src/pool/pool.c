@@ -82,7 +82,7 @@ int pool_make_regions(const struct pool_opts *o, struct pool_view *v)
 }
 
 struct dir_shape {
-	uint64_t entries, buckets, buckets_off, entries_off;
+	uint64_t entries, buckets, buckets_off, entries_off, extras_off;
 };
 
 static struct dir_shape dir_shape(const struct pool_opts *o)
@@ -93,6 +93,7 @@ static struct dir_shape dir_shape(const struct pool_opts *o)
 	s.buckets = s.entries / 2;
 	s.buckets_off = align_up(sizeof(struct dir_header), PAGE);
 	s.entries_off = s.buckets_off + align_up(s.buckets * sizeof(struct dir_bucket), PAGE);
+	s.extras_off = s.entries_off + align_up(s.entries * sizeof(struct dir_entry), PAGE);
 	return s;
 }
 
@@ -100,7 +101,7 @@ uint64_t pool_dir_bytes(const struct pool_opts *o)
 {
 	struct dir_shape s = dir_shape(o);
 
-	return s.entries > ENTRIES_MAX ? 0 : s.entries_off + s.entries * sizeof(struct dir_entry);
+	return s.entries > ENTRIES_MAX ? 0 : s.extras_off + s.entries * sizeof(struct dir_extra);
 }
 
 void pool_make_header(const struct pool_opts *o, struct pool_view *v)
@@ -116,6 +117,7 @@ void pool_make_header(const struct pool_opts *o, struct pool_view *v)
 		.nr_entries = s.entries,
 		.buckets_off = s.buckets_off,
 		.entries_off = s.entries_off,
+		.extras_off = s.extras_off,
 		.bytes = v->dir_region.size,
 	};
 	random_bytes(h->pool_id, sizeof(h->pool_id));
@@ -182,6 +184,7 @@ int pool_init(struct pool *p, const char *policy)
 	p->dir = p->view.dir_region.base;
 	p->buckets = (struct dir_bucket *)((char *)p->dir + p->view.buckets_off);
 	p->entries = (struct dir_entry *)((char *)p->dir + p->view.entries_off);
+	p->extras = p->view.extras_off ? (struct dir_extra *)((char *)p->dir + p->view.extras_off) : NULL;
 	p->next_gen = atomic_load_explicit(&p->dir->next_gen, memory_order_relaxed);
 	p->staged = HTAB_INIT;
 	p->unused = p->soft_first = p->soft_last = NIL;

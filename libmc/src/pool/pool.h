@@ -111,6 +111,13 @@ struct dir_entry {
 };
 _Static_assert(sizeof(struct dir_entry) == 64, "a directory entry is one cache line");
 
+/* What few entries have and readers do not need. Of another generation than the entry's: it has none of it. */
+struct dir_extra {
+	_Atomic uint64_t gen;
+	uint32_t group;	     /* 0: none */
+	uint32_t soft_until; /* soft_time() */
+};
+
 struct dir_header {
 	uint64_t magic;
 	uint32_t layout, nr_regions;
@@ -126,6 +133,7 @@ struct dir_header {
 	uint32_t pad;
 	/* Of pools with a name (kept.c): the module's numbers of the regions, and the lease's epoch. */
 	uint64_t region_id[POOL_REGIONS_MAX], lease_epoch;
+	uint64_t extras_off; /* one for each entry; 0: made by a release that did not have them */
 };
 
 /* ---- 2. view: reading (and writing granted space) from any process of the node (view.c) ------ */
@@ -138,7 +146,7 @@ struct pool_view {
 	struct lossy_ring *touches; /* NULL: none */
 	uint64_t touch_mask;
 	struct hash_key hash_key; /* copies: nothing the owner could change under us is trusted */
-	uint64_t nr_buckets, nr_entries, buckets_off, entries_off;
+	uint64_t nr_buckets, nr_entries, buckets_off, entries_off, extras_off;
 };
 
 /*

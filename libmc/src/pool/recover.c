@@ -62,6 +62,16 @@ static bool take_pieces(struct pool *p, const struct layout *l)
 	return true;
 }
 
+/* Its group, and until when it is pinned. When nobody noted that: as long as if nobody had said. */
+static void keep_extra(struct pool *p, uint32_t i)
+{
+	struct dir_extra x = { .soft_until = soft_time(clock_now_ns() + SOFT_PIN_MS * (uint64_t)1000000) };
+
+	extra_read(p, i, &x);
+	p->slots[i].soft_until = x.soft_until;
+	group_join(p, i, x.group);
+}
+
 static bool entry_keep(struct pool *p, uint32_t i, bool trusted)
 {
 	union layout_room u;
@@ -69,17 +79,17 @@ static bool entry_keep(struct pool *p, uint32_t i, bool trusted)
 
 	if (!entry_read(p, i, trusted, &u.l) || !take_pieces(p, &u.l))
 		return false;
-	/* How long it was to be is not known any more: as long as if nobody had said. */
-	*s = (struct slot){ .key_len = u.l.key_len,
-			    .soft_until = soft_time(clock_now_ns() + SOFT_PIN_MS * (uint64_t)1000000) };
-	if (u.l.nr == 1)
-		return true;
-	s->layout = layout_new(u.l.nr, u.l.key_len);
-	if (!s->layout) {
-		pieces_free(p, u.l.piece, u.l.nr);
-		return false;
+	*s = (struct slot){ .key_len = u.l.key_len };
+	if (u.l.nr > 1) {
+		s->layout = layout_new(u.l.nr, u.l.key_len);
+		if (!s->layout) {
+			pieces_free(p, u.l.piece, u.l.nr);
+			*s = (struct slot){ 0 };
+			return false;
+		}
+		memcpy(s->layout, &u.l, sizeof(u.l) + u.l.nr * sizeof(u.l.piece[0]));
 	}
-	memcpy(s->layout, &u.l, sizeof(u.l) + u.l.nr * sizeof(u.l.piece[0]));
+	keep_extra(p, i);
 	return true;
 }
 

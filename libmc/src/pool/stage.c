@@ -181,7 +181,6 @@ static int staged_new(struct pool *p, const struct publish_item *it, const uint6
 	return 0;
 }
 
-/* Everything but the space and the generation, which depend on whose they are. @it is checked, @hash its key's. */
 /* Of what @i is to be replaced with. */
 static void keep_pin(const struct pool *p, uint32_t i, struct staged *s)
 {
@@ -192,6 +191,7 @@ static void keep_pin(const struct pool *p, uint32_t i, struct staged *s)
 	s->item.soft_pin_ms = old.soft_pin_ms;
 }
 
+/* Everything but the space and the generation, which depend on whose they are. @it is checked, @hash its key's. */
 static int stage_begin(struct pool *p, const struct publish_item *it, const uint64_t hash[2],
 		       struct staged **out)
 {
@@ -396,9 +396,12 @@ static uint32_t soft_end(const struct pool *p, uint32_t ms)
 void pool_publish(struct pool *p, struct staged *s)
 {
 	uint32_t i = s->entry, old = dir_find(p, s->hash);
+	uint32_t group = s->item.group || old == NIL ? s->item.group : group_of(p, old);
+	uint32_t until = soft_end(p, s->item.soft_pin_ms);
 	struct dir_entry *e = &p->entries[i];
 	bool single = s->layout->nr == 1;
 
+	extra_note(p, i, s->item.loc.gen, group, s->item.flags & OBJ_SOFT_PIN ? until : 0);
 	/* The generation is 0: dir_unlink() saw to it, or the page is new. */
 	fence_release();
 	poke(&e->hash[0], s->hash[0]);
@@ -412,10 +415,10 @@ void pool_publish(struct pool *p, struct staged *s)
 	atomic_store_explicit(&e->gen, s->item.loc.gen, memory_order_release);
 	p->slots[i] =
 		(struct slot){ .key_len = s->item.key.len,
-			       .soft_until = soft_end(p, s->item.soft_pin_ms),
+			       .soft_until = until,
 			       .touched_ns = 0,
 			       .layout = single ? NULL : s->layout };
-	group_join(p, i, s->item.group || old == NIL ? s->item.group : group_of(p, old));
+	group_join(p, i, group);
 	dir_link(p, i);
 	htab_del(&p->staged, &s->node);
 	if (staged_announced(s))

@@ -12,7 +12,7 @@
 
 int view_check_header(const struct pool_view *v, const struct dir_header *h)
 {
-	uint64_t size = v->dir_region.size, buckets, entries;
+	uint64_t size = v->dir_region.size, buckets, entries, extras;
 
 	if (!is_pow2(h->nr_buckets) || !is_pow2(h->nr_entries) || h->nr_entries >= NIL ||
 	    h->nr_regions != v->nr_regions)
@@ -24,6 +24,10 @@ int view_check_header(const struct pool_view *v, const struct dir_header *h)
 	if (check_mul(h->nr_entries, sizeof(struct dir_entry), &entries) ||
 	    h->entries_off % sizeof(struct dir_entry) || h->entries_off < sizeof(*h) ||
 	    !range_inside(h->entries_off, entries, size))
+		return -EBADMSG;
+	if (h->extras_off && (check_mul(h->nr_entries, sizeof(struct dir_extra), &extras) ||
+			      h->extras_off % sizeof(struct dir_extra) || h->extras_off < sizeof(*h) ||
+			      !range_inside(h->extras_off, extras, size)))
 		return -EBADMSG;
 	for (uint32_t i = 0; i < v->nr_regions; i++)
 		if (h->region_bytes[i] != v->region[i].size)
@@ -55,6 +59,7 @@ int view_init(struct pool_view *v)
 	v->nr_entries = h.nr_entries;
 	v->buckets_off = h.buckets_off;
 	v->entries_off = h.entries_off;
+	v->extras_off = h.extras_off;
 	return 0;
 
 err_close:
