@@ -58,6 +58,32 @@ TEST(holding_is_for_whole_ranges)
 	reach_close(t);
 }
 
+static struct iovec at(uint64_t addr, size_t len)
+{
+	return (struct iovec){ (void *)(uintptr_t)addr, len };
+}
+
+TEST(many_are_held_together_or_not_at_all)
+{
+	struct iovec good[] = { at(1000, 100), at(1199, 1), at(1100, 100), at(1010, 1), at(1020, 80) };
+	struct iovec bad[] = { at(1000, 100), at(1150, 50), at(1050, 51), at(1000, 1) };
+	struct reach_table *t = table();
+
+	EXPECT_EQ(reach_add(t, 1000, 100), 0);
+	EXPECT_EQ(reach_add(t, 1100, 100), 0);
+	EXPECT_EQ(reach_get_all(t, good, 5), 5u);
+	EXPECT_EQ(reach_get_all(t, bad, 4), 2u);
+	EXPECT_EQ(reach_get_all(t, bad + 3, 1), 1u);
+	reach_put_all(t, bad + 3, 1);
+	bad[2].iov_len = 0;
+	EXPECT_EQ(reach_get_all(t, bad, 4), 2u);
+	reach_put_all(t, good, 5);
+	/* Would wait for whoever still holds one. */
+	EXPECT_EQ(reach_del(t, 1100), 0);
+	EXPECT_EQ(reach_del(t, 1000), 0);
+	reach_close(t);
+}
+
 TEST(there_is_a_limit)
 {
 	struct reach_table *t = table();

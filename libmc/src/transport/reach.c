@@ -270,21 +270,9 @@ int reach_del(struct reach_table *t, uint64_t addr)
 	return 0;
 }
 
-bool reach_get(struct reach_table *t, uint64_t addr, uint64_t len)
+static bool inside(const struct reach_range *r, uint64_t addr, uint64_t len)
 {
-	bool ok = false;
-	uint32_t at;
-
-	pthread_mutex_lock(&t->lock);
-	at = upto(t, addr);
-	if (at) {
-		struct reach_range *r = t->range[at - 1];
-
-		ok = range_inside(addr - r->addr, len, r->len);
-		r->held += ok;
-	}
-	pthread_mutex_unlock(&t->lock);
-	return ok;
+	return addr >= r->addr && range_inside(addr - r->addr, len, r->len);
 }
 
 /* A held range is in the array or among those that leave, and no other range overlaps it. */
@@ -293,22 +281,67 @@ static struct reach_range *held_range(struct reach_table *t, uint64_t addr)
 	uint32_t at = upto(t, addr);
 	struct reach_range *r;
 
-	if (at && addr - t->range[at - 1]->addr < t->range[at - 1]->len)
+	if (at && inside(t->range[at - 1], addr, 1))
 		return t->range[at - 1];
 	list_for_each_entry(r, &t->leaving, node) {
-		if (addr >= r->addr && addr - r->addr < r->len)
+		if (inside(r, addr, 1))
 			return r;
 	}
 	return NULL;
 }
 
-void reach_put(struct reach_table *t, uint64_t addr)
+/* What is asked for together mostly lies in one range, which is looked for once. */
+static void put_locked(struct reach_table *t, const struct iovec *v, unsigned nr)
 {
-	struct reach_range *r;
+	struct reach_range *r = NULL;
+
+	for (unsigned i = 0; i < nr; i++) {
+		uint64_t addr = (uintptr_t)v[i].iov_base;
+
+		if (!r || !inside(r, addr, 1))
+			r = held_range(t, addr);
+		if (r && !--r->held)
+			pthread_cond_broadcast(&t->idle);
+	}
+}
+
+unsigned reach_get_all(struct reach_table *t, const struct iovec *v, unsigned nr)
+{
+	struct reach_range *r = NULL;
+	unsigned i;
 
 	pthread_mutex_lock(&t->lock);
-	r = held_range(t, addr);
-	if (r && !--r->held)
-		pthread_cond_broadcast(&t->idle);
+	for (i = 0; i < nr; i++) {
+		uint64_t addr = (uintptr_t)v[i].iov_base, len = v[i].iov_len;
+
+		if (!r || !inside(r, addr, len)) {
+			uint32_t at = upto(t, addr);
+
+			r = at ? t->range[at - 1] : NULL;
+		}
+		if (!r || !len || !inside(r, addr, len))
+			break;
+		r->held++;
+	}
+	if (i < nr)
+		put_locked(t, v, i);
 	pthread_mutex_unlock(&t->lock);
+	return i;
+}
+
+void reach_put_all(struct reach_table *t, const struct iovec *v, unsigned nr)
+{
+	pthread_mutex_lock(&t->lock);
+	put_locked(t, v, nr);
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool reach_get(struct reach_table *t, uint64_t addr, uint64_t len)
+{
+	return reach_get_all(t, &(struct iovec){ (void *)(uintptr_t)addr, len }, 1);
+}
+
+void reach_put(struct reach_table *t, uint64_t addr)
+{
+	reach_put_all(t, &(struct iovec){ (void *)(uintptr_t)addr, 1 }, 1);
 }

@@ -83,8 +83,7 @@ static void release(struct held *h)
 {
 	struct sstream *s = h->stream;
 
-	for (unsigned i = 0; i < h->nr; i++)
-		reach_put(s->tcp->reach, (uintptr_t)h->iov[i].iov_base);
+	reach_put_all(s->tcp->reach, h->iov, h->nr);
 	list_del(&h->node);
 	free(h);
 	if (--s->holding)
@@ -99,6 +98,7 @@ static void release(struct held *h)
 static int hold(struct sstream *s, const struct msg_data *m, struct held **out)
 {
 	struct held *h = malloc(sizeof(*h) + m->nr * sizeof(h->iov[0]));
+	unsigned held;
 
 	if (!h)
 		return -ENOMEM;
@@ -110,18 +110,16 @@ static int hold(struct sstream *s, const struct msg_data *m, struct held **out)
 		s->moved = NO_LOOK_YET;
 		watch(s);
 	}
-	for (; h->nr < m->nr; h->nr++) {
-		const struct data_vec *v = &m->vecs[h->nr];
-
-		if (!v->len || !reach_get(s->tcp->reach, v->addr, v->len)) {
-			log_warn_limited("tcp: a peer asked for [0x%llx, +%llu), which is in no "
-					 "registered range",
-					 (unsigned long long)v->addr, (unsigned long long)v->len);
-			release(h);
-			return -EFAULT;
-		}
-		h->iov[h->nr] = (struct iovec){ (void *)(uintptr_t)v->addr, v->len };
+	for (unsigned i = 0; i < m->nr; i++)
+		h->iov[i] = (struct iovec){ (void *)(uintptr_t)m->vecs[i].addr, m->vecs[i].len };
+	held = reach_get_all(s->tcp->reach, h->iov, m->nr);
+	if (held < m->nr) {
+		log_warn_limited("tcp: a peer asked for [0x%llx, +%llu), which is in no registered range",
+				 (unsigned long long)m->vecs[held].addr, (unsigned long long)m->vecs[held].len);
+		release(h);
+		return -EFAULT;
 	}
+	h->nr = m->nr;
 	*out = h;
 	return 0;
 }

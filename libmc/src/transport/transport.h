@@ -11,6 +11,8 @@
 #ifndef MC_TRANSPORT_H
 #define MC_TRANSPORT_H
 
+#include <sys/uio.h>
+
 #include "base/base.h"
 #include "base/list.h"
 #include "base/loop.h"
@@ -80,11 +82,14 @@ int reach_add(struct reach_table *t, uint64_t addr, uint64_t len);
 int reach_del(struct reach_table *t, uint64_t addr);
 
 /*
- * Holds the range that contains all of [addr, addr+len) against reach_del(); reach_put() takes any
- * address inside.
+ * Holds the range that contains all of [addr, addr+len), which is not empty, against reach_del();
+ * reach_put() takes any address inside.
  */
 bool reach_get(struct reach_table *t, uint64_t addr, uint64_t len);
 void reach_put(struct reach_table *t, uint64_t addr);
+/* The same of many at once, all or none. Return: @nr, or the first that lies in no range. */
+unsigned reach_get_all(struct reach_table *t, const struct iovec *v, unsigned nr);
+void reach_put_all(struct reach_table *t, const struct iovec *v, unsigned nr);
 int reach_fd(const struct reach_table *t); /* the shared memory; neighbours open it through /proc */
 
 /* A neighbour's table, seen from here. One per peer, usable by several threads. */
