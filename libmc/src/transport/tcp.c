@@ -191,7 +191,7 @@ static int tcp_open(const struct transport_env *env, struct transport **out)
 	pthread_cond_init(&t->quiet, NULL);
 	ret = t->loop ? tcp_listen(t, env) : 0;
 	if (ret) {
-		ttx_pool_fini(&t->spare);
+		bundle_pool_fini(&t->spare);
 		pthread_cond_destroy(&t->quiet);
 		pthread_mutex_destroy(&t->lock);
 		free(t);
@@ -225,7 +225,7 @@ static void tcp_close(struct transport *base)
 			return;
 		}
 	}
-	ttx_pool_fini(&t->spare);
+	bundle_pool_fini(&t->spare);
 	scratch_fini(&t->scratch);
 	pthread_cond_destroy(&t->quiet);
 	pthread_mutex_destroy(&t->lock);

@@ -6,6 +6,7 @@
  *	tcp_serve.c	  our frames, served on the loop
  *	tcp_stream.c	  one stream to a peer: connect, HELLO, ready
  *	tcp_peer.c	  transfers over a few such streams
+ *	tcp_bundle.c	  requests on them: of one transfer, or of many small ones together
  *	classic_serve.c	  upstream's 24-byte protocol, served on the loop
  *	classic_peer.c	  the same, towards upstream's peers
  */
@@ -23,13 +24,13 @@
 #define TCP_COST_NS_PER_MIB 400000
 #define TCP_STALL_NS	    (10 * NSEC_PER_SEC)
 
-struct ttx;
-struct ttx_pool { /* records of transfers, for the next ones to any peer */
+struct bundle;
+struct bundle_pool { /* records of requests, for the next ones to any peer */
 	pthread_mutex_t lock;
-	struct ttx *first;
+	struct bundle *first;
 	unsigned nr;
 };
-void ttx_pool_fini(struct ttx_pool *pool);
+void bundle_pool_fini(struct bundle_pool *pool);
 
 struct tcp {
 	struct transport base;
@@ -44,7 +45,7 @@ struct tcp {
 	uint64_t stall_ns; /* a transfer that moves no byte for so long is dropped */
 	struct list fresh, streams, classics;
 
-	struct ttx_pool spare;
+	struct bundle_pool spare;
 	pthread_mutex_t lock; /* guards @serving */
 	pthread_cond_t quiet;
 	unsigned serving; /* connections, and replies still being sent */
@@ -110,6 +111,45 @@ void stream_put(struct tcp_stream *s);
 /* Towards READY: 0; -EINPROGRESS not by the deadline (0: one look); else why it is broken. */
 int stream_advance(struct tcp_stream *s, uint64_t deadline_ns);
 int stream_wants(struct tcp_stream *s, short *events); /* as transport_ops.wants */
+
+/* ---- tcp_bundle.c ----------------------------------------------------------------------------- */
+
+/*
+ * Transfers of one operation that are one request on a stream: each of them has it as @priv, and all end with it. One
+ * that is refused comes apart, for a status each.
+ */
+struct bundle {
+	struct bundle *next; /* in the pool */
+	struct xfer **x;
+	unsigned nr, max_x;
+	struct tcp_stream *stream; /* a reference, and @bytes of its backlog; NULL: none could be had */
+	bool submitted, again;
+	bool stale; /* has lost transfers since the request was made */
+	uint64_t bytes;
+	struct mux_req req;
+	struct buf body;
+	struct iovec *iov;
+	struct data_vec *vec; /* the same ranges at the peer */
+	unsigned nr_vec, max_vec;
+};
+
+/* How many of @x, at least one, go together, and their bytes. */
+unsigned bundle_size(struct xfer *const *x, unsigned nr, uint64_t *bytes);
+/* -ENOMEM. The transfers have it from here on. */
+int bundle_new(struct bundle_pool *pool, struct xfer *const *x, unsigned nr, struct bundle **out);
+void bundle_free(struct bundle_pool *pool, struct bundle *b); /* on no stream */
+void bundle_join(struct bundle *b, struct tcp_stream *s);
+void bundle_leave(struct bundle *b);
+/* It becomes a request on its stream, once that is READY. -ENOMEM, or as mux_submit(). */
+int bundle_submit(struct bundle *b, bool more);
+void bundle_drop(struct bundle *b, struct xfer *x); /* goes on without @x; is not submitted */
+/*
+ * The mux tells of what it ends. Of the rest this does: whoever moves one of several transfers on may have looked at the
+ * others a moment ago.
+ */
+void bundle_tell(const struct bundle *b);
+/* Ends all of them, and the bundle; tells of a failure. */
+void bundle_end(struct bundle_pool *pool, struct bundle *b, int status);
 
 /* ---- the classic protocol's bytes (transfer header and status) ------------------------------- */
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transfers to a peer of ours: each is one READ or WRITE on one of a few streams that all transfers
- * share. The thread that waits sends and receives. A stream that dies takes its transfers along to
- * a new one, once each: both operations may be repeated.
+ * Transfers to a peer of ours: each is a READ or WRITE, or with others a part of one, on one of a few streams that all
+ * transfers share. The thread that waits sends and receives. A stream that dies takes its transfers along to a new one,
+ * once each: both operations may be repeated.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -13,8 +13,6 @@
 #define SPREAD_BYTES   (1 * MiB) /* so much of one submission stays together on a stream */
 #define BACKOFF_MIN_NS (10 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (1 * NSEC_PER_SEC)
-#define SPARE_MAX      1024 /* records of transfers kept for the next ones, */
-#define SPARE_BODY     (4 * KiB) /* and of their request bodies, not more than so much */
 
 struct tcp_peer {
 	struct tcp_peer_head head;
@@ -25,19 +23,6 @@ struct tcp_peer {
 	/* After a failed connection: with what, the next one not before, and how long next time. */
 	int err;
 	uint64_t retry_ns, backoff_ns;
-};
-
-/* One transfer on its way. */
-struct ttx {
-	struct ttx *next;
-	struct xfer *x;
-	struct tcp_stream *stream; /* a reference; NULL: none could be had */
-	bool submitted, again;
-	int refused; /* why there is no stream */
-	uint64_t bytes;
-	struct mux_req req;
-	struct buf body;
-	struct iovec *iov, one;
 };
 
 static struct tcp_peer *peer_of(struct tcp_peer_head *h)
@@ -125,144 +110,9 @@ static void connected(struct tcp_peer *p)
 
 /* ---- transfers ------------------------------------------------------------------------------- */
 
-static struct ttx *ttx_new(struct ttx_pool *pool)
+static bool ready(const struct tcp_stream *s)
 {
-	struct ttx *t;
-
-	pthread_mutex_lock(&pool->lock);
-	t = pool->first;
-	if (t) {
-		pool->first = t->next;
-		pool->nr--;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	return t ? t : calloc(1, sizeof(*t));
-}
-
-static void ttx_destroy(struct ttx *t)
-{
-	buf_fini(&t->body);
-	buf_fini(&t->req.reply);
-	free(t);
-}
-
-static void ttx_free(struct ttx_pool *pool, struct ttx *t)
-{
-	bool keep;
-
-	if (t->iov != &t->one)
-		free(t->iov);
-	if (t->body.cap > SPARE_BODY)
-		buf_fini(&t->body);
-	pthread_mutex_lock(&pool->lock);
-	keep = pool->nr < SPARE_MAX;
-	if (keep) {
-		t->next = pool->first;
-		pool->first = t;
-		pool->nr++;
-	}
-	pthread_mutex_unlock(&pool->lock);
-	if (!keep)
-		ttx_destroy(t);
-}
-
-void ttx_pool_fini(struct ttx_pool *pool)
-{
-	while (pool->first) {
-		struct ttx *t = pool->first;
-
-		pool->first = t->next;
-		ttx_destroy(t);
-	}
-	pthread_mutex_destroy(&pool->lock);
-}
-
-static void leave_stream(struct ttx *t)
-{
-	if (!t->stream)
-		return;
-	atomic_fetch_sub_explicit(&t->stream->backlog, t->bytes, memory_order_relaxed);
-	stream_put(t->stream);
-	t->stream = NULL;
-	t->submitted = false;
-}
-
-static void join_stream(struct ttx *t, struct tcp_stream *s)
-{
-	t->stream = s;
-	atomic_fetch_add_explicit(&s->backlog, t->bytes, memory_order_relaxed);
-}
-
-static void finish(struct tcp_peer *p, struct xfer *x, int status)
-{
-	struct ttx *t = x->priv;
-
-	if (t) {
-		leave_stream(t);
-		if (!status)
-			x->bytes = t->bytes;
-		x->summed = t->req.sum_in;
-		x->crc = t->req.crc;
-		x->priv = NULL;
-		ttx_free(&p->tcp->spare, t);
-	}
-	x->status = status;
-	x->done = true;
-}
-
-/* Body and buffer list of the request; they stay the same when it is sent again. */
-static int ttx_fill(struct ttx *t, struct xfer *x)
-{
-	struct scratch scratch = SCRATCH_INIT;
-	struct msg_data m = { .nr = x->nr };
-
-	*t = (struct ttx){ .x = x, .body = t->body, .req.reply = t->req.reply };
-	buf_reset(&t->body);
-	m.vecs = scratch_alloc(&scratch, x->nr, sizeof(*m.vecs));
-	t->iov = x->nr == 1 ? &t->one : calloc(x->nr, sizeof(*t->iov));
-	if (!m.vecs || !t->iov) {
-		scratch_fini(&scratch);
-		return -ENOMEM;
-	}
-	for (unsigned i = 0; i < x->nr; i++) {
-		m.vecs[i] = (struct data_vec){ x->vec[i].remote, x->vec[i].len };
-		t->iov[i] = (struct iovec){ x->vec[i].local, x->vec[i].len };
-		t->bytes += x->vec[i].len;
-	}
-	msg_data_encode(&m, &t->body);
-	scratch_fini(&scratch);
-	return t->body.err;
-}
-
-static void ttx_ended(struct mux_req *r)
-{
-	const struct xfer *x = container_of(r, struct ttx, req)->x;
-
-	x->told(x->arg);
-}
-
-static int put_on_stream(struct ttx *t, const struct xfer *x, bool more)
-{
-	struct mux_req *r = &t->req;
-	bool write = x->op == XFER_WRITE;
-	int ret;
-
-	buf_reset(&r->reply);
-	*r = (struct mux_req){
-		.type = write ? MSG_WRITE : MSG_READ,
-		.body = t->body.data,
-		.body_len = t->body.len,
-		.out = write ? t->iov : NULL,
-		.nr_out = write ? (int)x->nr : 0,
-		.in = write ? NULL : t->iov,
-		.nr_in = write ? 0 : (int)x->nr,
-		.ended = x->told ? ttx_ended : NULL,
-		.sum_in = x->sum,
-		.reply = r->reply,
-	};
-	ret = mux_submit(t->stream->mux, r, more);
-	t->submitted = !ret;
-	return ret;
+	return atomic_load_explicit(&s->state, memory_order_acquire) == STREAM_READY;
 }
 
 static bool stream_failed(int status)
@@ -270,76 +120,104 @@ static bool stream_failed(int status)
 	return status == -ECONNRESET || status == -EPIPE;
 }
 
-/* A transfer whose stream died gets one more. Return: did it? */
-static bool once_more(struct tcp_peer *p, struct xfer *x)
+static void all_failed(struct xfer *const *xs, unsigned nr, int status)
 {
-	struct ttx *t = x->priv;
-	struct tcp_stream *s;
-
-	if (t->again)
-		return false;
-	t->again = true;
-	leave_stream(t);
-	s = stream_choose(p, x->urgent, &t->refused);
-	if (s)
-		join_stream(t, s);
-	return s;
+	for (unsigned i = 0; i < nr; i++) {
+		xs[i]->status = status;
+		xs[i]->done = true;
+	}
 }
 
-/*
- * With one submission the first stretch of bytes goes to one stream, the next to another: system
- * calls are shared.
- */
+/* @xs as one request on @s. */
+static void start(struct tcp_peer *p, struct tcp_stream *s, struct xfer *const *xs, unsigned nr, bool more)
+{
+	struct bundle *b;
+	int ret = bundle_new(&p->tcp->spare, xs, nr, &b);
+
+	if (ret) {
+		all_failed(xs, nr, ret);
+		return;
+	}
+	bundle_join(b, s);
+	/* Not ready, or dead: progress() takes care. */
+	if (ready(s))
+		bundle_submit(b, more);
+}
+
+/* Those whose stream died get one more. Return: did they? */
+static bool once_more(struct tcp_peer *p, struct bundle *b)
+{
+	bool urgent = b->x[0]->urgent;
+	struct tcp_stream *s;
+	int err;
+
+	if (b->again)
+		return false;
+	b->again = true;
+	bundle_leave(b);
+	s = stream_choose(p, urgent, &err);
+	if (!s)
+		return false;
+	bundle_join(b, s);
+	stream_put(s);
+	return true;
+}
+
+/* Refused as a whole for what one of them asked: each goes alone now. */
+static void come_apart(struct tcp_peer *p, struct bundle *b)
+{
+	struct tcp_stream *s = b->stream;
+
+	stream_get(s);
+	bundle_leave(b);
+	bundle_tell(b);
+	for (unsigned i = 0; i < b->nr; i++)
+		start(p, s, &b->x[i], 1, i + 1 < b->nr);
+	bundle_free(&p->tcp->spare, b);
+	stream_put(s);
+}
+
+/* Of one submission the first stretch of bytes goes to one stream, the next to another: system calls are shared. */
 static void peer_submit(struct tcp_peer_head *h, struct xfer *const *xs, unsigned nr)
 {
 	struct tcp_peer *p = peer_of(h);
 	struct tcp_stream *s = NULL;
-	uint64_t together = 0;
+	uint64_t together = 0, bytes;
 	int err = 0;
 
 	for (unsigned i = 0; i < nr; i++) {
-		struct xfer *x = xs[i];
-		struct ttx *t = ttx_new(&p->tcp->spare);
-
-		x->peer = &h->base;
-		x->done = false;
-		x->bytes = 0;
-		x->priv = t;
-		err = t ? ttx_fill(t, x) : -ENOMEM;
-		if (err) {
-			finish(p, x, err);
-			continue;
-		}
+		xs[i]->peer = &h->base;
+		xs[i]->done = false;
+		xs[i]->bytes = 0;
+		xs[i]->priv = NULL;
+	}
+	for (unsigned at = 0, n; at < nr; at += n) {
+		n = bundle_size(xs + at, nr - at, &bytes);
 		if (!s || together >= SPREAD_BYTES) {
 			if (s)
 				stream_put(s);
-			s = stream_choose(p, x->urgent, &t->refused);
+			s = stream_choose(p, xs[at]->urgent, &err);
 			together = 0;
 		}
 		if (!s) {
-			finish(p, x, t->refused);
+			all_failed(xs + at, n, err);
 			continue;
 		}
-		together += t->bytes;
-		stream_get(s);
-		join_stream(t, s);
-		/* Not ready, or dead: progress() takes care. */
-		if (atomic_load_explicit(&s->state, memory_order_acquire) == STREAM_READY)
-			put_on_stream(t, x, i + 1 < nr && together < SPREAD_BYTES);
+		together += bytes;
+		start(p, s, xs + at, n, at + n < nr && together < SPREAD_BYTES);
 	}
 	if (s)
 		stream_put(s);
 }
 
 /* Brings the request onto its stream. -EINPROGRESS: not by the deadline. */
-static int ensure_submitted(struct tcp_peer *p, struct xfer *x, uint64_t deadline_ns)
+static int ensure_submitted(struct tcp_peer *p, struct bundle *b, uint64_t deadline_ns)
 {
-	struct ttx *t = x->priv;
 	int ret;
 
-	if (t->submitted)
+	if (b->submitted)
 		return 0;
-	ret = stream_advance(t->stream, deadline_ns);
+	ret = stream_advance(b->stream, deadline_ns);
 	if (ret == -EINPROGRESS)
 		return ret;
 	if (ret && ret != -ECONNRESET)
@@ -347,59 +225,66 @@ static int ensure_submitted(struct tcp_peer *p, struct xfer *x, uint64_t deadlin
 	if (ret)
 		return ret;
 	connected(p);
-	return put_on_stream(t, x, false);
+	return bundle_submit(b, false);
 }
 
-static bool nothing_new(const struct ttx *t)
+static bool nothing_new(const struct bundle *b)
 {
-	if (t->submitted)
-		return !mux_done(t->stream->mux, &t->req);
-	return atomic_load_explicit(&t->stream->state, memory_order_acquire) < STREAM_READY;
+	if (b->submitted)
+		return !mux_done(b->stream->mux, &b->req);
+	return atomic_load_explicit(&b->stream->state, memory_order_acquire) < STREAM_READY;
 }
 
 static bool peer_progress(struct tcp_peer_head *h, struct xfer *x, uint64_t deadline_ns)
 {
 	struct tcp_peer *p = peer_of(h);
-	struct ttx *t = x->priv;
+	struct bundle *b;
 	int ret;
 
-	if (deadline_ns == XFER_GLANCE && !x->done && nothing_new(t))
+	if (deadline_ns == XFER_GLANCE && !x->done && nothing_new(x->priv))
 		return false;
 	while (!x->done) {
-		ret = ensure_submitted(p, x, deadline_ns);
+		b = x->priv;
+		ret = ensure_submitted(p, b, deadline_ns);
 		if (ret == -EINPROGRESS)
 			return false;
 		if (!ret) {
-			if (!(deadline_ns ? mux_progress(t->stream->mux, &t->req, deadline_ns) :
-					    mux_poll(t->stream->mux, &t->req)))
+			if (!(deadline_ns ? mux_progress(b->stream->mux, &b->req, deadline_ns) :
+					    mux_poll(b->stream->mux, &b->req)))
 				return false;
-			ret = t->req.status;
+			ret = b->req.status;
 		}
-		if (stream_failed(ret) && once_more(p, x))
+		if (stream_failed(ret) && once_more(p, b))
 			continue;
-		if (!ret && x->op == XFER_READ && t->req.got != t->bytes)
+		if (ret == -EFAULT && b->nr > 1) {
+			come_apart(p, b);
+			continue;
+		}
+		if (!ret && x->op == XFER_READ && b->req.got != b->bytes)
 			ret = -EBADMSG;
-		finish(p, x, ret);
+		bundle_end(&p->tcp->spare, b, ret);
 	}
 	return true;
 }
 
 static int peer_wants(struct tcp_peer_head *h, const struct xfer *x, short *events)
 {
-	const struct ttx *t = x->priv;
+	const struct bundle *b = x->priv;
 
-	return t ? stream_wants(t->stream, events) : -1;
+	return b ? stream_wants(b->stream, events) : -1;
 }
 
 static void peer_cancel(struct tcp_peer_head *h, struct xfer *x)
 {
-	struct ttx *t = x->priv;
+	struct bundle *b = x->priv;
 
 	if (x->done)
 		return;
-	if (t->submitted)
-		mux_cancel(t->stream->mux, &t->req);
-	finish(peer_of(h), x, -ECANCELED);
+	bundle_drop(b, x);
+	x->status = -ECANCELED;
+	x->done = true;
+	if (!b->nr)
+		bundle_end(&peer_of(h)->tcp->spare, b, -ECANCELED);
 }
 
 static uint64_t peer_backlog(const struct tcp_peer_head *h)

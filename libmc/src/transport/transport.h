@@ -158,7 +158,7 @@ struct transport_ops {
 
 	/*
 	 * Starts @nr transfers to one peer; each ends in its own status. Does not wait for the
-	 * network.
+	 * network. What was started together is moved on by one thread at a time.
 	 */
 	void (*submit)(struct peer *p, struct xfer *const *x, unsigned nr);
 
