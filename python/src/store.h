@@ -105,6 +105,19 @@ long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, 
 /* Bytes of @iov; UINT64_MAX when a piece is nowhere, or they are more than can be. */
 uint64_t pieces_bytes(const struct mc_iov *iov, unsigned nr);
 
+/* An item of @type for each of @named, an ARG_KEYS, not done yet; PyMem memory, or NULL with an exception. */
+#define ITEMS_OF(type, named)                                                          \
+	({                                                                            \
+		const struct arg *keys_ = (named);                                     \
+		type *items_ = PyMem_Calloc((size_t)keys_->nr + 1, sizeof(*items_));  \
+                                                                                      \
+		for (Py_ssize_t i_ = 0; items_ && i_ < keys_->nr; i_++)               \
+			items_[i_] = (type){ .key = keys_->keys[i_], .result = -EINVAL }; \
+		if (!items_)                                                          \
+			PyErr_NoMemory();                                             \
+		items_;                                                               \
+	})
+
 static inline struct mc_iov piece(uint64_t addr, uint64_t len)
 {
 	return (struct mc_iov){ (void *)(uintptr_t)addr, len };

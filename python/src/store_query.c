@@ -26,18 +26,17 @@ static PyObject *get_size(PyObject *self, PyObject *key)
 METHOD(batch_is_exist)
 {
 	static const struct sig sig = { "batch_is_exist", 1, 0, { { "keys", ARG_KEYS } } };
+	PyObject *out = NULL;
 	struct mc_query *q;
-	PyObject *out;
 	struct arg a[1];
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	q = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*q));
-	for (Py_ssize_t i = 0; q && i < a[0].nr; i++)
-		q[i] = (struct mc_query){ .key = a[0].keys[i], .result = -EINVAL };
-	if (q)
+	q = ITEMS_OF(struct mc_query, &a[0]);
+	if (q) {
 		run_exists(self, q, a[0].nr);
-	out = q ? LIST_OF_CODES(q, a[0].nr) : PyErr_NoMemory();
+		out = LIST_OF_CODES(q, a[0].nr);
+	}
 	PyMem_Free(q);
 	args_drop(&sig, a);
 	return out;
@@ -65,18 +64,17 @@ METHOD(batch_remove)
 	static const struct sig sig = {
 		"batch_remove", 1, 0, { { "keys", ARG_KEYS }, { "force", ARG_BOOL } }
 	};
+	PyObject *out = NULL;
 	struct mc_remove *r;
-	PyObject *out;
 	struct arg a[2];
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*r));
-	for (Py_ssize_t i = 0; r && i < a[0].nr; i++)
-		r[i] = (struct mc_remove){ .key = a[0].keys[i], .result = -EINVAL };
-	if (r)
+	r = ITEMS_OF(struct mc_remove, &a[0]);
+	if (r) {
 		run_remove(self, r, a[0].nr, a[1].flag);
-	out = r ? LIST_OF_CODES(r, a[0].nr) : PyErr_NoMemory();
+		out = LIST_OF_CODES(r, a[0].nr);
+	}
 	PyMem_Free(r);
 	args_drop(&sig, a);
 	return out;

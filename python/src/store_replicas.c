@@ -68,19 +68,17 @@ METHOD(batch_get_replica_desc)
 {
 	static const struct sig sig = { "batch_get_replica_desc", 1, 0, { { "keys", ARG_KEYS } } };
 	struct mc_replicas *r;
-	PyObject *out;
+	PyObject *out = NULL;
 	struct arg a[1];
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*r));
-	for (Py_ssize_t i = 0; r && i < a[0].nr; i++)
-		r[i] = (struct mc_replicas){ .key = a[0].keys[i], .result = -EINVAL };
-	if (r)
+	r = ITEMS_OF(struct mc_replicas, &a[0]);
+	if (r) {
 		run_replicas(self, r, a[0].nr);
-	out = r ? dict_of(((struct store_obj *)self)->st, a[0].list, r) : PyErr_NoMemory();
-	if (r)
+		out = dict_of(((struct store_obj *)self)->st, a[0].list, r);
 		mc_replicas_free(r, (unsigned)a[0].nr);
+	}
 	PyMem_Free(r);
 	args_drop(&sig, a);
 	return out;
@@ -104,18 +102,17 @@ METHOD(batch_replica_clear)
 	};
 	struct shared *sh;
 	struct mc_remove *r;
-	PyObject *out;
+	PyObject *out = NULL;
 	struct arg a[2];
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	r = PyMem_Calloc((size_t)a[0].nr + 1, sizeof(*r));
-	for (Py_ssize_t i = 0; r && i < a[0].nr; i++)
-		r[i] = (struct mc_remove){ .key = a[0].keys[i], .result = -EINVAL };
+	r = ITEMS_OF(struct mc_remove, &a[0]);
 	sh = r && !store_is_dummy(self) ? store_get(self) : NULL; /* a client of a node clears nothing */
 	if (sh)
 		UNLOCKED(mc_store_clear(sh->s, r, (unsigned)a[0].nr, a[1].text, 0); store_put(sh));
-	out = r ? cleared(a[0].list, r) : PyErr_NoMemory();
+	if (r)
+		out = cleared(a[0].list, r);
 	PyMem_Free(r);
 	args_drop(&sig, a);
 	return out;

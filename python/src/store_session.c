@@ -6,17 +6,6 @@
 
 /* ---- starting and ending ---------------------------------------------------------------------- */
 
-static struct mc_session *sessions_of(const struct arg *keys)
-{
-	struct mc_session *x = PyMem_Calloc((size_t)keys->nr + 1, sizeof(*x));
-
-	for (Py_ssize_t i = 0; x && i < keys->nr; i++)
-		x[i] = (struct mc_session){ .key = keys->keys[i], .result = -EINVAL };
-	if (!x)
-		PyErr_NoMemory();
-	return x;
-}
-
 /* A store that is not set up gives an empty list. */
 static PyObject *each_key(PyObject *self, const struct sig *sig, ARGS,
 			  int (*fn)(struct mc_store *s, struct mc_session *items, unsigned nr,
@@ -29,7 +18,7 @@ static PyObject *each_key(PyObject *self, const struct sig *sig, ARGS,
 
 	if (!TAKE(sig, a))
 		return NULL;
-	x = sessions_of(&a[0]);
+	x = ITEMS_OF(struct mc_session, &a[0]);
 	sh = x ? store_get(self) : NULL;
 	if (sh)
 		UNLOCKED(fn(sh->s, x, (unsigned)a[0].nr, 0); store_put(sh));
@@ -98,7 +87,7 @@ METHOD(batch_put_session_start)
 	} else if (a[1].nr != a[0].nr || !config_valid(cfg, a[0].nr) ||
 		   (cfg->same_node && cfg->opts.replicas > 1)) {
 		out = list_of_value(a[0].nr, NOT_SET_UP);
-	} else if ((x = sessions_of(&a[0]))) {
+	} else if ((x = ITEMS_OF(struct mc_session, &a[0]))) {
 		for (Py_ssize_t i = 0; i < a[0].nr; i++)
 			x[i].bytes = a[1].u64s[i];
 		sh = store_get(self);
