@@ -28,7 +28,26 @@ def _numpy_types():
 
 TORCH = tuple(getattr(torch, name, None) for name in NAMES) if torch else ()
 NUMPY = _numpy_types()
+TENSOR = torch.Tensor if torch else None
+ARRAY = numpy.ndarray if numpy else None
+to_dlpack = torch.utils.dlpack.to_dlpack if torch else None
+# Its wrapper in Python takes longer than this does.
+from_dlpack = getattr(torch._C, "_from_dlpack", torch.utils.dlpack.from_dlpack) if torch else None
 NUMBER = {t: i for types in (TORCH, NUMPY) for i, t in enumerate(types) if t is not None}
+
+
+def _dlpack_types():
+    """A bit for each number of a type that this torch gives and takes through DLPack."""
+    bits = 0
+    for i, kind in enumerate(TORCH):
+        try:
+            bits |= (kind is not None and from_dlpack(to_dlpack(torch.empty(1, dtype=kind))).dtype is kind) << i
+        except Exception:  # not in this torch
+            continue
+    return bits
+
+
+DLPACK = _dlpack_types()
 
 
 def describe(t):
@@ -60,11 +79,7 @@ def view(memory, offset, number, shape):
         if not count:
             return torch.empty(shape, dtype=kind)
         return torch.frombuffer(memory, dtype=kind, count=count, offset=offset).reshape(shape)
-    if torch or NUMPY[number] is None:
-        raise TypeError(f"this installation has no {NAMES[number]}")
-    if not count:
-        return numpy.empty(shape, NUMPY[number])
-    return numpy.frombuffer(memory, NUMPY[number], count, offset).reshape(shape)
+    raise TypeError(f"this installation has no {NAMES[number]}")
 
 
 def _failed(what, why):

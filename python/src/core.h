@@ -17,11 +17,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tensor_lib;
+
 struct core_state { /* of the module */
 	PyTypeObject *store, *config, *handle, *engine, *inner, *pool, *lease, *lease_view,
 		*allocator, *calls, *call;
-	PyObject *types;	/* mooncake._types, written in Python; imported on first use */
-	PyObject *tensor;	/* mooncake._tensor, the same */
+	_Atomic(PyObject *) types; /* mooncake._types, written in Python; imported on first use */
+	_Atomic(struct tensor_lib *) tensor; /* mooncake._tensor, the same (tensor_lib.c) */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
 	struct calls *queues;	/* of calls in the background (calls.c), the same */
 	bool exit_hook;
@@ -176,6 +178,10 @@ PyObject *shutdown_store(PyObject *module, PyObject *store);
 /* At the end of the interpreter: no call begins any more; then, when stores are closed, wait for those that run. */
 void calls_stop_all(struct core_state *st);
 void calls_close_all(struct core_state *st);
+
+/* tensor_lib.c; NULL is fine. */
+int tensor_lib_traverse(struct tensor_lib *lib, visitproc visit, void *arg);
+void tensor_lib_free(struct tensor_lib *lib);
 
 /* Functions of the module (tensor_format.c). */
 PyObject *serialize_tensor(PyObject *module, PyObject *tensor);

@@ -4,6 +4,8 @@
 #include "gather.h"
 #include "memory.h"
 
+#include <stdatomic.h>
+
 static struct PyModuleDef core_def;
 
 struct core_state *core_state_of(PyTypeObject *type)
@@ -33,16 +35,16 @@ PyObject *attr(PyObject *o, const char *name)
 
 PyObject *core_type(struct core_state *st, const char *name)
 {
-	if (!st->types) {
-		PyObject *types = PyImport_ImportModule(
-			"mooncake._types"); /* other threads may run meanwhile */
+	PyObject *types = atomic_load_explicit(&st->types, memory_order_acquire), *mine;
 
-		if (st->types)
-			Py_XDECREF(types);
+	if (!types) {
+		mine = PyImport_ImportModule("mooncake._types"); /* other threads may run meanwhile */
+		if (!mine || atomic_compare_exchange_strong(&st->types, &types, mine))
+			types = mine;
 		else
-			st->types = types;
+			Py_DECREF(mine); /* another one was first */
 	}
-	return st->types ? attr(st->types, name) : NULL;
+	return types ? attr(types, name) : NULL;
 }
 
 void gather(PyMethodDef *all, size_t max, PyMethodDef *const *tables, size_t nr)
@@ -112,8 +114,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	for (size_t i = 0; i < NR_TYPES; i++)
 		Py_VISIT(*type_at(st, i));
 	Py_VISIT(st->types);
-	Py_VISIT(st->tensor);
-	return 0;
+	return tensor_lib_traverse(st->tensor, visit, arg);
 }
 
 static int core_clear(PyObject *module)
@@ -122,8 +123,8 @@ static int core_clear(PyObject *module)
 
 	for (size_t i = 0; i < NR_TYPES; i++)
 		Py_CLEAR(*type_at(st, i));
-	Py_CLEAR(st->types);
-	Py_CLEAR(st->tensor);
+	Py_XDECREF(atomic_exchange(&st->types, NULL));
+	tensor_lib_free(atomic_exchange(&st->tensor, NULL));
 	return 0;
 }
 

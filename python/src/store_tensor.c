@@ -91,7 +91,8 @@ METHOD(save_tensor_to_safetensor)
 	static const struct sig sig = {
 		"save_tensor_to_safetensor", 1, 0, { { "key", ARG_KEY }, { "file_name", ARG_NAME } }
 	};
-	PyObject *module, *got = NULL;
+	const struct tensor_lib *lib;
+	PyObject *got = NULL;
 	struct arg a[2];
 
 	if (!TAKE(&sig, a))
@@ -100,11 +101,10 @@ METHOD(save_tensor_to_safetensor)
 		args_drop(&sig, a);
 		return PyLong_FromLong(NOT_SET_UP);
 	}
-	module = tensor_module(((struct store_obj *)self)->st);
-	if (module)
-		got = PyObject_CallMethod(module, "save", "OOO", self, a[0].o,
+	lib = tensor_lib(((struct store_obj *)self)->st);
+	if (lib)
+		got = PyObject_CallMethod(lib->module, "save", "OOO", self, a[0].o,
 					  a[1].o ? a[1].o : Py_None);
-	Py_XDECREF(module);
 	args_drop(&sig, a);
 	return got;
 }
@@ -115,7 +115,8 @@ METHOD(load_tensor_from_safetensor)
 					0,
 					0,
 					{ { "key", ARG_NAME }, { "file_name", ARG_NAME } } };
-	PyObject *module, *got = NULL;
+	const struct tensor_lib *lib;
+	PyObject *got = NULL;
 	struct arg a[2];
 
 	if (!TAKE(&sig, a))
@@ -130,11 +131,10 @@ METHOD(load_tensor_from_safetensor)
 		args_drop(&sig, a);
 		Py_RETURN_NONE;
 	}
-	module = tensor_module(((struct store_obj *)self)->st);
-	if (module)
-		got = PyObject_CallMethod(module, "load", "OOO", self, a[0].o ? a[0].o : Py_None,
+	lib = tensor_lib(((struct store_obj *)self)->st);
+	if (lib)
+		got = PyObject_CallMethod(lib->module, "load", "OOO", self, a[0].o ? a[0].o : Py_None,
 					  a[1].o);
-	Py_XDECREF(module);
 	args_drop(&sig, a);
 	return got;
 }

@@ -2,6 +2,9 @@
 /*
  * Tensors in Python: objects of torch or numpy on one side, the library's calls on the other.
  *
+ *	tensor_lib.c		torch and numpy, when they are there
+ *	tensor_torch.c		tensors of torch as C values, memory as tensors of torch
+ *	tensor_numpy.c		the same for numpy
  *	tensor_args.c		tensors, axes and targets as C values; memory as tensors
  *	tensor_calls.c		the two calls behind all methods
  *	tensor_format.c		tensors as bytes, without a store
@@ -16,10 +19,31 @@
 
 #include "store.h"
 
-/* ---- tensor_args.c -------------------------------------------------------------------------- */
+/* ---- tensor_lib.c --------------------------------------------------------------------------- */
 
-/* mooncake._tensor, imported by the first call: a new reference, or NULL with an exception. */
-PyObject *tensor_module(struct core_state *st);
+struct tensor_lib {
+	PyObject *module, *describe, *view; /* mooncake._tensor and its functions, for what is out of the ordinary */
+	PyObject *torch, *to_dlpack, *from_dlpack, *is_neg; /* its type of tensor; None: no torch */
+	PyObject *numpy, *types, *array_struct; /* its type of array, the types of elements; None: no numpy */
+	unsigned long dlpack; /* a bit for each enum mc_dtype that torch takes through DLPack */
+};
+
+/* Made by the first call, and lives as long as the module. NULL with an exception. */
+struct tensor_lib *tensor_lib(struct core_state *st);
+
+/* ---- tensor_torch.c, tensor_numpy.c --------------------------------------------------------- */
+
+/* As tensor_take(), for objects of that kind. False: not one of the ordinary; maybe with an exception. */
+bool torch_take(const struct tensor_lib *lib, PyObject *o, struct mc_tensor_put *it, PyObject **keep);
+bool numpy_take(const struct tensor_lib *lib, PyObject *o, struct mc_tensor_put *it, PyObject **keep);
+
+/* As tensor_view(), with the elements at @data. */
+struct tensor_memory;
+PyObject *torch_view(const struct tensor_lib *lib, struct tensor_memory *memory, void *data, const struct mc_tensor *t);
+/* An array over the bytes of @memory from @off on. */
+PyObject *numpy_view(const struct tensor_lib *lib, PyObject *memory, uint64_t off, const struct mc_tensor *t, PyObject *shape);
+
+/* ---- tensor_args.c -------------------------------------------------------------------------- */
 
 /*
  * A tensor's type, shape and elements into @it. *keep: a new reference to what owns the memory.
@@ -35,7 +59,21 @@ bool writer_take(PyObject *o, struct mc_partition *out);
 bool target_take(PyObject *o, int *mode, struct mc_parallel *out, bool *has);
 
 /* A tensor over the bytes of @memory from @off on, which it keeps alive. NULL with an exception. */
-PyObject *tensor_view(struct core_state *st, PyObject *memory, uint64_t off,
+PyObject *tensor_over(struct core_state *st, PyObject *memory, uint64_t off, const struct mc_tensor *t);
+
+/* Memory of a room that belongs to a tensor. No @mem: it is the caller's, who keeps it. */
+struct tensor_memory {
+	struct room *room;
+	void *mem;
+	uint64_t len;
+};
+void tensor_memory_free(struct tensor_memory *m); /* any thread, with the interpreter lock or without; again is fine */
+
+/*
+ * A tensor over [@at, @at + @len), its elements from @off on; takes over @memory, which that lies in. After a failure what it
+ * did not take is the caller's. NULL with an exception.
+ */
+PyObject *tensor_view(struct core_state *st, struct tensor_memory *memory, void *at, uint64_t len, uint64_t off,
 		      const struct mc_tensor *t);
 
 /* ---- tensor_calls.c ------------------------------------------------------------------------- */

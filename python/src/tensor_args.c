@@ -5,20 +5,6 @@
 #include <string.h>
 #include <strings.h>
 
-PyObject *tensor_module(struct core_state *st)
-{
-	if (!st->tensor) {
-		PyObject *module = PyImport_ImportModule(
-			"mooncake._tensor"); /* other threads may run meanwhile */
-
-		if (st->tensor)
-			Py_XDECREF(module);
-		else
-			st->tensor = module;
-	}
-	return Py_XNewRef(st->tensor);
-}
-
 static bool shape_take(PyObject *shape, struct mc_tensor *t)
 {
 	Py_ssize_t nr = PyTuple_Size(shape);
@@ -47,15 +33,28 @@ static bool described(PyObject *d, struct mc_tensor_put *it, PyObject **keep)
 	return true;
 }
 
+static bool is_a(PyObject *o, PyObject *type)
+{
+	return type != Py_None && PyObject_TypeCheck(o, (PyTypeObject *)type);
+}
+
 bool tensor_take(struct core_state *st, PyObject *o, struct mc_tensor_put *it, PyObject **keep)
 {
-	PyObject *module = tensor_module(st);
-	PyObject *d = module ? PyObject_CallMethod(module, "describe", "O", o) : NULL;
-	bool ok = d && described(d, it, keep);
+	const struct tensor_lib *lib = tensor_lib(st);
+	PyObject *d;
+	bool ok;
 
+	if (!lib)
+		return false;
+	if ((is_a(o, lib->torch) && torch_take(lib, o, it, keep)) ||
+	    (is_a(o, lib->numpy) && numpy_take(lib, o, it, keep)))
+		return true;
+	if (!forgive())
+		return false;
+	d = PyObject_CallFunctionObjArgs(lib->describe, o, NULL);
+	ok = d && described(d, it, keep);
 	forgive();
 	Py_XDECREF(d);
-	Py_XDECREF(module);
 	return ok;
 }
 
@@ -72,16 +71,50 @@ static PyObject *shape_tuple(const struct mc_tensor *t)
 	return s;
 }
 
-PyObject *tensor_view(struct core_state *st, PyObject *memory, uint64_t off,
+PyObject *tensor_over(struct core_state *st, PyObject *memory, uint64_t off, const struct mc_tensor *t)
+{
+	const struct tensor_lib *lib = tensor_lib(st);
+	PyObject *shape = lib ? shape_tuple(t) : NULL, *out = NULL;
+
+	if (shape && lib->torch == Py_None && lib->numpy != Py_None)
+		out = numpy_view(lib, memory, off, t, shape);
+	else if (shape)
+		out = PyObject_CallFunction(lib->view, "OKiO", memory, (unsigned long long)off, (int)t->dtype, shape);
+	Py_XDECREF(shape);
+	return out;
+}
+
+void tensor_memory_free(struct tensor_memory *m)
+{
+	if (!m->mem)
+		return;
+	room_free(m->room, m->mem, m->len);
+	room_unref(m->room);
+	m->mem = NULL;
+}
+
+PyObject *tensor_view(struct core_state *st, struct tensor_memory *memory, void *at, uint64_t len, uint64_t off,
 		      const struct mc_tensor *t)
 {
-	PyObject *module = tensor_module(st), *shape = module ? shape_tuple(t) : NULL, *out = NULL;
+	const struct tensor_lib *lib = tensor_lib(st);
+	PyObject *bytes, *out;
 
-	if (shape)
-		out = PyObject_CallMethod(module, "view", "OKiO", memory, (unsigned long long)off,
-					  (int)t->dtype, shape);
-	Py_XDECREF(shape);
-	Py_XDECREF(module);
+	if (!lib)
+		return NULL;
+	if (lib->dlpack >> t->dtype & 1)
+		return torch_view(lib, memory, (char *)at + off, t);
+	if (memory->mem) {
+		bytes = handle_new(st, memory->mem, memory->len, memory->room, false);
+		off += (uint64_t)((char *)at - (char *)memory->mem);
+		if (bytes) {
+			room_unref(memory->room); /* the handle has its own reference */
+			memory->mem = NULL;
+		}
+	} else {
+		bytes = PyMemoryView_FromMemory(at, (Py_ssize_t)len, PyBUF_WRITE);
+	}
+	out = bytes ? tensor_over(st, bytes, off, t) : NULL;
+	Py_XDECREF(bytes);
 	return out;
 }
 

@@ -127,8 +127,8 @@ static void refuse(struct mc_tensor_put *it, struct put_job *j)
 static PyObject *put_items(PyObject *self, const struct tensor_put_shape *shape, struct arg *a,
 			   Py_ssize_t nr)
 {
-	struct mc_tensor_put *it = PyMem_Calloc((size_t)nr + 1, sizeof(*it));
-	struct put_job *j = PyMem_Calloc((size_t)nr + 1, sizeof(*j));
+	struct mc_tensor_put one = { .result = 0 }, *it = shape->many ? PyMem_Calloc((size_t)nr + 1, sizeof(*it)) : &one;
+	struct put_job one_job = { .keep = NULL }, *j = shape->many ? PyMem_Calloc((size_t)nr + 1, sizeof(*j)) : &one_job;
 	struct mc_put_opts opts = { .size = sizeof(opts) };
 	PyObject *out = NULL;
 
@@ -153,8 +153,10 @@ static PyObject *put_items(PyObject *self, const struct tensor_put_shape *shape,
 out:
 	for (Py_ssize_t i = 0; j && i < nr; i++)
 		Py_XDECREF(j[i].keep);
-	PyMem_Free(j);
-	PyMem_Free(it);
+	if (shape->many) {
+		PyMem_Free(j);
+		PyMem_Free(it);
+	}
 	return out;
 }
 
@@ -186,18 +188,10 @@ PyObject *tensor_put(PyObject *self, const struct tensor_put_shape *shape, ARGS)
 
 struct land {
 	struct room *room;
-	void *own;
-	uint64_t len; /* of @own, the shift included */
-	void *at;      /* of the caller */
+	struct tensor_memory own; /* the shift included */
+	void *at; /* of the caller */
 	uint64_t size;
 };
-
-static void land_drop(struct land *l)
-{
-	if (l->own)
-		room_free(l->room, l->own, l->len);
-	l->own = NULL;
-}
 
 static void *land_alloc(void *arg, uint64_t bytes)
 {
@@ -205,14 +199,14 @@ static void *land_alloc(void *arg, uint64_t bytes)
 
 	if (l->at)
 		return bytes <= l->size ? l->at : NULL;
-	land_drop(l);
+	tensor_memory_free(&l->own);
 	if (bytes > (uint64_t)PTRDIFF_MAX - SHIFT)
 		return NULL;
-	l->len = bytes + SHIFT;
-	l->own = room_alloc(l->room, l->len);
-	if (!l->own)
+	l->own = (struct tensor_memory){ l->room, room_alloc(l->room, bytes + SHIFT), bytes + SHIFT };
+	if (!l->own.mem)
 		return NULL;
-	return (char *)l->own + SHIFT;
+	room_ref(l->room);
+	return (char *)l->own.mem + SHIFT;
 }
 
 struct get_job {
@@ -226,21 +220,12 @@ struct get_job {
  */
 static PyObject *tensor_of(struct core_state *st, const struct mc_tensor_get *it, struct get_job *j)
 {
-	PyObject *memory = NULL, *out = NULL;
-	uint64_t off = it->data_off;
+	void *at = j->land.at ? j->land.at : (char *)j->land.own.mem + SHIFT;
+	PyObject *out = NULL;
 
-	if (it->result >= 0 && j->land.at) {
-		memory = PyMemoryView_FromMemory(j->land.at, (Py_ssize_t)it->result, PyBUF_WRITE);
-	} else if (it->result >= 0) {
-		memory = handle_new(st, j->land.own, j->land.len, j->land.room, false);
-		off += SHIFT;
-		if (memory)
-			j->land.own = NULL; /* its */
-	}
-	if (memory)
-		out = tensor_view(st, memory, off, &it->tensor);
-	land_drop(&j->land);
-	Py_XDECREF(memory);
+	if (it->result >= 0)
+		out = tensor_view(st, &j->land.own, at, (uint64_t)it->result, it->data_off, &it->tensor);
+	tensor_memory_free(&j->land.own);
 	return out || !forgive() ? out : Py_NewRef(Py_None);
 }
 
@@ -251,7 +236,7 @@ static PyObject *tensors_of(struct core_state *st, const struct mc_tensor_get *i
 
 	for (Py_ssize_t i = 0; i < nr; i++) {
 		if (!out)
-			land_drop(&j[i].land);
+			tensor_memory_free(&j[i].land.own);
 		else if (!list_set(out, i, tensor_of(st, &it[i], &j[i])))
 			Py_CLEAR(out);
 	}
@@ -307,8 +292,8 @@ static PyObject *get_items(PyObject *self, const struct tensor_get_shape *shape,
 			   const struct arg *a, Py_ssize_t nr, struct shared *sh)
 {
 	struct core_state *st = ((struct store_obj *)self)->st;
-	struct mc_tensor_get *it = PyMem_Calloc((size_t)nr + 1, sizeof(*it));
-	struct get_job *j = PyMem_Calloc((size_t)nr + 1, sizeof(*j));
+	struct mc_tensor_get one, *it = shape->many ? PyMem_Calloc((size_t)nr + 1, sizeof(*it)) : &one;
+	struct get_job one_job = { .parallel.nr_axes = 0 }, *j = shape->many ? PyMem_Calloc((size_t)nr + 1, sizeof(*j)) : &one_job;
 	struct room *room = sh->room;
 	PyObject *out = NULL;
 
@@ -335,8 +320,10 @@ out_put:
 	UNLOCKED(store_put(sh));
 out:
 	room_unref(room);
-	PyMem_Free(j);
-	PyMem_Free(it);
+	if (shape->many) {
+		PyMem_Free(j);
+		PyMem_Free(it);
+	}
 	return out;
 }
 

@@ -48,7 +48,7 @@ PyObject *deserialize_tensor(PyObject *module, PyObject *o)
 	    mc_tensor_decode(PyByteArray_AsString(memory), (uint64_t)len, &t, &off))
 		not_a_tensor("not the bytes of a tensor object");
 	else
-		out = tensor_view(PyModule_GetState(module), memory, off, &t);
+		out = tensor_over(PyModule_GetState(module), memory, off, &t);
 	Py_DECREF(memory);
 	return out ? out : not_a_tensor("this installation cannot hold that type of tensor");
 }

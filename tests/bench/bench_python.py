@@ -117,31 +117,58 @@ def memcpy_scattered(src, to, order):
 
 
 def tensors():
-    """A tensor beside the raw call for the same bytes: what it costs to know what it is."""
+    """A tensor beside the raw call for the same bytes and what torch, or numpy, takes alone: to say what the tensor is, or to make one over
+    memory that is there. share: of both; of_raw: of the raw call."""
     try:
         import numpy
     except ImportError:
         return
+    try:
+        import torch
+    except ImportError:
+        torch = None
     with store_rig.opened(pool=384 << 20, local=256 << 20) as s:
         for size in (64 << 10, 4 << 20, 64 << 20):
-            t = numpy.arange(size // 4, dtype=numpy.float32)
-            name = f"{size >> 10}KiB"
+            a = numpy.arange(size // 4, dtype=numpy.float32)
+            t, at = torch.from_numpy(a) if torch else a, a.ctypes.data
             raw = numpy.empty(size + 304, numpy.uint8)
+            to, room = raw.ctypes.data, raw.nbytes
+            says, makes = library_alone(torch, numpy, t, raw)
             s.upsert_tensor("t", t)
-            mine, theirs = in_turn(lambda: s.upsert_tensor("u", t), lambda: s.upsert_from("raw", t.ctypes.data, size))
-            row(f"python.upsert_tensor.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3), limit=SHARE_OF_RAW,
-                holds=mine / theirs <= SHARE_OF_RAW)
-            # Into memory that is there, and into memory of its own; the raw call reads the same object.
-            s.register_buffer(raw.ctypes.data, raw.nbytes)
-            mine, theirs = in_turn(lambda: s.get_tensor_into("t", raw.ctypes.data, raw.nbytes), lambda: s.get_into("t", raw.ctypes.data, raw.nbytes))
-            row(f"python.get_tensor_into.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3), limit=SHARE_OF_RAW,
-                holds=mine / theirs <= SHARE_OF_RAW)
-            mine, theirs = in_turn(lambda: s.get_tensor("t"), lambda: s.get_into("t", raw.ctypes.data, raw.nbytes))
-            row(f"python.get_tensor.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3), limit=SHARE_OF_RAW,
-                holds=mine / theirs <= SHARE_OF_RAW)
-            mine, theirs = in_turn(lambda: s.get_buffer("t"), lambda: s.get_into("t", raw.ctypes.data, raw.nbytes))
-            row(f"python.get_buffer.{name}", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3))
-            s.unregister_buffer(raw.ctypes.data)
+            s.register_buffer(to, room)
+            into = lambda: s.get_into("t", to, room)  # noqa: E731
+            rows = (("upsert_tensor", lambda: s.upsert_tensor("u", t), lambda: s.upsert_from("raw", at, size), says),
+                    ("get_tensor_into", lambda: s.get_tensor_into("t", to, room), into, makes),
+                    ("get_tensor", lambda: s.get_tensor("t"), into, makes))
+            for name, mine, theirs, alone in rows:
+                mine, theirs = in_turn(mine, theirs)
+                alone = alone()
+                limit = theirs + alone
+                row(f"python.{name}.{size >> 10}KiB", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), library="torch" if torch else "numpy",
+                    library_us=round(alone * 1e6, 2), of_raw=round(mine / theirs, 3), share=round(mine / limit, 3), limit=SHARE_OF_RAW,
+                    holds=mine / limit <= SHARE_OF_RAW)
+            mine, theirs = in_turn(lambda: s.get_buffer("t"), into)
+            row(f"python.get_buffer.{size >> 10}KiB", mine * 1e6, "us", raw_us=round(theirs * 1e6, 2), share=round(mine / theirs, 3))
+            s.unregister_buffer(to)
+
+
+def library_alone(torch, numpy, t, raw):
+    """Two functions that give seconds: of the calls with which a tensor says what it is, and of the one that makes one of memory."""
+    if not torch:
+        return lambda: one_call(lambda: t.__array_struct__), lambda: one_call(lambda: numpy.ndarray(t.shape, numpy.float32, raw, 304))
+    give, take = torch.utils.dlpack.to_dlpack, getattr(torch._C, "_from_dlpack", torch.utils.dlpack.from_dlpack)
+    return lambda: one_call(lambda: (t.is_neg(), give(t))), lambda: one_call(lambda: take(give(t))) - one_call(lambda: give(t))
+
+
+def one_call(f):
+    """Seconds, the least of many."""
+    best, many = float("inf"), range(200)
+    for _ in range(30):
+        start = time.perf_counter()
+        for _ in many:
+            f()
+        best = min(best, time.perf_counter() - start)
+    return best / len(many)
 
 
 def quarter():
