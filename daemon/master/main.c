@@ -158,6 +158,7 @@ static int state_open(struct master *m)
 	struct tasks_opts to = {
 		.max_pending = (uint32_t)m->set.tasks_pending, .max_processing = (uint32_t)m->set.tasks_processing,
 		.max_finished = (uint32_t)m->set.tasks_finished, .pending_ns = m->set.task_wait_ns,
+		.max_retries = (uint32_t)m->set.task_retries,
 	};
 	int ret;
 

@@ -79,6 +79,7 @@ struct peer {
 	bool greeted, joined;
 	bool synced; /* joined, and told us all that it has */
 	uint8_t role;
+	uint16_t version; /* that both speak */
 	char name[64]; /* for the log */
 	struct pool_life life;
 };

@@ -87,7 +87,10 @@ int on_join(struct peer *p, struct conn_req *r)
 		post_ending(w->m, &old);
 	log_info("pool %u is %s of %s, %" PRIu64 " MiB", p->life.index, id, p->name, m.pool.capacity / MiB);
 
-	rep = (struct msg_pool_join_reply){ .index = p->life.index, .view = pools_view(w->m->pools) };
+	rep = (struct msg_pool_join_reply){
+		.index = p->life.index, .view = pools_view(w->m->pools),
+		.has_rules = p->version >= PROTO_VERSION_RULES, .rules = settings_rules(&w->m->set),
+	};
 	buf_reset(&w->out);
 	msg_pool_join_reply_encode(&rep, &w->out);
 	reply_out(w, r);

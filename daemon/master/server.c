@@ -75,6 +75,8 @@ static int greet(struct peer *p, struct conn_req *r)
 	if (ret)
 		return ret;
 	snprintf(p->name, sizeof(p->name), "%.*s", m.name.len, (const char *)m.name.data);
+	if (m.version_min <= PROTO_VERSION && m.version_max >= PROTO_VERSION_MIN)
+		rep.version = MIN(m.version_max, (uint16_t)PROTO_VERSION);
 	memcpy(rep.id, w->m->id, sizeof(rep.id));
 	buf_reset(&w->out);
 	msg_hello_reply_encode(&rep, &w->out);
@@ -90,6 +92,7 @@ static int greet(struct peer *p, struct conn_req *r)
 		return 0;
 	}
 	p->greeted = true;
+	p->version = rep.version;
 	p->role = m.role >= ROLE_CLIENT && m.role <= ROLE_ENGINE ? m.role : 0;
 	atomic_fetch_add(&w->nr_peers[p->role], 1);
 	reply_out(w, r);

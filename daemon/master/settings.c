@@ -15,8 +15,25 @@
 #define S(member) offsetof(struct settings, member)
 #define PORT .type = CONF_INT, .min = 0, .max = 65535
 #define COUNT .type = CONF_INT, .min = 0, .max = 1000000
-#define X(kind, flag, text) \
-	{ .name = #flag, .type = CONF_##kind, .offset = S(ignored.flag), .deflt = text, .help = "as upstream", .unimplemented = true },
+#define X(kind, flag, text, why) \
+	{ .name = #flag, .type = CONF_##kind, .offset = S(ignored.flag), .deflt = text, .help = WHY_##why, .unimplemented = true },
+
+#define WHY_CLEANUP "a metadata server forgets who does not tell it anything any more"
+#define WHY_COPIES "objects get more copies when they are asked for: mooncakectl copy"
+#define WHY_CXL "memory of this kind is not used"
+#define WHY_DELAY "small messages are never delayed"
+#define WHY_DISK "objects are not written to disks"
+#define WHY_EVENTS "nobody is told of single objects"
+#define WHY_EVICTION "a pool makes room when it is needed, as much as is needed"
+#define WHY_FLAGS "use config_path"
+#define WHY_HA "a master that is started anew is told everything; start one elsewhere when a machine is lost"
+#define WHY_IDLE "connections that idle cost nothing, and those to machines that are gone end by themselves"
+#define WHY_LOG "messages go to standard error; log_level says which"
+#define WHY_NOF "NVMe-oF is not used"
+#define WHY_PLACE "each put goes to this machine, then to the pool with the most room"
+#define WHY_PUTS "a put that does not end keeps no key from others, and its space for less than that"
+#define WHY_SNAPSHOT "owners tell a new master what they have"
+#define WHY_TENANTS "tenants have names of their own anyway, and no quota"
 
 const struct conf_item settings_items[] = {
 	{ .name = "config_path", .type = CONF_STRING, .offset = S(config_path), .deflt = "",
@@ -47,6 +64,10 @@ const struct conf_item settings_items[] = {
 	  .help = "lease that get and exist grant" },
 	{ .name = "client_ttl", .alias = "client_live_ttl_sec", .type = CONF_DURATION, .unit_ns = NSEC_PER_SEC,
 	  .offset = S(client_ttl_ns), .deflt = "10", .help = "silence after which a pool is lost; plain numbers are seconds" },
+	{ .name = "default_kv_soft_pin_ttl", .type = CONF_DURATION, .offset = S(soft_pin_ns), .deflt = "1800000",
+	  .help = "soft pins of puts that do not say how long" },
+	{ .name = "allow_evict_soft_pinned_objects", .type = CONF_BOOL, .offset = S(soft_pins_go), .deflt = "true",
+	  .help = "evict soft pins when nothing else is left; false: not before they end" },
 	{ .name = "max_kv_soft_pin_ttl", .type = CONF_DURATION, .offset = S(soft_pin_max_ns), .deflt = "86400000",
 	  .help = "the longest soft pin a put may ask for" },
 	{ .name = "settle_time", .type = CONF_DURATION, .offset = S(settle_ns), .deflt = "1s",
@@ -62,6 +83,9 @@ const struct conf_item settings_items[] = {
 	  .deflt = "300", .help = "a task that has not begun by then fails; plain numbers are seconds" },
 	{ .name = "processing_task_timeout_sec", .type = CONF_DURATION, .unit_ns = NSEC_PER_SEC, .offset = S(task_ns),
 	  .deflt = "300", .help = "a copy that has not ended by then fails; plain numbers are seconds" },
+
+	{ .name = "max_retry_attempts", COUNT, .offset = S(task_retries), .deflt = "10",
+	  .help = "how often a copy is tried again when an owner is busy or cannot be reached" },
 
 	{ .name = "enable_http_metadata_server", .type = CONF_BOOL, .offset = S(metadata_on), .deflt = "false",
 	  .help = "serve engine metadata too" },
@@ -103,6 +127,16 @@ int settings_rpc_host(const struct settings *s, char *out, size_t size)
 	/* A bare IPv6 address would look like host:port. */
 	snprintf(out, size, strchr(a, ':') && *a != '[' ? "[%s]" : "%s", a);
 	return 0;
+}
+
+struct pool_rules settings_rules(const struct settings *s)
+{
+	uint64_t ms = MIN(s->soft_pin_ns, s->soft_pin_max_ns) / NSEC_PER_MSEC;
+
+	return (struct pool_rules){
+		.soft_pin_ms = (uint32_t)MIN(ms, (uint64_t)UINT32_MAX),
+		.flags = s->soft_pins_go ? 0 : POOL_RULE_SOFT_STAYS,
+	};
 }
 
 int64_t settings_rpc_port(const struct settings *s)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/htab.h"
 #include "base/list.h"
@@ -16,7 +17,8 @@ struct entry {
 	struct list queue; /* its pool's, while it waits; then the finished ones' */
 	struct list age;   /* all that wait, oldest first */
 	enum task_status status;
-	uint64_t created_ms, updated_ms, expires_ns;
+	uint64_t created_ms, updated_ms, expires_ns, not_before_ns;
+	uint32_t retries;
 	char message[TASK_MESSAGE_BYTES];
 	uint8_t key[];
 };
@@ -131,6 +133,13 @@ static void stop_waiting(struct tasks *ts, struct entry *e)
 	atomic_store(&ts->nr_waiting, --ts->stat.pending);
 }
 
+static void stop_running(struct tasks *ts, struct entry *e, struct times t)
+{
+	ts->pool[e->task.spec.source].running--;
+	ts->stat.processing--;
+	e->updated_ms = t.ms;
+}
+
 static void finish(struct tasks *ts, struct entry *e, const char *error, const char *message, struct times t)
 {
 	e->status = error ? TASK_FAILED : TASK_SUCCESS;
@@ -161,7 +170,7 @@ struct task *tasks_next(struct tasks *ts, uint32_t pool, struct times t, int (*m
 	if (ts->pool[pool].running >= TASKS_PER_POOL || ts->stat.processing >= ts->o.max_processing)
 		goto out;
 	list_for_each_entry_safe(e, tmp, &ts->pool[pool].queue, queue) {
-		int ret = may(arg, &e->task.spec);
+		int ret = e->not_before_ns > t.now_ns ? -EBUSY : may(arg, &e->task.spec);
 
 		if (ret == -EBUSY)
 			continue;
@@ -187,8 +196,7 @@ void tasks_end(struct tasks *ts, struct task *task, const char *error, const cha
 	struct entry *e = container_of(task, struct entry, task);
 
 	pthread_mutex_lock(&ts->lock);
-	ts->pool[task->spec.source].running--;
-	ts->stat.processing--;
+	stop_running(ts, e, t);
 	finish(ts, e, error, message, t);
 	pthread_mutex_unlock(&ts->lock);
 }
@@ -198,15 +206,35 @@ void tasks_again(struct tasks *ts, struct task *task, uint32_t source, uint16_t 
 	struct entry *e = container_of(task, struct entry, task);
 
 	pthread_mutex_lock(&ts->lock);
-	ts->pool[task->spec.source].running--;
-	ts->stat.processing--;
+	stop_running(ts, e, t);
 	task->spec.source = source;
 	task->spec.slot = slot;
 	memcpy(task->spec.pool, pool, 16);
-	e->updated_ms = t.ms;
 	wait(ts, e);
 	list_push(&ts->waiting, &e->age); /* among the oldest */
 	pthread_mutex_unlock(&ts->lock);
+}
+
+#define RETRY_NS (50 * NSEC_PER_MSEC) /* before the first; twice as long before each that follows, up to */
+#define RETRY_SHIFT_MAX 6	      /* 3.2 s */
+
+bool tasks_retry(struct tasks *ts, struct task *task, struct times t)
+{
+	struct entry *e = container_of(task, struct entry, task);
+	bool again;
+
+	pthread_mutex_lock(&ts->lock);
+	again = e->retries < ts->o.max_retries;
+	if (again) {
+		stop_running(ts, e, t);
+		e->not_before_ns = t.now_ns + (RETRY_NS << MIN(e->retries, (uint32_t)RETRY_SHIFT_MAX));
+		e->retries++;
+		e->expires_ns = MAX(e->expires_ns, e->not_before_ns + ts->o.pending_ns);
+		wait(ts, e);
+		list_append(&ts->waiting, &e->age);
+	}
+	pthread_mutex_unlock(&ts->lock);
+	return again;
 }
 
 void tasks_pool_gone(struct tasks *ts, uint32_t pool, uint16_t slot, struct times t)

@@ -4,6 +4,7 @@
  * live as long as the master: a task that is forgotten has moved nothing or everything, never lost a byte.
  *
  *	create ──▸ PENDING ──next──▸ PROCESSING ──end──▸ SUCCESS, FAILED ──▸ forgotten when there are many newer ones
+ *		      │ ▴                 └── may work later: it waits again
  *		      └── too old, or its pool went: FAILED
  *
  * Thread-safe. Lock order: tasks, then the index.
@@ -22,6 +23,7 @@ struct tasks;
 struct tasks_opts {
 	uint32_t max_pending, max_processing, max_finished;
 	uint64_t pending_ns; /* waits so long at most */
+	uint32_t max_retries;
 };
 
 struct task_spec {
@@ -69,6 +71,12 @@ void tasks_end(struct tasks *ts, struct task *task, const char *error, const cha
 
 /* Instead: it waits again, for another owner, until what was its time at first. */
 void tasks_again(struct tasks *ts, struct task *task, uint32_t source, uint16_t slot, const uint8_t pool[16], struct times t);
+
+/*
+ * Instead, for a reason that may pass: it waits again, a little longer each time. False: that was its last try, and it is still
+ * the caller's.
+ */
+bool tasks_retry(struct tasks *ts, struct task *task, struct times t);
 
 /* This life of a pool ended: what waits for its owner fails. */
 void tasks_pool_gone(struct tasks *ts, uint32_t pool, uint16_t slot, struct times t);

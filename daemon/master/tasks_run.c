@@ -16,6 +16,7 @@ struct run {
 	struct task *t;
 	unsigned at; /* targets done */
 	unsigned there; /* of them, what needed no copy */
+	bool unbound; /* the object is not ours any more */
 	struct pool_address target;
 	char error[TASK_MESSAGE_BYTES];
 };
@@ -45,7 +46,8 @@ static void end(struct run *r)
 	char message[TASK_MESSAGE_BYTES];
 
 	snprintf(message, sizeof(message), r->there ? "%u of %u targets held it already" : "%u", r->there, r->t->spec.nr_targets);
-	objects_unbind(m->ix, &r->t->spec.key, r->t->spec.put_id, r->error[0]);
+	if (!r->unbound)
+		objects_unbind(m->ix, &r->t->spec.key, r->t->spec.put_id, r->error[0]);
 	if (r->error[0])
 		log_info("a %s of %u targets failed: %s", r->t->spec.type == TASK_MOVE ? "move" : "copy", r->t->spec.nr_targets, r->error);
 	tasks_end(m->tasks, r->t, r->error[0] ? r->error : NULL, r->there ? message : "", task_times());
@@ -149,6 +151,29 @@ static const char *why_not(int status)
 	}
 }
 
+/* What an owner that is busy, or was away for a moment, says. A full target stays so, and time that is up is not given again. */
+static bool may_pass(int status)
+{
+	return status == -EAGAIN || status == -ECONNRESET || status == -ECONNREFUSED || status == -ENOTCONN || status == -EHOSTUNREACH;
+}
+
+/* Later once more; or that was it. */
+static void fail_or_retry(struct run *r, int status)
+{
+	struct master *m = r->m;
+	uint32_t pool = r->t->spec.source;
+
+	if (may_pass(status) && !r->w->stopping) {
+		objects_unbind(m->ix, &r->t->spec.key, r->t->spec.put_id, true); /* the copy may yet come */
+		r->unbound = true;
+		if (tasks_retry(m->tasks, r->t, task_times())) {
+			leave(r, pool);
+			return;
+		}
+	}
+	fail(r, why_not(status), status);
+}
+
 static void copied(void *arg, int status, const uint8_t *body, size_t len)
 {
 	const struct task_spec *s = &((struct run *)arg)->t->spec;
@@ -157,7 +182,7 @@ static void copied(void *arg, int status, const uint8_t *body, size_t len)
 
 	/* EEXIST: somebody else put a copy there meanwhile, or another object. Which, is what the index says. */
 	if (status && status != -EEXIST) {
-		fail(r, why_not(status), status);
+		fail_or_retry(r, status);
 	} else if (objects_replica(r->m->ix, &s->key, s->put_id, s->target[r->at], &h)) {
 		fail(r, status ? why_not(status) : "the copy was removed or evicted at once", 0);
 	} else {
@@ -214,7 +239,7 @@ static void next_target(struct run *r)
 	} else {
 		ret = ask_owner(r, &h);
 		if (ret)
-			fail(r, why_not(ret), ret);
+			fail_or_retry(r, ret);
 	}
 }
 

@@ -48,7 +48,7 @@ TEST(upstreams_flags_are_taken)
 
 	if (rig_master(&r, "-eviction_high_watermark_ratio=0.95", "--enable_http_metadata_server", "--http_metadata_server_port=0"))
 		return;
-	EXPECT_TRUE(strstr(r.said, "eviction_high_watermark_ratio is accepted but has no effect yet"));
+	EXPECT_TRUE(strstr(r.said, "eviction_high_watermark_ratio is accepted but has no effect: a pool makes room when it is needed"));
 	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
 }
 
@@ -225,6 +225,30 @@ static void expect_refusal(const struct rig *r, bool hello, uint8_t flags, uint1
 	EXPECT_EQ(exchange(fd, flags, type, body, len), want);
 	EXPECT_TRUE(ends(fd));
 	close(fd);
+}
+
+/* The highest version that both speak, which is not always the newest. */
+TEST(older_peers_are_answered_in_their_version)
+{
+	struct scratch s = SCRATCH_INIT;
+	struct msg_hello_reply hi;
+	struct rig r;
+
+	if (rig_master(&r, NULL, NULL, NULL))
+		return;
+	for (uint16_t max = PROTO_VERSION_MIN; max <= PROTO_VERSION + 1; max++) {
+		int fd = rig_connect(&r, false);
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		char body[512];
+
+		EXPECT_EQ(greet(fd, PROTO_VERSION_MIN, max), 0);
+		EXPECT_TRUE(poll(&p, 1, 10000) == 1);
+		EXPECT_EQ(msg_hello_reply_decode(body, (size_t)recv(fd, body, sizeof(body), 0), &s, &hi), 0);
+		EXPECT_EQ(hi.version, max < PROTO_VERSION ? max : PROTO_VERSION);
+		close(fd);
+	}
+	scratch_fini(&s);
+	rig_stop(&r, SIGTERM);
 }
 
 TEST(strangers_get_a_code_and_the_door)

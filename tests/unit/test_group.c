@@ -173,6 +173,54 @@ TEST(a_soft_pin_protects_until_it_ends)
 	pool_close(p);
 }
 
+/* What the master's settings say: how long a pin is that does not say so, and that it stays until its end. */
+TEST(rules_of_soft_pins)
+{
+	const struct pool_rules rules = { .soft_pin_ms = 60000, .flags = POOL_RULE_SOFT_STAYS };
+	struct pool *p = pool_of(2 * MiB);
+	uint64_t now = 100000 * NSEC_PER_SEC;
+	unsigned long nr;
+
+	pool_drain_touches(p, now);
+	pool_set_rules(p, &rules);
+	for (nr = 0; !put_in(p, nr, 0, OBJ_SOFT_PIN); nr++)
+		ASSERT_TRUE(nr < 100);
+	EXPECT_GE(nr, 30); /* then there was no room for more */
+	EXPECT_EQ(count(p, 0, (unsigned)nr), nr);
+	EXPECT_TRUE(item_of(p, 0).soft_pin_ms >= 60000 && item_of(p, 0).soft_pin_ms < 61000);
+	EXPECT_EQ(put_in(p, 200, 0, 0), -ENOSPC);
+	pool_drain_touches(p, now + 61 * NSEC_PER_SEC);
+	for (unsigned long i = 200; i < 300; i++)
+		EXPECT_EQ(put_in(p, i, 0, 0), 0);
+	EXPECT_EQ(count(p, 0, (unsigned)nr), 0);
+	pool_close(p);
+}
+
+/* Those that ended lie among others that did not. */
+TEST(ended_pins_are_found)
+{
+	const struct pool_rules rules = { .soft_pin_ms = 1000, .flags = POOL_RULE_SOFT_STAYS };
+	struct pool *p = pool_of(8 * MiB);
+	uint64_t now = 100000 * NSEC_PER_SEC;
+	uint8_t data[SIZE] = { 0 };
+	struct rig_key k;
+	unsigned long nr;
+
+	pool_drain_touches(p, now);
+	pool_set_rules(p, &rules);
+	for (nr = 0; !rig_put_in(p, rig_key(&k, nr), data, SIZE, OBJ_SOFT_PIN, 0, nr % 8 == 5 ? 0 : 600000); nr++)
+		ASSERT_TRUE(nr < 300);
+	pool_drain_touches(p, now + 2 * NSEC_PER_SEC);
+	for (unsigned i = 0; i < nr / 8; i++)
+		EXPECT_EQ(put_in(p, 1000 + i, 0, 0), 0);
+	for (unsigned long i = 0; i < nr; i++) {
+		struct found f;
+
+		EXPECT_TRUE(i % 8 == 5 || !find(p, i, &f));
+	}
+	pool_close(p);
+}
+
 static struct pool *adopt(struct pool *p)
 {
 	const struct pool_view *v = pool_view(p);

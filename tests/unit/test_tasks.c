@@ -2,6 +2,7 @@
 /* The master's table of tasks: limits, order, deadlines, pools that go; and what a task does to the index. */
 #include "../../daemon/master/tasks.h"
 
+#include "base/clock.h"
 #include "unit/objects_rig.h"
 
 #define AT(n) ((struct times){ .now_ns = (n), .ms = 1000 + (n) })
@@ -23,6 +24,10 @@ static struct task_spec spec(unsigned key, uint32_t pool)
 static int yes(void *arg, const struct task_spec *s)
 {
 	return 0;
+}
+
+static void no_pool(void *arg, uint32_t pool)
+{
 }
 
 /* Says of each key in turn what @arg has for it. */
@@ -121,6 +126,40 @@ TEST(limits)
 	EXPECT_EQ(status(ts, id[4], NULL, NULL), TASK_SUCCESS);
 	EXPECT_EQ(status(ts, id[5], NULL, NULL), TASK_PENDING);
 	tasks_close(ts); /* with one waiting */
+}
+
+/* What may pass is tried again, later each time, and not for ever. */
+TEST(again)
+{
+	const struct tasks_opts o = { 10, 10, 10, .pending_ns = 100, .max_retries = 2 };
+	const uint64_t first = 50 * NSEC_PER_MSEC, second = 100 * NSEC_PER_MSEC;
+	struct task_spec s = spec(0, 3);
+	struct tasks *ts = NULL;
+	struct tasks_stat st;
+	uint8_t id[16];
+	struct task *t;
+
+	ASSERT_EQ(tasks_open(&o, &ts), 0);
+	ASSERT_EQ(tasks_create(ts, &s, AT(0), id), 0);
+	t = tasks_next(ts, 3, AT(1), yes, NULL);
+	ASSERT_TRUE(t);
+	EXPECT_TRUE(tasks_retry(ts, t, AT(2)));
+	EXPECT_EQ(status(ts, id, NULL, NULL), TASK_PENDING);
+	tasks_tick(ts, AT(150), no_pool, NULL); /* what it waits now is not its own doing */
+	EXPECT_TRUE(!tasks_next(ts, 3, AT(first), yes, NULL));
+	t = tasks_next(ts, 3, AT(2 + first), yes, NULL);
+	ASSERT_TRUE(t);
+	EXPECT_TRUE(tasks_retry(ts, t, AT(2 + first)));
+	EXPECT_TRUE(!tasks_next(ts, 3, AT(1 + first + second), yes, NULL));
+	t = tasks_next(ts, 3, AT(2 + first + second), yes, NULL);
+	ASSERT_TRUE(t);
+	EXPECT_TRUE(!tasks_retry(ts, t, AT(2 + first + second)));
+	EXPECT_EQ(status(ts, id, NULL, NULL), TASK_PROCESSING);
+	tasks_end(ts, t, "busy", NULL, AT(3 + first + second));
+	tasks_stat(ts, &st);
+	EXPECT_EQ(st.failed, 1);
+	EXPECT_EQ(st.pending + st.processing, 0);
+	tasks_close(ts);
 }
 
 TEST(later_and_never)

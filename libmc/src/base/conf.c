@@ -216,7 +216,7 @@ static int apply(struct conf *c, size_t i, const char *where, const char *text,
 	if (ret)
 		log_err("%s: setting %s: %s", where, it->name, why);
 	else if (it->unimplemented && before == CONF_DEFAULT && c->source[i] != CONF_DEFAULT)
-		log_warn("%s: setting %s is accepted but has no effect yet", where, it->name);
+		log_warn("%s: setting %s is accepted but has no effect: %s", where, it->name, it->help);
 	return ret;
 }
 

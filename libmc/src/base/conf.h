@@ -34,7 +34,7 @@ struct conf_item {
 	uint64_t unit_ns;    /* DURATION without a unit; 0: milliseconds */
 	const char *help;
 	bool secret;	     /* STRING: shown as "***" */
-	bool unimplemented; /* accepted so that deployments start; named in one warning when set */
+	bool unimplemented; /* accepted so that deployments start; named in one warning when set, with @help as the reason */
 };
 
 /* The start of an item that is called like its member of struct @in. */

@@ -112,7 +112,7 @@ int pool_grant(struct pool *p, struct pool_holder *h, uint64_t bytes, struct scr
 
 	if (!bytes || bytes > p->capacity)
 		return bytes ? -ENOSPC : -EINVAL;
-	nr = space_collect(p, MIN(align_up(bytes, POOL_UNIT), p->free + p->evictable), 0, 0,
+	nr = space_collect(p, MIN(align_up(bytes, POOL_UNIT), p->free + order_evictable(p)), 0, 0,
 			   GRANT_RUNS_MAX, runs);
 	if (!nr)
 		return -ENOSPC;

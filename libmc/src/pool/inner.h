@@ -101,7 +101,7 @@ uint64_t touch_places(uint64_t bytes);
 
 /* ---- the owner ------------------------------------------------------------------------------- */
 
-#define SOFT_PIN_MS (30 * 60 * 1000) /* when the put did not say */
+#define SOFT_PIN_MS (30 * 60 * 1000) /* when neither the put nor the master's rules said */
 
 struct piece {
 	uint64_t place, bytes; /* header and key included */
@@ -148,6 +148,8 @@ struct pool {
 
 	struct range_alloc *space[POOL_REGIONS_MAX];
 	uint64_t capacity, free, granted, evictable, pinned;
+	uint64_t soft; /* of @evictable: soft pins */
+	struct pool_rules rules;
 
 	struct slot *slots;		/* one per entry */
 	uint32_t unused;		/* head of the list of unused entries below dir->top */
@@ -253,6 +255,7 @@ void order_insert(struct pool *p, uint32_t i);
 void order_remove(struct pool *p, uint32_t i);
 void order_touch(struct pool *p, uint32_t i);
 uint32_t order_victim(struct pool *p); /* out of the order; NIL: nothing can go */
+uint64_t order_evictable(struct pool *p); /* bytes that may go */
 
 /* group.c */
 void group_join(struct pool *p, uint32_t i, uint32_t nr); /* 0: none. Best effort */

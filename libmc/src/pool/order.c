@@ -2,7 +2,8 @@
 /*
  * Which object goes next: the policy's victims, then soft pins by last use. Hard pins are in no
  * order. A soft pin that ran out joins the policy when it is the one used longest ago; until then
- * it only stays longer than it had to.
+ * it only stays longer than it had to. Where the rules say that soft pins do not go before they end, those
+ * that ran out are looked for among the others, a few at a time.
  */
 #include "pool/inner.h"
 
@@ -17,6 +18,7 @@ static void soft_insert(struct pool *p, uint32_t i)
 	else
 		p->soft_last = i;
 	p->soft_first = i;
+	p->soft += entry_bytes(p, i);
 	s->order = ORDER_SOFT;
 }
 
@@ -32,6 +34,7 @@ static void soft_remove(struct pool *p, uint32_t i)
 		p->slots[s->next].prev = s->prev;
 	else
 		p->soft_last = s->prev;
+	p->soft -= entry_bytes(p, i);
 	s->order = ORDER_NONE;
 }
 
@@ -88,18 +91,36 @@ void order_touch(struct pool *p, uint32_t i)
 	}
 }
 
-/* At most a few at a time: each eviction comes by here. */
-static void soft_expire(struct pool *p)
+static bool soft_stays(const struct pool *p)
 {
-	for (int nr = 0; nr < 4 && p->soft_last != NIL; nr++) {
-		uint32_t i = p->soft_last;
-		const struct slot *s = &p->slots[i];
+	return p->rules.flags & POOL_RULE_SOFT_STAYS;
+}
 
-		if (soft_time(p->now_ns) < s->soft_until)
+/* At most a few at a time: each eviction comes by here. */
+static void soft_expire(struct pool *p, unsigned max)
+{
+	for (unsigned nr = 0; nr < max && p->soft_last != NIL; nr++) {
+		uint32_t i = p->soft_last;
+		bool ended = soft_time(p->now_ns) >= p->slots[i].soft_until;
+
+		if (!ended && !soft_stays(p))
 			return;
 		soft_remove(p, i);
-		policy_insert(p, i);
+		if (ended)
+			policy_insert(p, i);
+		else /* who is used longest ago does not matter where none of them goes */
+			soft_insert(p, i);
 	}
+}
+
+#define SOFT_LOOK 64
+
+uint64_t order_evictable(struct pool *p)
+{
+	if (!soft_stays(p))
+		return p->evictable;
+	soft_expire(p, SOFT_LOOK);
+	return p->evictable - p->soft;
 }
 
 /* The policy's choice, which it has let go of. */
@@ -133,7 +154,7 @@ uint32_t order_victim(struct pool *p)
 {
 	uint32_t i;
 
-	soft_expire(p);
+	soft_expire(p, 4);
 	i = group_victim(p);
 	if (i != NIL) {
 		leave(p, i);
@@ -149,7 +170,7 @@ uint32_t order_victim(struct pool *p)
 		group_evict(p, i);
 		break;
 	}
-	if (i == NIL && p->soft_last != NIL) {
+	if (i == NIL && p->soft_last != NIL && !soft_stays(p)) {
 		i = p->soft_last;
 		leave(p, i);
 		p->evictable -= entry_bytes(p, i);

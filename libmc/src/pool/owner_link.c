@@ -160,6 +160,8 @@ static void joined(void *arg, int status, const uint8_t *body, size_t len)
 		link_lose(ow, NULL);
 		return;
 	}
+	if (rep.has_rules)
+		pool_set_rules(ow->pool, &rep.rules);
 	l->index = rep.index;
 	l->state = LINK_UP;
 	l->watch = (struct net_watch){ 0 };

@@ -212,6 +212,7 @@ struct pool *pool_new(void)
 	if (!p)
 		return NULL;
 	p->dir_fd = -1;
+	p->rules.soft_pin_ms = SOFT_PIN_MS;
 	list_init(&p->writing);
 	list_init(&p->lent);
 	p->view.dir_region.fd = p->view.ring_region.fd = -1;
@@ -325,6 +326,11 @@ void pool_stat(const struct pool *p, struct pool_stat *out)
 		.evicted_bytes = p->evicted_bytes,
 		.pinned_bytes = p->pinned,
 	};
+}
+
+void pool_set_rules(struct pool *p, const struct pool_rules *r)
+{
+	p->rules = *r;
 }
 
 void pool_on_evict(struct pool *p, pool_evicted_fn fn, void *arg)

@@ -327,6 +327,8 @@ struct pool_stat {
 };
 void pool_stat(const struct pool *p, struct pool_stat *out);
 
+void pool_set_rules(struct pool *p, const struct pool_rules *r); /* for puts and evictions from now on */
+
 
 /* Called for each object that eviction takes, before its space is reused: to tell the master. */
 typedef void (*pool_evicted_fn)(void *arg, const struct key *key, uint64_t gen);

@@ -144,7 +144,7 @@ static uint64_t least_run(const struct pool *p, uint64_t bytes, uint64_t want, u
 
 bool pool_make_room(struct pool *p, uint64_t bytes, unsigned max)
 {
-	uint64_t want = align_up(MIN(bytes, p->free + p->evictable), POOL_UNIT);
+	uint64_t want = align_up(MIN(bytes, p->free + order_evictable(p)), POOL_UNIT);
 
 	while (longest_run(p) < least_run(p, want, want, 0, GRANT_RUNS_MAX, true)) {
 		if (!max--)
@@ -204,7 +204,7 @@ int pool_alloc(struct pool *p, uint64_t size, uint16_t key_len, struct extents *
 	unsigned nr;
 
 	/* Nothing is evicted for what cannot succeed. */
-	if (size > p->capacity || extent_bytes(size, key_len) > p->free + p->evictable)
+	if (size > p->capacity || extent_bytes(size, key_len) > p->free + order_evictable(p))
 		return -ENOSPC;
 	nr = space_collect(p, size + key_len, hdr, align_up(hdr + key_len, POOL_UNIT), EXTENTS_MAX,
 			   runs);

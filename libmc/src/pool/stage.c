@@ -390,7 +390,7 @@ int pool_stage_own(struct pool *p, const struct extents *x, const struct publish
 
 static uint32_t soft_end(const struct pool *p, uint32_t ms)
 {
-	return soft_time(p->now_ns + (ms ? ms : SOFT_PIN_MS) * (uint64_t)1000000) + 1;
+	return soft_time(p->now_ns + (ms ? ms : p->rules.soft_pin_ms) * (uint64_t)1000000) + 1;
 }
 
 void pool_publish(struct pool *p, struct staged *s)

@@ -19,6 +19,10 @@ void msg_pool_join_reply_encode(const struct msg_pool_join_reply *m, struct buf 
 {
 	buf_put_u32(b, m->index);
 	buf_put_u32(b, m->view);
+	if (!m->has_rules)
+		return;
+	buf_put_u32(b, m->rules.soft_pin_ms);
+	buf_put_u32(b, m->rules.flags);
 }
 
 int msg_pool_join_reply_decode(const void *data, size_t len, struct scratch *s,
@@ -28,6 +32,12 @@ int msg_pool_join_reply_decode(const void *data, size_t len, struct scratch *s,
 
 	m->index = cur_u32(&c);
 	m->view = cur_u32(&c);
+	m->has_rules = !c.err && cur_left(&c);
+	m->rules = (struct pool_rules){ 0 };
+	if (m->has_rules) {
+		m->rules.soft_pin_ms = cur_u32(&c);
+		m->rules.flags = cur_u32(&c); /* rules that are not known here are a newer master's wish */
+	}
 	return cur_done(&c);
 }
 

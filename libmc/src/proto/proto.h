@@ -15,9 +15,10 @@
 #include "base/base.h"
 #include "base/buf.h"
 
-#define PROTO_VERSION 2	    /* what this build speaks */
+#define PROTO_VERSION 3	    /* what this build speaks */
 #define PROTO_VERSION_MIN 1 /* the oldest it still understands */
 #define PROTO_VERSION_SUM 2 /* from here on frames may carry a checksum of their payload */
+#define PROTO_VERSION_RULES 3 /* from here on the reply to pool join has rules */
 #define MASTER_PORT 50051	    /* where a master is when its address names no port */
 
 /* ---- limits: a message over one of these is refused, by both ends ------------------------------------------------- */
@@ -164,9 +165,20 @@ struct pool_info {
 struct msg_pool_join {
 	struct pool_info pool;
 };
+/* What the master's settings say about the objects of a pool. */
+struct pool_rules {
+	uint32_t soft_pin_ms; /* of soft pins that do not say how long */
+	uint32_t flags;	      /* enum pool_rule */
+};
+enum pool_rule {
+	POOL_RULE_SOFT_STAYS = 1, /* a soft pin is not evicted before it ends */
+};
+
 struct msg_pool_join_reply {
 	uint32_t index;
 	uint32_t view;
+	bool has_rules; /* a peer of an older version knows none */
+	struct pool_rules rules;
 };
 struct msg_pool_stat {
 	uint32_t flags;
