@@ -179,3 +179,28 @@ TEST(every_address_is_made_one)
 	}
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
 }
+
+/* A client without memory has a port of the range as its name, and none where all are taken. */
+TEST(ports_of_names)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct mc_store_opts o = { .size = sizeof(o), .master = "embedded", .pool_bytes = 2 * MIB };
+	socklen_t len = sizeof(a);
+	char text[8], want[32];
+	struct mc_store *s, *second;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ASSERT_EQ(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	ASSERT_EQ(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	snprintf(text, sizeof(text), "%u", ntohs(a.sin_port));
+	snprintf(want, sizeof(want), "127.0.0.1:%s", text);
+	setenv("MC_STORE_CLIENT_MIN_PORT", text, 1);
+	setenv("MC_STORE_CLIENT_MAX_PORT", text, 1);
+	ASSERT_EQ(mc_store_open(&o, &s), 0);
+	EXPECT_STREQ(mc_store_name(s), want);
+	EXPECT_EQ(mc_store_open(&o, &second), -EADDRINUSE);
+	mc_store_close(s);
+	unsetenv("MC_STORE_CLIENT_MIN_PORT");
+	unsetenv("MC_STORE_CLIENT_MAX_PORT");
+}

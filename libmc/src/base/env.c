@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -60,6 +61,9 @@ static const struct conf_item items[] = {
 
 	VAR("MC_MS_AUTO_DISC", ms_auto_disc, CONF_BOOL, "true", "a store looks for RDMA devices itself; false: only those it is given"),
 	VAR("MC_MS_FILTERS", ms_filters, CONF_STRING, "", "comma list of the devices it looks for"),
+	VAR_INT("MC_STORE_CLIENT_MIN_PORT", NULL, store_client_min_port, "12300", 1, 65535,
+		"clients without memory of their own are named after a free port from here"),
+	VAR_INT("MC_STORE_CLIENT_MAX_PORT", NULL, store_client_max_port, "14300", 1, 65535, "to here"),
 	{ .name = "MC_STORE_SESSION_IDLE", .type = CONF_DURATION, .offset = offsetof(struct env, store_session_idle_ns),
 	  .deflt = "10m", .unit_ns = NSEC_PER_SEC, .help = "sessions that are not used for so long end" },
 	VAR("MC_STORE_SESSION_BYTES", store_session_bytes, CONF_SIZE, "0",
@@ -150,7 +154,8 @@ static const char *closest(const struct conf *c, const char *name)
 	return one ?: suggest(name, all, nr);
 }
 
-static void judge(const struct conf *c, const char *entry)
+/* @nothing: names that have no effect, for one message about all. */
+static void judge(const struct conf *c, const char *entry, struct buf *nothing)
 {
 	char name[128];
 	const char *why, *close;
@@ -165,6 +170,8 @@ static void judge(const struct conf *c, const char *entry)
 	why = env_idle(name);
 	if (why) {
 		log_debug("%s has no effect: %s", name, why);
+		if (!env_elsewhere(why))
+			buf_printf(nothing, "%s%s", nothing->len ? ", " : "", name);
 		return;
 	}
 	close = closest(c, name);
@@ -176,6 +183,7 @@ static void judge(const struct conf *c, const char *entry)
 
 int env_open(struct env *e)
 {
+	struct buf nothing = BUF_INIT;
 	int ret = 0;
 
 	*e = (struct env){ 0 };
@@ -189,7 +197,11 @@ int env_open(struct env *e)
 	log_environment(e->log_level);
 	for (char **entry = environ; entry && *entry; entry++)
 		if (is_ours(*entry))
-			judge(&e->conf, *entry);
+			judge(&e->conf, *entry, &nothing);
+	if (nothing.len && !nothing.err)
+		log_warn("the environment has %.*s: of no effect here; man 7 mooncake-environment says why", (int)nothing.len,
+			 (const char *)nothing.data);
+	buf_fini(&nothing);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
  * default and range; env_names.c those that are known and do nothing here, and why.
  *
  * A value that is not understood leaves the default, with one warning that says what the variable takes. A name that nobody knows
- * gets one warning with the closest known one. Both once in a process.
+ * gets one warning with the closest known one; those that do nothing here are named in one. Each once in a process.
  */
 #ifndef MC_ENV_H
 #define MC_ENV_H
@@ -36,6 +36,7 @@ struct env {
 	/* the store */
 	bool ms_auto_disc;
 	char *ms_filters;
+	int64_t store_client_min_port, store_client_max_port;
 	uint64_t store_session_idle_ns, store_session_bytes;
 	/* all */
 	char *log_level;
@@ -52,6 +53,7 @@ bool env_given(const struct env *e, const char *name);
 
 /* Why a known variable does nothing here; NULL: it is not one of these. Names that are families end in "*". */
 const char *env_idle(const char *name);
+bool env_elsewhere(const char *why); /* because it means something to somebody else */
 const char *env_idle_name(size_t i, const char **why); /* the @i-th; NULL behind the last */
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Variables that are known and do nothing in this library: upstream's for what is not here or needs no setting, those that other
- * programs read, and other programs' own. A warning about them would be wrong. A name that ends in * is a family.
+ * programs read, and other programs' own: about these two a warning would be wrong. A name that ends in * is a family.
  */
 #include "base/env.h"
 
@@ -137,8 +137,6 @@ static const struct {
 	{ "MC_STORE_CLUSTER_ID", metric },
 	/* the store */
 	{ "MC_STORE_MEMCPY", "the machine's own memory is always read in place" },
-	{ "MC_STORE_CLIENT_MIN_PORT", "any free port serves" },
-	{ "MC_STORE_CLIENT_MAX_PORT", "any free port serves" },
 	{ "MC_STORE_CLIENT_SETUP_RETRIES", "opening has one deadline" },
 	{ "MC_MMAP_ARENA_POOL_SIZE", grown },
 	{ "MC_DISABLE_MMAP_ARENA", grown },
@@ -180,6 +178,11 @@ const char *env_idle(const char *name)
 		if (matches(idle[i].name, name))
 			return idle[i].why;
 	return NULL;
+}
+
+bool env_elsewhere(const char *why)
+{
+	return why == python || why == tools || why == others;
 }
 
 const char *env_idle_name(size_t i, const char **why)

@@ -16,7 +16,7 @@
 #include "engine/engine.h"
 
 #define MASTER_DEFAULT "127.0.0.1:50051"
-#define NAME_PORT_MIN 12300 /* where clients without a pool take the port of their name from, as callers expect */
+#define NAME_PORT_MIN 12300 /* where clients without a pool take the port of their name from, when that is not said well */
 #define NAME_PORT_MAX 14300
 #define CACHE_ENTRIES 65536
 
@@ -221,22 +221,46 @@ static int take_opts(struct mc_store *s, const struct mc_store_opts *o)
 	return ret;
 }
 
+struct ports {
+	unsigned min, max;
+};
+
+static int name_ports(struct ports *out)
+{
+	struct env env;
+	int ret = env_open(&env);
+
+	if (ret)
+		return ret;
+	*out = (struct ports){ (unsigned)env.store_client_min_port, (unsigned)env.store_client_max_port };
+	env_close(&env);
+	if (out->min <= out->max)
+		return 0;
+	log_warn("MC_STORE_CLIENT_MIN_PORT is above MC_STORE_CLIENT_MAX_PORT; the defaults are used");
+	*out = (struct ports){ NAME_PORT_MIN, NAME_PORT_MAX };
+	return 0;
+}
+
 /*
  * A name nobody else on this host has: a port bound for as long as the store lives, listened on by nobody. Whatever the host part
  * says, it is this host, and its loopback address is where all its clients meet.
  */
 static int reserve_name(struct mc_store *s)
 {
+	struct ports p;
 	uint16_t port, r;
-	int fd, len;
+	int fd, len, ret;
 
 	if (net_split_host_port(s->name, s->host, sizeof(s->host), &port) || port)
 		return 0;
+	ret = name_ports(&p);
+	if (ret)
+		return ret;
 	random_bytes(&r, sizeof(r));
-	for (unsigned i = 0; i <= NAME_PORT_MAX - NAME_PORT_MIN; i++) {
+	for (unsigned i = 0; i <= p.max - p.min; i++) {
 		struct sockaddr_in a = { .sin_family = AF_INET };
 
-		port = (uint16_t)(NAME_PORT_MIN + (r + i) % (NAME_PORT_MAX - NAME_PORT_MIN + 1));
+		port = (uint16_t)(p.min + (r + i) % (p.max - p.min + 1));
 		a.sin_port = htons(port);
 		a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -249,7 +273,8 @@ static int reserve_name(struct mc_store *s)
 		}
 		close(fd);
 	}
-	log_err("no free port from %d to %d for the name of this client", NAME_PORT_MIN, NAME_PORT_MAX);
+	log_err("no free port from %u to %u for the name of this client (MC_STORE_CLIENT_MIN_PORT, MC_STORE_CLIENT_MAX_PORT)", p.min,
+		p.max);
 	return -EADDRINUSE;
 }
 
