@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <netinet/in.h>
 
 #include "store/store.h"
 #include "unit/store_callers.h"
