@@ -68,7 +68,8 @@ def test_a_hundred_thousand_transfers():
     some(100000 // len(calls))
     gc.collect()
     assert len(gc.get_objects()) - objects < 50, len(gc.get_objects()) - objects
-    assert fds() <= f and threads() <= t, (fds() - f, threads() - t)
+    # A stream makes one more descriptor when two of its threads first have to wake each other: two here.
+    assert fds() <= f + 2 and threads() <= t, (fds() - f, threads() - t)
     assert tap.rss() - memory < 4 << 20, tap.rss() - memory
 
 
