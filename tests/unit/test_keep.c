@@ -203,7 +203,7 @@ TEST(every_key_comes_back_in_the_end)
 	EXPECT_TRUE(WITHIN_5_S(&g, g.puts == g.puts_allowed));
 	g.puts_allowed = 1 << 30;
 	EXPECT_TRUE(WITHIN_5_S(&g, gateway_has(&g, "first") && gateway_has(&g, "second") && gateway_has(&g, "third")));
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	http_server_stop(&g.http);
 }
 
@@ -227,7 +227,7 @@ TEST(a_publication_that_fails_is_not_made_later)
 	EXPECT_TRUE(WITHIN_5_S(&g, gateway_has(&g, "before")));
 	EXPECT_EQ(publish(m, "c", "last", 5000), 0);
 	EXPECT_EQ(gateway_has(&g, "refused"), 0);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	http_server_stop(&g.http);
 }
 
@@ -251,7 +251,7 @@ TEST(the_caller_has_one_deadline)
 	EXPECT_TRUE(publish(m, "a", "z", 300) < 0);
 	EXPECT_LE(clock_now_ns() - began, 600 * NSEC_PER_MSEC);
 	http_server_stop(&g.http);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 }
 
 /* A host that is out of order when somebody logs in is not the cluster's verdict. */
@@ -271,7 +271,7 @@ TEST(another_host_is_asked)
 	bad.status = 401;
 	good.status = 401;
 	EXPECT_EQ(publish(m, "a", "no", 5000), -EACCES);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	http_server_stop(&bad.http);
 	http_server_stop(&good.http);
 }
@@ -291,7 +291,7 @@ TEST(not_found_is_of_keys_and_leases)
 	EXPECT_EQ(meta_get_rpc(m, "a", deadline_after_ms(5000), &rpc), -EIO);
 	g.status = 200;
 	EXPECT_EQ(meta_get_rpc(m, "a", deadline_after_ms(5000), &rpc), -ENOENT);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	http_server_stop(&g.http);
 }
 
@@ -364,7 +364,7 @@ TEST(a_service_that_forgot_is_told_again)
 	EXPECT_EQ(shelf_count(&f), 2); /* and not what was taken back */
 	pthread_mutex_unlock(&f.lock);
 	EXPECT_EQ(publish(m, "c", "fourth", 5000), 0);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	http_server_stop(&f.http);
 	unsetenv("MC_METADATA_CHECK_S");
 }

@@ -123,8 +123,8 @@ TEST(unknown_services_are_refused)
 	EXPECT_EQ(meta_open("", &m), -EPROTONOSUPPORT);
 	EXPECT_EQ(meta_open("P2PHANDSHAKE", &m), 0);
 	EXPECT_TRUE(meta_is_p2p(m));
-	meta_close(m);
-	meta_close(NULL);
+	meta_close(m, deadline_after_ms(1000));
+	meta_close(NULL, deadline_after_ms(1000));
 }
 
 TEST(segments_over_http)
@@ -164,11 +164,11 @@ TEST(segments_over_http)
 	EXPECT_EQ(meta_del_segment(m, "host:1", soon()), 0);
 	EXPECT_EQ(meta_del_segment(m, "host:1", soon()), -ENOENT);
 	EXPECT_EQ(meta_get_segment(m, "broken", NULL, soon(), &got), -EIO);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	stop();
 	ASSERT_EQ(meta_open(url, &m), 0);
 	EXPECT_EQ(meta_get_segment(m, "host:1", NULL, soon(), &got), -ECONNREFUSED);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 }
 
 /*
@@ -192,7 +192,7 @@ TEST(a_stale_server_record_is_replaced)
 		EXPECT_EQ(got.port, 2);
 		EXPECT_EQ(meta_del_rpc(m, "a", soon()), 0);
 	}
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	stop();
 }
 
@@ -208,7 +208,7 @@ TEST(keys_carry_the_cluster)
 	unsetenv("MC_METADATA_CLUSTER_ID");
 	EXPECT_EQ(meta_put_rpc(m, "a", &rpc, soon()), 0);
 	EXPECT_STREQ(last_target, "/metadata?key=mooncake%2Fblue%2Frpc_meta%2Fa");
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	stop();
 }
 
@@ -238,7 +238,7 @@ TEST(a_password_is_not_shown)
 	ASSERT_EQ(meta_open("http://me:s3cret@127.0.0.1:1/metadata", &m), 0);
 	EXPECT_EQ(meta_get_rpc(m, "a", soon(), &rpc), -ECONNREFUSED);
 	EXPECT_TRUE(strstr(mc_last_error(), "127.0.0.1:1/metadata") && !strstr(mc_last_error(), "s3cret"));
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 }
 
 /* Two engines that know each other by name only. */

@@ -85,7 +85,7 @@ static int answer_of(const char *reply)
 	fake_start(&f, reply);
 	m = open_at("redis", f.port, 0);
 	ret = ask(m, 700);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	fake_stop(&f);
 	return ret;
 }
@@ -129,7 +129,7 @@ TEST(a_wait_for_the_connection_ends)
 	EXPECT_EQ(ask(m, 100), -ETIMEDOUT);
 	EXPECT_LE(clock_now_ns() - began, 600 * NSEC_PER_MSEC);
 	pthread_join(thread, NULL);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	fake_stop(&f);
 }
 
@@ -148,7 +148,7 @@ TEST(a_silent_host_leaves_time_for_the_next)
 	EXPECT_EQ(ask(m, 1000), -ENOENT);
 	EXPECT_LE(clock_now_ns() - began, 800 * NSEC_PER_MSEC);
 	EXPECT_TRUE(strstr(good.said, "AUTH\r\n$6\r\nsecret\r\n"));
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	fake_stop(&silent);
 	fake_stop(&good);
 }
@@ -169,7 +169,7 @@ TEST(settings_are_copied)
 	EXPECT_TRUE(strstr(f.said, "$8\r\nsomebody\r\n$6\r\nsecret\r\n"));
 	unsetenv("MC_REDIS_USERNAME");
 	unsetenv("MC_REDIS_PASSWORD");
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	fake_stop(&f);
 }
 #endif
@@ -181,8 +181,8 @@ TEST(a_server_that_is_not_there)
 	if (meta_open("redis://127.0.0.1:1", &m) == -EPROTONOSUPPORT)
 		SKIP("a build without Redis");
 	EXPECT_EQ(ask(m, 1000), -ECONNREFUSED);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 	m = open_at("rediss", 1, 0);
 	EXPECT_EQ(ask(m, 1000), -ECONNREFUSED);
-	meta_close(m);
+	meta_close(m, deadline_after_ms(1000));
 }

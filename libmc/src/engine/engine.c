@@ -284,8 +284,8 @@ static struct mc_engine *engine_alloc(void)
 	return eng;
 }
 
-/* In reverse order of start(); anything may not be there yet. */
-static void engine_free(struct mc_engine *eng)
+/* In reverse order of start(); anything may not be there yet. @deadline_ns: of what the metadata service is to be told. */
+static void engine_free(struct mc_engine *eng, uint64_t deadline_ns)
 {
 	driver_fini(&eng->driver);
 	if (eng->handshake)
@@ -297,7 +297,7 @@ static void engine_free(struct mc_engine *eng)
 	}
 	loop_close(eng->loop);
 	reach_close(eng->reach);
-	meta_close(eng->meta);
+	meta_close(eng->meta, deadline_ns);
 	regions_free(eng);
 	notifies_free(eng);
 	segment_desc_fini(&eng->desc);
@@ -324,7 +324,7 @@ static int open_with(const struct mc_engine_opts *o, const struct env *env, stru
 		ret = start(eng, o);
 	if (ret) {
 		withdraw(eng, o->deadline_ns);
-		engine_free(eng);
+		engine_free(eng, o->deadline_ns);
 		return ret;
 	}
 	*out = eng;
@@ -352,14 +352,16 @@ int mc_engine_open(const struct mc_engine_opts *opts, struct mc_engine **out)
 
 void mc_engine_close(struct mc_engine *eng)
 {
+	uint64_t deadline_ns = deadline_after_ns(ENGINE_WITHDRAW_NS);
+
 	if (!eng)
 		return;
 	if (engine_forked(eng)) {
 		engine_refuse_fork();
 		return;
 	}
-	withdraw(eng, deadline_after_ns(ENGINE_WITHDRAW_NS));
-	engine_free(eng);
+	withdraw(eng, deadline_ns);
+	engine_free(eng, deadline_ns);
 }
 
 const char *mc_engine_name(const struct mc_engine *eng)

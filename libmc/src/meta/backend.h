@@ -11,7 +11,7 @@ struct meta_ops {
 	bool (*speaks)(const char *conn);
 	/* Keeps nothing of @env, which is the environment as it is now. */
 	int (*open)(const char *conn, const struct env *env, struct meta **out);
-	void (*close)(struct meta *m);
+	void (*close)(struct meta *m, uint64_t deadline_ns);
 	int (*get_segment)(struct meta *m, const char *name, const struct segment_desc *self,
 			   uint64_t deadline_ns, struct segment_desc *out);
 	int (*put_segment)(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);

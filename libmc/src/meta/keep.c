@@ -341,7 +341,7 @@ int keep_del(struct kv_meta *m, const char *key, uint64_t deadline_ns)
 	return ret;
 }
 
-void keep_end(struct kv_meta *m)
+void keep_stop(struct kv_meta *m, uint64_t deadline_ns)
 {
 	struct keep *k = &m->keep;
 
@@ -352,7 +352,11 @@ void keep_end(struct kv_meta *m)
 	if (k->keeping)
 		pthread_join(k->keeper, NULL);
 	if (k->term && m->kv->end)
-		m->kv->end(m, k->term, deadline_after_ns(LIMIT_NS));
+		m->kv->end(m, k->term, deadline_ns);
+}
+
+void keep_fini(struct keep *k)
+{
 	while (!list_empty(&k->kept))
 		kept_free(list_first(&k->kept, struct kept, node));
 	turn_fini(&k->writing);

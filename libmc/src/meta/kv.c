@@ -36,13 +36,14 @@ int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *
 
 void kv_fini(struct kv_meta *m)
 {
-	keep_end(m);
+	keep_fini(&m->keep);
 }
 
-void kv_close(struct meta *base)
+void kv_close(struct meta *base, uint64_t deadline_ns)
 {
 	struct kv_meta *m = container_of(base, struct kv_meta, base);
 
+	keep_stop(m, deadline_ns);
 	m->kv->close(m);
 }
 

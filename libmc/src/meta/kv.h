@@ -56,14 +56,15 @@ struct keep {
 	bool keeping, stop;
 };
 
-void keep_init(struct keep *k, uint64_t period_ns); /* keep_end() is due in any case */
+void keep_init(struct keep *k, uint64_t period_ns); /* keep_fini() is due in any case */
 /*
  * Stores a key for as long as this process lives; the first one starts the keeper. When it fails, what was published under the key
  * before stays, or comes back with the service.
  */
 int keep_put(struct kv_meta *m, const char *key, const void *text, size_t len, uint64_t deadline_ns);
 int keep_del(struct kv_meta *m, const char *key, uint64_t deadline_ns);
-void keep_end(struct kv_meta *m); /* within two seconds */
+void keep_stop(struct kv_meta *m, uint64_t deadline_ns); /* one second later at most; before anything that requests need goes */
+void keep_fini(struct keep *k);
 
 /* ---- services ------------------------------------------------------------------------------------------------------------ */
 
@@ -82,10 +83,10 @@ uint64_t kv_attempt(uint64_t deadline_ns, unsigned hosts_left);
 /* Fills all but @kv->service; kv_fini() is due in any case. -EINVAL: MC_METADATA_CLUSTER_ID is too long. */
 int kv_init(struct kv_meta *m, const struct meta_ops *ops, const struct kv_ops *kv,
 	    const struct env *env);
-void kv_fini(struct kv_meta *m); /* before anything that requests need */
+void kv_fini(struct kv_meta *m);
 
 /* The entries of a struct meta_ops. */
-void kv_close(struct meta *m);
+void kv_close(struct meta *m, uint64_t deadline_ns);
 int kv_get_segment(struct meta *m, const char *name, const struct segment_desc *self,
 		   uint64_t deadline_ns, struct segment_desc *out);
 int kv_put_segment(struct meta *m, const struct segment_desc *desc, uint64_t deadline_ns);

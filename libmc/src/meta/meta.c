@@ -44,10 +44,10 @@ int meta_open(const char *conn, struct meta **out)
 	return -EPROTONOSUPPORT;
 }
 
-void meta_close(struct meta *m)
+void meta_close(struct meta *m, uint64_t deadline_ns)
 {
 	if (m)
-		m->ops->close(m);
+		m->ops->close(m, deadline_ns);
 }
 
 bool meta_is_p2p(const struct meta *m)

@@ -19,7 +19,7 @@ struct meta;
 
 /* -EPROTONOSUPPORT: unknown scheme, named in the log with the known ones. */
 int meta_open(const char *conn, struct meta **out);
-void meta_close(struct meta *m);
+void meta_close(struct meta *m, uint64_t deadline_ns); /* of what is to be said to the service before */
 bool meta_is_p2p(const struct meta *m);
 
 /*

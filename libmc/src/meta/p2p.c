@@ -23,7 +23,7 @@ static int p2p_open(const char *conn, const struct env *env, struct meta **out)
 	return 0;
 }
 
-static void p2p_close(struct meta *m)
+static void p2p_close(struct meta *m, uint64_t deadline_ns)
 {
 	free(m);
 }
