@@ -157,7 +157,8 @@ def again(b):
 
 def after_a_restart(a, b):
     """By default upstream's keeps for ever what it was told of a peer, also of another of its own: here it has to ask."""
-    if a.who == "upstream's":
+    fresh = a.who == "upstream's"
+    if fresh:
         a = Side(a.who, f"127.0.0.1:{tap.free_port()}", a.meta, MC_DISABLE_METACACHE="1")
     try:
         if not moves(a, b, "write", SIZES[:1]):
@@ -166,7 +167,7 @@ def after_a_restart(a, b):
         yield "stale", a("read", b.me, was, 8) == -1
         yield "restarted", moves(a, b, "write", SIZES[:6]) and moves(a, b, "read", SIZES[:6]) and notify(a, b)
     finally:
-        if a.env:
+        if fresh:
             a.end()
 
 
@@ -203,7 +204,7 @@ class Report:
                 self.check(f"{mode}: {a.who} to {b.who}: {op}", ok)
         except (RuntimeError, BrokenPipeError) as e:
             self.check(f"{mode}: {a.who} to {b.who}: {e}", False)
-        self.rows.append((mode, f"{a.who} > {b.who}", row, time.monotonic() - began))
+        self.rows.append((mode, f"{a.who} > {b.who}" + (" (tcp)" if a.env else ""), row, time.monotonic() - began))
 
     def table(self):
         print("# " + f"{'mode':6}{'who > to whom':22}" + "".join(f"{op:>12}" for op in OPERATIONS) + "        s")
@@ -227,16 +228,15 @@ def service(mode):
 
 
 def pair(report, mode, who, other, meta):
-    """Both directions, each with sides of its own."""
-    for acting, passive in (who, other), (other, who):
-        a = Side(acting, f"127.0.0.1:{tap.free_port()}", meta)
-        b = Side(passive, f"127.0.0.1:{tap.free_port()}", meta)
+    """Both directions, each with sides of its own. Two of ours by this host's memory, and over the network alone."""
+    ways = [{}, {"MC_TRANSPORTS": "tcp"}] if who == other else [{}, {}]
+    for (acting, passive), way in zip([(who, other), (other, who)], ways):
+        a = Side(acting, f"127.0.0.1:{tap.free_port()}", meta, **way)
+        b = Side(passive, f"127.0.0.1:{tap.free_port()}", meta, **way)
         try:
             report.run(mode, a, b)
         finally:
             a.end(), b.end()
-        if who == other:
-            break
 
 
 def main():

@@ -185,9 +185,9 @@ static inline void peer_free(struct peer_proc *p)
 
 /* ---- what the tests of the engine share ------------------------------------------------------ */
 
-static inline struct mc_engine *engine_new(const char *transports)
+static inline struct mc_engine *engine_new(const char *ways)
 {
-	struct mc_engine_opts o = { .size = sizeof(o), .transports = transports };
+	struct mc_engine_opts o = { .size = sizeof(o), .transports = ways };
 	struct mc_engine *eng = NULL;
 
 	return mc_engine_open(&o, &eng) ? NULL : eng;

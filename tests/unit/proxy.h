@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "net/net.h"
+#include "transport/tcp.h"
 #include "unit/peer.h"
 
 /* How much of a message passes before it happens. */
@@ -28,9 +29,11 @@ enum strike {
 };
 
 struct proxy_step {
-	bool handshake; /* else the first data connection */
+	bool handshake; /* else a data connection */
+	unsigned conn;	/* which of them: 0 is the first */
+	bool classic;	/* nothing is said of our extension, so all is upstream's protocol */
 	bool back;	/* what the peer says */
-	unsigned frame; /* of a data connection: 0 is HELLO */
+	unsigned frame; /* of a data connection: 0 is HELLO, or in upstream's protocol the first exchange */
 	enum part part;
 	enum strike strike;
 };
@@ -42,10 +45,12 @@ struct proxy_way { /* one direction */
 	uint64_t done; /* bytes of this frame that were passed on */
 	unsigned frame;
 	bool stopped; /* until proxy_release() */
+	uint64_t answers; /* of upstream's protocol, bytes that follow the status of this frame */
 };
 
 struct proxy_conn {
-	bool handshake, first, open;
+	bool handshake, open;
+	unsigned number; /* of its kind */
 	struct proxy_way way[2]; /* there, back */
 };
 
@@ -103,13 +108,30 @@ static inline void proxy_accept(struct proxy *p, int which)
 		return;
 	}
 	p->nr++;
-	*c = (struct proxy_conn){ .handshake = !which, .first = !p->nr_of[which]++, .open = true };
+	*c = (struct proxy_conn){ .handshake = !which, .number = p->nr_of[which]++, .open = true };
 	c->way[0] = (struct proxy_way){ .from = fd, .to = to };
 	c->way[1] = (struct proxy_way){ .from = to, .to = fd };
 }
 
+/* The same of upstream's protocol: what the header asks for is known when the answer comes. */
+static inline uint64_t proxy_exchange(struct proxy_conn *c, const struct proxy_way *w, uint64_t *body)
+{
+	struct classic_header h;
+
+	if (w == &c->way[1]) {
+		*body = CLASSIC_STATUS_BYTES;
+		return *body + w->answers;
+	}
+	if (w->nr < CLASSIC_HEADER_BYTES)
+		return 0;
+	classic_header_decode(w->held, &h);
+	c->way[1].answers = h.write ? 0 : h.size;
+	*body = CLASSIC_HEADER_BYTES;
+	return *body + (h.write ? h.size : 0);
+}
+
 /* Bytes of the frame that @w is in, its whole header and all; 0: not known yet. */
-static inline uint64_t proxy_frame(const struct proxy_conn *c, const struct proxy_way *w, uint64_t *body)
+static inline uint64_t proxy_frame(const struct proxy *p, struct proxy_conn *c, const struct proxy_way *w, uint64_t *body)
 {
 	struct net_frame f;
 
@@ -117,6 +139,8 @@ static inline uint64_t proxy_frame(const struct proxy_conn *c, const struct prox
 		*body = 8;
 		return w->nr < 8 ? 0 : 8 + get_le64(w->held);
 	}
+	if (p->step.classic)
+		return proxy_exchange(c, w, body);
 	if (w->nr < NET_FRAME_BYTES || net_frame_decode(w->held, &f))
 		return 0;
 	*body = NET_FRAME_BYTES + f.body_len;
@@ -129,7 +153,7 @@ static inline uint64_t proxy_upto(enum part part, uint64_t body, uint64_t whole)
 	case NOTHING:
 		return 0;
 	case HALF_A_HEADER:
-		return MIN(16u, whole / 2);
+		return MIN(16u, body / 2);
 	case NO_PAYLOAD:
 		return MIN(body, whole - 1);
 	case HALF_A_PAYLOAD:
@@ -157,11 +181,15 @@ static inline void proxy_strike(struct proxy *p, struct proxy_conn *c)
 	atomic_store(&p->struck, true);
 }
 
-/* The peer's descriptor names its own data port: ours has as many digits. */
+/* The peer's descriptor names its own data port: ours has as many digits. Without our extension it is one of upstream's. */
 static inline void proxy_rewrite(struct proxy *p, struct proxy_way *w)
 {
-	static const char key[] = "\"tcp_data_port\":";
-	char *at = memmem(w->held, w->nr, key, sizeof(key) - 1), digits[8];
+	static const char key[] = "\"tcp_data_port\":", extension[] = "\"mc\":";
+	char *at = memmem(w->held, w->nr, extension, sizeof(extension) - 1), digits[8];
+
+	if (at && p->step.classic)
+		at[1] = 'n'; /* a member that nobody knows */
+	at = memmem(w->held, w->nr, key, sizeof(key) - 1);
 
 	if (!at)
 		return;
@@ -175,9 +203,9 @@ static inline void proxy_rewrite(struct proxy *p, struct proxy_way *w)
 static inline bool proxy_pass(struct proxy *p, struct proxy_conn *c, struct proxy_way *w)
 {
 	while (w->nr && !p->silent && !w->stopped) {
-		bool here = !p->struck && c->first && p->step.handshake == c->handshake && p->step.back == (w == &c->way[1]) &&
-			    p->step.frame == w->frame;
-		uint64_t body, whole = proxy_frame(c, w, &body), upto;
+		bool here = !p->struck && p->step.handshake == c->handshake && p->step.conn == c->number &&
+			    p->step.back == (w == &c->way[1]) && p->step.frame == w->frame;
+		uint64_t body, whole = proxy_frame(p, c, w, &body), upto;
 		ssize_t n;
 
 		/* A frame is passed on when all of it is here, so that its parts can be told. */

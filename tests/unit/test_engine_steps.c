@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A peer that is cut off, reset, silent, killed or stopped at every step of what is said: each request ends by its deadline and
- * 100 ms, once, and its memory is the caller's from then on.
+ * A peer that is cut off, reset, silent, killed or stopped at every step of what is said, in our protocol, in upstream's and on the
+ * handshake port: each request ends by its deadline and 100 ms, once, and its memory is the caller's from then on.
  */
 #include "mctest.h"
 #include "metronome.h"
@@ -9,7 +9,8 @@
 
 #include "base/log.h"
 
-#define LEN 300000
+#define LEN  300000
+#define HALF (LEN / 2)
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define GIVEN_MS 250 /* enough to get to the step */
 #else
@@ -77,8 +78,10 @@ static void collect(struct scene *s, uint64_t deadline_ns)
 
 static int drive(struct scene *s, enum mc_op op, enum manner how, bool fails)
 {
-	struct mc_vec v = { s->mine, (uintptr_t)s->peer.mem, LEN };
-	struct mc_request r = { .op = op, .segment = s->seg, .vec = &v, .nr_vec = 1 };
+	/* In upstream's protocol each is an exchange. */
+	struct mc_vec v[] = { { s->mine, (uintptr_t)s->peer.mem, HALF },
+			      { s->mine + HALF, (uintptr_t)s->peer.mem + HALF, LEN - HALF } };
+	struct mc_request r = { .op = op, .segment = s->seg, .vec = v, .nr_vec = ARRAY_SIZE(v) };
 	struct mc_status st;
 
 	if (op == MC_WRITE)
@@ -102,10 +105,14 @@ static int drive(struct scene *s, enum mc_op op, enum manner how, bool fails)
 	return st.error;
 }
 
-/* Else all was said, or it goes over another connection. */
+/* Else all was said, or it goes over another connection: in upstream's protocol only if this one had served before. */
 static bool fails(const struct proxy_step *step)
 {
-	return step->strike != CUT && step->strike != RESET && !(step->back && step->frame && step->part == ALL);
+	bool said = step->back && step->part == ALL;
+
+	if (step->strike == CUT || step->strike == RESET)
+		return step->classic && !step->frame && !(said && step->strike == CUT);
+	return !(said && step->frame);
 }
 
 static void judge(const struct scene *s, const struct proxy_step *step, int error)
@@ -117,6 +124,8 @@ static void judge(const struct scene *s, const struct proxy_step *step, int erro
 		EXPECT_EQ(error, 0);
 	else if (step->strike == SILENCE)
 		EXPECT_EQ(error, -ETIMEDOUT);
+	else if (step->strike == RESET && step->back && step->part == ALL) /* it may overtake what was said */
+		EXPECT_TRUE(!error || error == -ECONNRESET);
 	else if (step->back || step->part != ALL) /* else the peer may have been faster */
 		EXPECT_LT(error, 0);
 }
@@ -140,6 +149,8 @@ static void strike_at(const struct proxy_step *step, enum mc_op op, enum manner 
 
 		EXPECT_EQ(move_one(s.eng, s.seg, MC_READ, other, s.peer.mem, LEN, NULL, soon()), 0);
 		free(other);
+		/* What was under way holds nothing there. */
+		EXPECT_EQ(peer_tell(&s.peer, 'u'), 'k');
 	}
 	EXPECT_MEMEQ(s.mine, s.was, LEN);
 	if (how == QUEUE)
@@ -151,9 +162,9 @@ static void strike_at(const struct proxy_step *step, enum mc_op op, enum manner 
 	scene_close(&s);
 }
 
-static void strike_everywhere(enum strike strike, enum mc_op op)
+static void strike_everywhere(enum strike strike, enum mc_op op, bool classic)
 {
-	struct proxy_step step = { .strike = strike };
+	struct proxy_step step = { .strike = strike, .classic = classic };
 	unsigned n = (unsigned)op;
 
 	mc_log_set(no_log, NULL, MC_LOG_ERR);
@@ -172,14 +183,22 @@ static void strike_everywhere(enum strike strike, enum mc_op op)
 	mc_log_set(NULL, NULL, MC_LOG_WARN);
 }
 
-#define STRIKE(name, strike)                              \
-	TEST(reads_from_a_peer_that_is_##name)            \
-	{                                                 \
-		strike_everywhere(strike, MC_READ);       \
-	}                                                 \
-	TEST(writes_to_a_peer_that_is_##name)             \
-	{                                                 \
-		strike_everywhere(strike, MC_WRITE);      \
+#define STRIKE(name, strike)                                                 \
+	TEST(reads_from_a_peer_that_is_##name)                               \
+	{                                                                    \
+		strike_everywhere(strike, MC_READ, false);                   \
+	}                                                                    \
+	TEST(writes_to_a_peer_that_is_##name)                                \
+	{                                                                    \
+		strike_everywhere(strike, MC_WRITE, false);                  \
+	}                                                                    \
+	TEST(reads_in_upstreams_protocol_from_a_peer_that_is_##name)         \
+	{                                                                    \
+		strike_everywhere(strike, MC_READ, true);                    \
+	}                                                                    \
+	TEST(writes_in_upstreams_protocol_to_a_peer_that_is_##name)          \
+	{                                                                    \
+		strike_everywhere(strike, MC_WRITE, true);                   \
 	}
 
 STRIKE(cut, CUT)
@@ -189,35 +208,67 @@ STRIKE(killed, KILL)
 STRIKE(stopped, STOP)
 
 /* The handshake port: opening a segment, asking, leaving a message. */
-static void strike_handshake(const struct proxy_step *step, int what)
+enum talk { OPEN, PROBE, NOTIFY };
+
+static int talk(struct scene *s, enum talk what)
 {
+	switch (what) {
+	case OPEN:
+		return mc_segment_open(s->eng, s->proxy.name, s->by_ns, &s->seg);
+	case PROBE:
+		return mc_probe(s->eng, s->proxy.name, s->by_ns);
+	default:
+		return mc_notify_send(s->seg, "a name", "hello", s->by_ns);
+	}
+}
+
+/* How many messages the peer has been left since it was asked last. */
+static unsigned messages(struct scene *s)
+{
+	unsigned nr = 0;
+
+	while (peer_tell(&s->peer, 'n') == 'k')
+		nr++;
+	return nr;
+}
+
+static void strike_handshake(const struct proxy_step *step, enum talk what)
+{
+	bool said = step->back && step->part == ALL;
 	struct scene s;
-	uint64_t by_ns;
+	unsigned nr;
 	int ret;
 
 	ASSERT_TRUE(scene_open(&s, step));
-	by_ns = deadline_after_ms(GIVEN_MS);
-	ret = what ? mc_probe(s.eng, s.proxy.name, by_ns) : mc_segment_open(s.eng, s.proxy.name, by_ns, &s.seg);
-	EXPECT_LT(clock_now_ns(), by_ns + LATE_NS + metronome_late(&s.beat));
+	if (what == NOTIFY)
+		ASSERT_EQ(mc_segment_open(s.eng, s.proxy.name, soon(), &s.seg), 0);
+	s.by_ns = deadline_after_ms(GIVEN_MS);
+	ret = talk(&s, what);
+	EXPECT_LT(clock_now_ns(), s.by_ns + LATE_NS + metronome_late(&s.beat));
 	EXPECT_TRUE(proxy_struck(&s.proxy));
-	if (step->back && step->part == ALL)
+	if (said)
 		EXPECT_EQ(ret, 0);
 	else if (step->back || step->part != ALL)
 		EXPECT_LT(ret, 0);
 	if (step->strike == SILENCE)
-		EXPECT_TRUE(ret == -ETIMEDOUT || (step->back && step->part == ALL));
+		EXPECT_TRUE(ret == -ETIMEDOUT || said);
 	proxy_release(&s.proxy);
-	if (step->strike != KILL && !s.seg)
-		EXPECT_EQ(mc_segment_open(s.eng, s.proxy.name, soon(), &s.seg), 0);
-	if (step->strike != KILL)
+	if (step->strike != KILL) {
+		if (!s.seg)
+			EXPECT_EQ(mc_segment_open(s.eng, s.proxy.name, soon(), &s.seg), 0);
 		EXPECT_EQ(mc_notify_send(s.seg, "a name", "hello", soon()), 0);
+		/* A message that was said to have arrived has, and none comes twice. */
+		nr = messages(&s);
+		EXPECT_GE(nr, 1u + (what == NOTIFY && !ret));
+		EXPECT_LE(nr, 1u + (what == NOTIFY));
+	}
 	scene_close(&s);
 }
 
-TEST(handshakes)
+static void talk_everywhere(enum talk what)
 {
-	struct proxy_step step = { .handshake = true };
 	static const enum part parts[] = { NOTHING, HALF_A_HEADER, HALF_A_PAYLOAD, ALL_BUT_ONE, ALL };
+	struct proxy_step step = { .handshake = true, .conn = what == NOTIFY };
 
 	mc_log_set(no_log, NULL, MC_LOG_ERR);
 	for (int strike = 0; strike < NR_STRIKES; strike++)
@@ -226,11 +277,26 @@ TEST(handshakes)
 				step.strike = (enum strike)strike;
 				step.back = back;
 				step.part = parts[i];
-				strike_handshake(&step, (int)i % 2);
+				strike_handshake(&step, what);
 				if (mctest_failed) {
 					printf("# strike %d, %s, part %d\n", strike, back ? "back" : "there", parts[i]);
 					return;
 				}
 			}
 	mc_log_set(NULL, NULL, MC_LOG_WARN);
+}
+
+TEST(opening_a_segment)
+{
+	talk_everywhere(OPEN);
+}
+
+TEST(asking_whether_it_is_there)
+{
+	talk_everywhere(PROBE);
+}
+
+TEST(leaving_a_message)
+{
+	talk_everywhere(NOTIFY);
 }
