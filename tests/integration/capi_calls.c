@@ -403,7 +403,7 @@ TEST(wrong_arguments)
 	transfer_engine_t e = engine_here(), other = engine_here();
 	struct transfer_request r = { OPCODE_READ, mem, LOCAL_SEGMENT, (uintptr_t)mem, 8 };
 	struct transfer_request bad[] = { { 2, mem, 0, 1, 8 },	   { OPCODE_READ, mem, 77, 1, 8 },
-					  { OPCODE_READ, mem, -1, 1, 8 }, { OPCODE_READ, mem, 0, 1, 0 },
+					  { OPCODE_READ, mem, -1, 1, 8 }, { OPCODE_READ, mem, 0, 1, UINT64_MAX },
 					  { OPCODE_READ, mem, 0, UINT64_MAX, 8 } };
 	notify_msg_t none = { NULL, NULL };
 	struct transfer_status s;
@@ -424,6 +424,7 @@ TEST(wrong_arguments)
 	EXPECT_EQ(registerLocalMemory(e, mem, 8, "*", 0), 0); /* for nobody else */
 	EXPECT_EQ(registerLocalMemory(e, mem + 4, 8, "*", 0), -7);
 	EXPECT_EQ(transfer(e, OPCODE_READ, mem + 64, LOCAL_SEGMENT, (uintptr_t)mem, 8), STATUS_FAILED);
+	EXPECT_EQ(transfer(e, OPCODE_READ, mem + 64, LOCAL_SEGMENT, (uintptr_t)mem, 0), STATUS_COMPLETED);
 	EXPECT_EQ(unregisterLocalMemory(e, mem), 0);
 	EXPECT_EQ(unregisterLocalMemory(e, mem), -3);
 

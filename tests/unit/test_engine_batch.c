@@ -3,6 +3,8 @@
 #include "mctest.h"
 #include "peer.h"
 
+#include <poll.h>
+
 #include "base/hash.h"
 
 static void batch_of_many(const char *transport)
@@ -130,8 +132,6 @@ TEST(bad_requests_start_nothing)
 	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
 	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), -EINVAL);
 	r.segment = seg;
-	v.len = 0;
-	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), -EINVAL);
 	v.len = UINT64_MAX;
 	EXPECT_EQ(mc_transfer(eng, &r, 1, soon()), -EINVAL);
 	v = (struct mc_vec){ &byte, (uintptr_t)p.mem + 4096, 1 };
@@ -145,6 +145,74 @@ TEST(bad_requests_start_nothing)
 	mc_engine_close(eng);
 	peer_stop(&p, 0);
 	peer_free(&p);
+}
+
+/* Requests and vectors without bytes succeed, wherever they are, and the others with them. */
+static void nothing_is_moved(const char *transport, enum mc_priority priority, bool queue)
+{
+	struct peer_proc p = { .len = 4096 };
+	uint8_t in[4096] = { 0 };
+	struct mc_segment *seg;
+	struct mc_engine *eng;
+	struct mc_batch *b;
+	struct mc_cq *q;
+	struct mc_vec v[6];
+	struct mc_request r[4];
+	struct mc_status st;
+
+	ASSERT_EQ(peer_start(&p), 0);
+	pattern(p.mem, 4096, 3);
+	eng = engine_new(transport);
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
+	v[0] = (struct mc_vec){ in, (uintptr_t)p.mem, 100 };
+	v[1] = (struct mc_vec){ NULL, 1, 0 }; /* nothing is registered there */
+	v[2] = v[1];
+	v[3] = (struct mc_vec){ in + 100, (uintptr_t)p.mem + 100, 1000 };
+	v[4] = v[1];
+	v[5] = (struct mc_vec){ in + 1100, (uintptr_t)p.mem + 1100, 4096 - 1100 };
+	r[0] = (struct mc_request){ .op = MC_READ, .segment = seg, .vec = &v[0], .nr_vec = 1 };
+	r[1] = (struct mc_request){ .op = MC_READ, .segment = seg, .vec = &v[1], .nr_vec = 1, .flags = MC_REQUEST_CRC };
+	r[2] = (struct mc_request){ .op = MC_READ, .segment = seg, .vec = &v[2], .nr_vec = 4 };
+	r[3] = (struct mc_request){ .op = MC_WRITE, .segment = seg, .vec = &v[1], .nr_vec = 2 };
+	ASSERT_EQ(mc_batch_open(eng, 4, NULL, NULL, &b), 0);
+	EXPECT_EQ(mc_batch_priority(b, priority), 0);
+	ASSERT_EQ(mc_cq_open(eng, &q), 0);
+	EXPECT_EQ(mc_batch_watch(b, queue ? q : NULL), 0);
+	/* All of them, then such a one alone. */
+	for (unsigned round = 0, nr = 4; round < 2; round++, nr = 1) {
+		EXPECT_EQ(mc_batch_submit(b, nr == 4 ? r : &r[1], nr, soon()), 0);
+		if (queue) {
+			struct pollfd fd = { .fd = mc_cq_fd(q), .events = POLLIN };
+			struct mc_batch *done = NULL;
+
+			EXPECT_EQ(poll(&fd, 1, 10000), 1);
+			EXPECT_EQ(mc_cq_collect(q, &done, 1), 1u);
+			EXPECT_TRUE(done == b);
+		}
+		EXPECT_EQ(mc_batch_wait(b, soon()), nr);
+		for (unsigned i = 0; i < nr; i++) {
+			EXPECT_EQ(mc_batch_status(b, i, &st), 0);
+			EXPECT_TRUE(st.state == MC_DONE && !st.error);
+			EXPECT_EQ(st.bytes, nr == 1 || i % 2 ? 0u : i ? 4096 - 100u : 100u);
+		}
+		EXPECT_EQ(mc_batch_reset(b), 0);
+	}
+	EXPECT_MEMEQ(in, p.mem, 4096);
+	mc_batch_close(b);
+	mc_cq_close(q);
+	mc_segment_close(seg);
+	mc_engine_close(eng);
+	peer_stop(&p, 0);
+	peer_free(&p);
+}
+
+TEST(of_no_bytes_nothing_is_moved)
+{
+	for (int priority = MC_PRIORITY_NORMAL; priority <= MC_PRIORITY_BACKGROUND; priority++)
+		for (int queue = 0; queue < 2; queue++) {
+			nothing_is_moved("local", (enum mc_priority)priority, queue);
+			nothing_is_moved("tcp", (enum mc_priority)priority, queue);
+		}
 }
 
 /* Unregistered memory is out of reach at once, registered again it is back. */

@@ -131,7 +131,7 @@ enum mc_op { MC_READ, MC_WRITE };
 struct mc_vec {
 	void *local;	 /* this process's memory; registration is needed for RDMA only */
 	uint64_t remote; /* absolute address in the peer, inside one registered range */
-	uint64_t len;
+	uint64_t len;	 /* 0: nothing is moved, wherever it is */
 };
 
 /*
@@ -199,7 +199,7 @@ MC_API int mc_batch_priority(struct mc_batch *b, enum mc_priority p);
  * mc_batch_submit - start @nr requests; returns without waiting for the network.
  * The vectors are copied; the memory they name belongs to the engine until the request has ended.
  * @deadline_ns: of these requests; afterwards they end with -ETIMEDOUT.
- * Return: 0; -ENOSPC more than @max; -EINVAL a zero or wrapping length, unknown flags, or a
+ * Return: 0; -ENOSPC more than @max; -EINVAL a wrapping length, unknown flags, or a
  * transport that is not open (nothing is started).
  * Errors of single requests are in their status: -EFAULT the peer registered no such range;
  * -ECONNRESET, -ECONNREFUSED the peer ended; -ETIMEDOUT; -ECANCELED; -EOPNOTSUPP not reachable by

@@ -130,7 +130,7 @@ static bool vec_ok(const struct mc_vec *v)
 {
 	uint64_t end;
 
-	return v->len && !check_add(v->remote, v->len, &end) &&
+	return !check_add(v->remote, v->len, &end) &&
 	       !check_add((uint64_t)(uintptr_t)v->local, v->len, &end);
 }
 
@@ -162,7 +162,7 @@ static int check(const struct mc_engine *eng, const struct mc_request *r)
 	}
 	for (unsigned i = 0; i < r->nr_vec; i++) {
 		if (!vec_ok(&r->vec[i]) || check_add(sum, r->vec[i].len, &sum)) {
-			log_err_limited("request: a vector is empty or wraps around");
+			log_err_limited("request: a vector wraps around");
 			return -EINVAL;
 		}
 	}
@@ -171,6 +171,20 @@ static int check(const struct mc_engine *eng, const struct mc_request *r)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+/* Transports know no empty vectors. */
+static unsigned copy_vecs(const struct mc_request *r, struct xvec *to)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < r->nr_vec; i++) {
+		const struct mc_vec *v = &r->vec[i];
+
+		if (v->len)
+			to[nr++] = (struct xvec){ v->local, v->remote, v->len };
+	}
+	return nr;
 }
 
 static int item_fill(struct mc_batch *b, struct item *it, const struct mc_request *r,
@@ -188,11 +202,9 @@ static int item_fill(struct mc_batch *b, struct item *it, const struct mc_reques
 		if (!v)
 			return -ENOMEM;
 	}
-	for (unsigned i = 0; i < r->nr_vec; i++)
-		v[i] = (struct xvec){ r->vec[i].local, r->vec[i].remote, r->vec[i].len };
 	it->x = (struct xfer){ .op = r->op == MC_READ ? XFER_READ : XFER_WRITE,
 			       .vec = v,
-			       .nr = r->nr_vec,
+			       .nr = copy_vecs(r, v),
 			       .sum = r->flags & MC_REQUEST_CRC && r->op == MC_READ,
 			       .urgent = b->priority == MC_PRIORITY_HIGH,
 			       .told = b->cq ? driver_told : NULL,
@@ -247,9 +259,9 @@ void item_start(struct mc_batch *b, struct item *it, unsigned nr)
 	unsigned together = 0;
 
 	for (unsigned i = 0; i < nr; i++) {
-		int ret = item_way(&it[i], i ? &it[i - 1] : NULL);
+		int ret = it[i].x.nr ? item_way(&it[i], i ? &it[i - 1] : NULL) : 0;
 
-		if (ret) {
+		if (ret || !it[i].x.nr) {
 			item_end(b, &it[i], ret);
 			continue;
 		}
