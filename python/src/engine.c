@@ -179,7 +179,8 @@ static PyObject *run_initialize(PyObject *self, const char *host, const char *me
 
 	if (!host || !*host || !meta || !*meta || (protocol && !strcmp(protocol, "xgmi")))
 		return PyLong_FromLong(-1);
-	opts.protocol = protocol && *protocol ? protocol : NULL;
+	/* What is asked for by another name takes the best way there is, after a warning, as upstream's does. */
+	opts.protocol = mc_engine_protocol(protocol) == -EPROTONOSUPPORT ? NULL : protocol;
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return PyErr_NoMemory();
@@ -290,7 +291,8 @@ PyMethodDef engine_life[] = {
 	{ "initialize", CALL(initialize), FAST,
 	  "initialize($self, local_hostname, metadata_server, protocol, device_name, "
 	  "/)\n--\n\nStart the engine. metadata_server\n"
-	  "'P2PHANDSHAKE' or 'http://host:port/metadata'. Returns 0, or -1 (the log says why)." },
+	  "'P2PHANDSHAKE' or 'http://host:port/metadata'. A protocol that is not there gets a warning,\n"
+	  "and the best way there is takes its place. Returns 0, or -1 (the log says why)." },
 	{ "initialize_ext", CALL(initialize_ext), FAST,
 	  "initialize_ext($self, local_hostname, metadata_server, protocol, device_name, "
 	  "metadata_type, /)\n--\n\nAs initialize(); a\n"

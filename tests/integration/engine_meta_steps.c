@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A metadata service that is cut off, reset, silent, killed or stopped at every turn of what it and an engine say: what was asked of
- * the engine ends by its deadline and 100 ms, leaves nothing open, and works again once the service does.
+ * A metadata service that is cut off, reset, silent, killed or stopped at every turn of what it and an engine say:
+ * what was asked of the engine ends by its deadline and 100 ms, leaves nothing open, and works again once the service does.
  *
  * The service is a real one, of each kind, and the engine's way to it goes through a wire of the test's own.
  */

@@ -68,6 +68,7 @@ def test_initialize():
 
     eq(code("127.0.0.1", P2P, "tcp", ""), 0)
     eq(code("127.0.0.1:4", P2P, "rdma", None), 0, "comes up without RDMA")
+    eq(code("127.0.0.1", P2P, "nvlink", ""), 0, "takes the best way there is")
     eq(code("127.0.0.1", P2P, "xgmi", ""), -1)
     for meta in ("", None, "etcd://127.0.0.1:1", "redis://127.0.0.1:1", "pigeon://x", "127.0.0.1:1"):
         eq(code("127.0.0.1", meta, "tcp", ""), -1, repr(meta))
@@ -80,7 +81,7 @@ def test_initialize():
     assert 0 < port < 65536 and port != 7, port
     assert isinstance(e.get_engine(), InnerTransferEngine) and e.get_engine_ptr()
     eq((repr(e), repr(TransferEngine())), (f"<TransferEngine 127.0.0.1:{port}>", "<TransferEngine, not initialized>"))
-    eq(e.initialize("127.0.0.1", P2P, "pigeon", ""), -1)
+    eq(e.initialize("127.0.0.1", P2P, "xgmi", ""), -1)
     eq(e.get_rpc_port(), port, "a failed initialize leaves the old engine")
     eq(e.initialize("127.0.0.1", P2P, "tcp", ""), 0)
     raises(TypeError, e.initialize, "127.0.0.1", P2P, "tcp")

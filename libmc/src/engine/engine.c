@@ -163,7 +163,8 @@ int mc_engine_protocol(const char *protocol)
 	if (!protocol || !*protocol || !strcmp(protocol, "tcp"))
 		return 0;
 	if (strcmp(protocol, "rdma")) {
-		log_err("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
+		log_warn("protocol \"%s\" is unknown: \"tcp\" and \"rdma\" are known", protocol);
+		err_note("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
 		return -EPROTONOSUPPORT;
 	}
 	if (!atomic_exchange(&told, true))
