@@ -10,14 +10,20 @@ unset MAKEFLAGS MAKELEVEL MFLAGS
 PYTHONPATH=$(realpath "$BUILD")/python${PYTHONPATH:+:$PYTHONPATH}
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH PYTHONDONTWRITEBYTECODE
-# An extension built with a sanitizer does not load into an interpreter built without, unless gcc's address sanitizer is there first.
+# An extension built with a sanitizer does not load into an interpreter built without, unless gcc's library is there first. What the
+# interpreter itself does is not looked at: leaks at its end, and what it reads and writes without being built for it.
 TEST_SKIP_PY=${SAN:+the interpreter is built without $SAN}
 case $SAN in
-*address*)
-	TEST_PRELOAD_PY=$("${CC:-cc}" -print-file-name=libasan.so)
-	[ -f "$TEST_PRELOAD_PY" ] && TEST_SKIP_PY='' ;;
+*address*) lib=libasan.so options=ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 ;;
+*thread*) lib=libtsan.so options=TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0:allocator_may_return_null=1 ;;
+*) lib='' ;;
 esac
-export TEST_SKIP_PY TEST_PRELOAD_PY
+if [ "$lib" ]; then
+	lib=$(${CC:-cc} -print-file-name="$lib")
+	[ -f "$lib" ] && TEST_SKIP_PY='' TEST_ENV_PY="LD_PRELOAD=$lib $options"
+	PYTHON=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)') # a wrapper would be preloaded too
+fi
+export TEST_SKIP_PY TEST_ENV_PY
 
 # shellcheck disable=SC2086
 {

@@ -5,7 +5,7 @@
 #	TEST_LIMIT	seconds for each (120)
 #	TEST_TALLY	file that gets the three counts instead of the last line; the exit status is then 0
 #	TEST_SKIP_PY	why programs in Python are skipped
-#	TEST_PRELOAD_PY	the sanitizer's library, which their interpreter needs first; its own leaks are not ours
+#	TEST_ENV_PY	variables that their interpreter needs for a sanitizer
 limit=${TEST_LIMIT:-120}
 passed=0 failed=0 skipped=0
 log=$(mktemp) || exit 1
@@ -15,9 +15,8 @@ run() {
 	case $1 in
 	*.py)
 		[ -z "$TEST_SKIP_PY" ] || { echo "1..0 # SKIP $TEST_SKIP_PY"; return 77; }
-		set -- "${PYTHON:-python3}" "$1"
-		[ -z "$TEST_PRELOAD_PY" ] || set -- env LD_PRELOAD="$TEST_PRELOAD_PY" ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 "$@"
-		timeout -k 5 "$limit" "$@" ;;
+		# shellcheck disable=SC2086
+		timeout -k 5 "$limit" env $TEST_ENV_PY "${PYTHON:-python3}" "$1" ;;
 	*) timeout -k 5 "$limit" "$1" ;;
 	esac
 }

@@ -57,7 +57,7 @@ await() { # FILE PATTERN PID
 	timeout 20 tail --pid="$3" -n +1 -F "$1" 2>/dev/null | grep -m 1 -oE "$2"
 }
 
-"$bin/mooncake-master" --port=0 --metrics_port=0 2>"$tmp/master.log" &
+"$bin/mooncake-master" --port=0 --metrics_port=0 --default_kv_lease_ttl=600000 2>"$tmp/master.log" &
 pids+=($!)
 port=$(await "$tmp/master.log" 'started on port [0-9]+' $! | grep -oE '[0-9]+')
 [ -n "$port" ] || { echo 'Bail out! the master did not start'; cat "$tmp/master.log"; exit 1; }

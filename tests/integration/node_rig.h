@@ -168,6 +168,7 @@ static inline int node_exec(struct node_proc *n, struct fd_store *st, const char
 		return -1;
 	n->pid = fork();
 	if (!n->pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* nothing stays behind */
 		dup2(p[1], 2);
 		if (st)
 			store_hand_over(st);

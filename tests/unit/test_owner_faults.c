@@ -480,20 +480,26 @@ static int listen_there(void *arg)
 	return listener_open(l->f->loop, l->fd, fake_accepted, l->f, &l->f->li);
 }
 
+struct cable {
+	struct fake *f;
+	struct conn *conn; /* the stream that was cut: the fake's is the next one by then */
+};
+
 /* From now on nothing arrives on this stream, as when a cable is cut. */
 static int cut(void *arg)
 {
 	struct sock_filter none = BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog nothing = { 1, &none };
-	struct fake *f = arg;
+	struct cable *c = arg;
 
-	return setsockopt(conn_fd(f->conn), SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof(nothing));
+	c->conn = c->f->conn;
+	return setsockopt(conn_fd(c->conn), SOL_SOCKET, SO_ATTACH_FILTER, &nothing, sizeof(nothing));
 }
 
 /* It does not hear that the owner left, either. */
 static int close_stream(void *arg)
 {
-	conn_close(arg);
+	conn_close(((struct cable *)arg)->conn);
 	return 0;
 }
 
@@ -502,7 +508,7 @@ TEST(a_master_that_is_cut_off_is_left)
 {
 	struct owner_opts o = { .pool_opts = { .name = "test", .bytes = MiB } };
 	struct listening l;
-	struct conn *first;
+	struct cable cable;
 	uint64_t start;
 	uint16_t port;
 	struct rig r;
@@ -517,14 +523,14 @@ TEST(a_master_that_is_cut_off_is_left)
 	ASSERT_EQ(owner_open(&o, &r.ow), 0);
 	ASSERT_EQ(owner_joined(r.ow, soon()), 0);
 	ASSERT_EQ(tc_open(&r.c, owner_unix_path(r.ow)), 0);
-	ASSERT_EQ(loop_call(r.master.loop, cut, &r.master), 0);
-	first = r.master.conn;
+	cable.f = &r.master;
+	ASSERT_EQ(loop_call(r.master.loop, cut, &cable), 0);
 	start = clock_now_ns();
 	EXPECT_TRUE(fake_wait(&r.master, joins, 2));
 	EXPECT_LT((clock_now_ns() - start) / NSEC_PER_MSEC, 8000);
 	EXPECT_EQ(owner_joined(r.ow, soon()), 0);
 	ASSERT_EQ(tc_grant(&r.c, 64 * KiB), 0);
 	EXPECT_EQ(tc_put(&r.c, "k", "bytes", 5, 0), 0);
-	loop_call(r.master.loop, close_stream, first);
+	loop_call(r.master.loop, close_stream, &cable);
 	rig_close(&r);
 }

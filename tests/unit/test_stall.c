@@ -15,6 +15,7 @@
 #include "transport/tcp.h"
 
 #define LEN (64 * MiB) /* more than socket buffers take */
+#define PATIENCE_NS (200 * NSEC_PER_MSEC)
 
 static struct mc_engine *eng;
 static uint8_t *mem;
@@ -29,7 +30,7 @@ static int start(void)
 
 	EXPECT_EQ(mc_engine_open(&o, &eng), 0);
 	t = container_of(eng->transport[0], struct tcp, base);
-	t->stall_ns = 200 * NSEC_PER_MSEC;
+	t->stall_ns = PATIENCE_NS;
 	mem = calloc(1, LEN);
 	EXPECT_EQ(mc_region_add(eng, mem, LEN, NULL, NULL), 0);
 	EXPECT_EQ(net_addr_parse("127.0.0.1", t->port, &a), 0);
@@ -156,31 +157,45 @@ TEST(a_writer_of_upstreams_that_stops_is_dropped)
 	stop(fd);
 }
 
-/* One that reads slowly is not one that stopped. */
+static bool take(int fd, uint64_t *got)
+{
+	static char part[65536];
+	ssize_t n = recv(fd, part, sizeof(part), 0);
+
+	*got += n > 0 ? (uint64_t)n : 0;
+	return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+/* A little at a time for twice the server's patience, then the rest. Return: the longest time in which it took nothing. */
+static uint64_t read_slowly(int fd, uint64_t *got)
+{
+	const struct timespec nap = { .tv_nsec = 20 * NSEC_PER_MSEC };
+	uint64_t last = clock_now_ns(), worst = 0;
+	bool more = true;
+
+	*got = 0;
+	for (int i = 0; more && *got < LEN + CLASSIC_STATUS_BYTES; i++) {
+		if (i % 8 == 0 && i < 8 * 20)
+			nanosleep(&nap, NULL);
+		more = take(fd, got);
+		worst = MAX(worst, clock_now_ns() - last);
+		last = clock_now_ns();
+	}
+	return worst;
+}
+
+/* One that reads slowly is not one that stopped. Where the machine itself stops for as long, the next try counts. */
 TEST(a_slow_reader_is_served)
 {
-	int fd = start(), left = 20;
-	static char part[65536];
-	uint64_t got = 0;
+	uint64_t got, worst;
+	int tries = 0;
 
-	classic(fd, false);
-	while (left--) {
-		struct timespec nap = { .tv_nsec = 20 * NSEC_PER_MSEC };
-		ssize_t n;
+	do {
+		int fd = start();
 
-		nanosleep(&nap, NULL);
-		for (int i = 0; i < 8; i++) {
-			n = recv(fd, part, sizeof(part), 0);
-			got += n > 0 ? (uint64_t)n : 0;
-		}
-	}
-	while (got < LEN + CLASSIC_STATUS_BYTES) {
-		ssize_t n = recv(fd, part, sizeof(part), 0);
-
-		if (!n || (n < 0 && errno != EAGAIN))
-			break;
-		got += n > 0 ? (uint64_t)n : 0;
-	}
+		classic(fd, false);
+		worst = read_slowly(fd, &got);
+		stop(fd);
+	} while (got < LEN + CLASSIC_STATUS_BYTES && worst > PATIENCE_NS / 2 && ++tries < 20);
 	EXPECT_EQ(got, LEN + CLASSIC_STATUS_BYTES);
-	stop(fd);
 }
