@@ -9,6 +9,10 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIBMC_A)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(TEST_EXTRA_$*) $(LIBMC_A) $(PKG_LIBS) -lm
 
+# The C interface is a library of its own.
+TEST_EXTRA_test_handles := $(BUILD)/obj/libmc/src/capi/handles.o
+$(BUILD)/tests/unit/test_handles: $(TEST_EXTRA_test_handles)
+
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
 # Tests compare sizes with plain numbers all the time.
 $(BUILD)/obj/tests/%.o: CFLAGS_ALL += -Wno-sign-compare

@@ -85,8 +85,10 @@ class Host:
         sh("ip", "-n", self.ns, "addr", "add", f"{self.v6}/64", "dev", "eth0", "nodad")
         # Who has no machine-id is known by the boot.
         over = "/etc/machine-id" if os.path.exists("/etc/machine-id") else "/proc/sys/kernel/random/boot_id"
-        self.prefix = ["nsenter", f"--net=/run/netns/{self.ns}", "unshare", "--mount", "sh", "-c",
-                       'mount --bind "$0" "$1" && shift && exec "$@"', self.id_file, over]
+        # A sanitizer's library is for what comes last: shells end under it.
+        self.prefix = ["env", "LD_PRELOAD=", "nsenter", f"--net=/run/netns/{self.ns}", "unshare", "--mount", "sh", "-c",
+                       'mount --bind "$0" "$1" && shift && exec env "$@"', self.id_file, over,
+                       f"LD_PRELOAD={os.environ.get('LD_PRELOAD', '')}"]
 
     def cable(self, up):
         sh("ip", "-n", self.test.switch, "link", "set", f"to-{self.name}", "up" if up else "down")

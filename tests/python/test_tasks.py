@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Copy and move tasks, with every code they give, against a master and two mooncake-node processes."""
+import itertools
 import os
 import signal
 import sys
@@ -13,20 +14,16 @@ from mooncake.store import QueryTaskResponse, ReplicateConfig, TaskStatus, TaskT
 from store_rig import MB, opened
 
 
+numbers = itertools.count()
+
+
 def node(master):
     binary = os.path.join(tap.BUILD, "bin", "mooncake-node")
     if not os.path.exists(binary):
         tap.skip("build/bin/mooncake-node is not built")
-    with tap.tempdir() as d:
-        said = os.path.join(d, "log")
-        argv = ["/bin/sh", "-c", f'exec "$0" "$@" 2>{said}', binary, "--port=0", f"--master_server_address={master}",
-                "--global_segment_size=64mb", "--huge_pages=false", f"--unix_path=unix:@mc-tasks-{os.path.basename(d)}"]
-
-        def ready():
-            return os.path.exists(said) and "serving unix" in open(said).read()
-
-        n = tap.Daemon(argv, ready=ready)
-        n.segment = next(line for line in open(said) if "node: segment" in line).split("segment ")[1].split(",")[0]
+    n = tap.Daemon([binary, "--port=0", f"--master_server_address={master}", "--global_segment_size=64mb", "--huge_pages=false",
+                    f"--unix_path=unix:@mc-tasks-{os.getpid()}-{next(numbers)}"], says="serving unix")
+    n.segment = n.errors().split("node: segment ")[1].split(",")[0]
     return n
 
 

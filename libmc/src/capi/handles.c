@@ -23,24 +23,6 @@ void object_put(struct object *o)
 		o->fini(o);
 }
 
-static bool any(struct object *o, const void *arg)
-{
-	(void)o;
-	(void)arg;
-	return true;
-}
-
-void table_drop(struct table *t)
-{
-	struct object *o;
-
-	pthread_rwlock_wrlock(&t->lock);
-	t->closed = true;
-	pthread_rwlock_unlock(&t->lock);
-	while ((o = table_find(t, any, NULL, true)))
-		object_put(o);
-}
-
 void table_fini(struct table *t)
 {
 	pthread_rwlock_destroy(&t->lock);
@@ -56,10 +38,12 @@ static struct slot *free_slot(struct table *t)
 	for (; t->free_from < t->nr; t->free_from++)
 		if (!t->slot[t->free_from].object)
 			return &t->slot[t->free_from];
+	if (t->nr == SLOTS_MAX)
+		return NULL;
 	if (t->nr == t->cap) {
 		cap = t->cap ? t->cap * 2 : 16;
 		grown = realloc(t->slot, cap * sizeof(*grown));
-		if (!grown || t->nr == SLOTS_MAX)
+		if (!grown)
 			return NULL;
 		t->slot = grown;
 		t->cap = cap;
@@ -113,6 +97,21 @@ static struct object *empty(struct table *t, struct slot *s)
 	if (s - t->slot < t->free_from)
 		t->free_from = (uint32_t)(s - t->slot);
 	return o;
+}
+
+void table_drop(struct table *t)
+{
+	struct object *o;
+
+	pthread_rwlock_wrlock(&t->lock);
+	t->closed = true; /* so that there are no more places */
+	for (uint32_t i = 0; i < t->nr; i++) {
+		o = t->slot[i].object ? empty(t, &t->slot[i]) : NULL;
+		pthread_rwlock_unlock(&t->lock);
+		object_put(o);
+		pthread_rwlock_wrlock(&t->lock);
+	}
+	pthread_rwlock_unlock(&t->lock);
 }
 
 struct object *table_get(struct table *t, uint64_t id)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a metadata database is: hosts, credentials, and what follows the slash. */
+#include <ctype.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -7,25 +8,25 @@
 
 static int hex(char c)
 {
-	return c >= '0' && c <= '9' ? c - '0' :
-	       c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-	       c >= 'A' && c <= 'F' ? c - 'A' + 10 :
-				      -1;
+	return hex_digit((char)tolower((uint8_t)c));
 }
 
 /* In place. -EINVAL: a percent sign without two digits, or a zero byte. */
 static int percent_decode(char *s)
 {
 	char *to = s;
+	int high, low;
 
 	for (; *s; s++) {
 		if (*s != '%') {
 			*to++ = *s;
 			continue;
 		}
-		if (hex(s[1]) < 0 || hex(s[2]) < 0 || (s[1] == '0' && s[2] == '0'))
+		high = hex(s[1]);
+		low = high < 0 ? -1 : hex(s[2]);
+		if (low < 0 || !(high | low))
 			return -EINVAL;
-		*to++ = (char)(hex(s[1]) << 4 | hex(s[2]));
+		*to++ = (char)(high << 4 | low);
 		s += 2;
 	}
 	*to = 0;

@@ -67,10 +67,8 @@ static int chooser_open(struct chooser *c, struct mc_store *s, const struct mc_p
 	c->set = pools_get(s);
 	c->cand = calloc(c->set->nr + 1, sizeof(*c->cand));
 	c->random = store_put_id(s); /* unlike others', without a system call */
-	if (!c->cand) {
-		pools_put(c->set);
+	if (!c->cand)
 		return -ENOMEM;
-	}
 	for (unsigned i = 0; i < c->set->nr; i++) {
 		struct spool *p = c->set->pool[i];
 
@@ -304,10 +302,7 @@ static int call_pools(struct put_call *c, const struct mc_put_opts *o)
 	if (ret)
 		return ret;
 	c->used = calloc((size_t)c->nr * (c->ch.set->nr + 1), sizeof(*c->used));
-	if (c->used)
-		return 0;
-	chooser_close(&c->ch);
-	return -ENOMEM;
+	return c->used ? 0 : -ENOMEM;
 }
 
 static void call_pools_done(struct put_call *c)
