@@ -153,7 +153,7 @@ static void stop(void *arg)
 
 static int state_open(struct master *m)
 {
-	struct objects_opts oo = { .lease_ns = m->set.lease_ns };
+	struct objects_opts oo = { .lease_ns = m->set.lease_ns, .soft_pin_ms = settings_rules(&m->set).soft_pin_ms };
 	struct pools_opts po = { .ttl_ns = m->set.client_ttl_ns, .quiet_ns = QUIET_NS, .settle_ns = m->set.settle_ns };
 	struct tasks_opts to = {
 		.max_pending = (uint32_t)m->set.tasks_pending, .max_processing = (uint32_t)m->set.tasks_processing,

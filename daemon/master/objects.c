@@ -2,6 +2,8 @@
 /* The index: slots, objects and their replicas, and what owners say about them. */
 #include "objects_private.h"
 
+#include "base/clock.h"
+
 #define SHARDS 1024
 
 
@@ -23,6 +25,7 @@ int objects_open(const struct objects_opts *o, struct objects **out)
 	ix->nr_shards = nr;
 	ix->shard_bits = (unsigned)__builtin_ctz(nr);
 	ix->lease_ns = o->lease_ns;
+	ix->soft_pin_ms = o->soft_pin_ms;
 	if (o->hash_key)
 		ix->hash_key = *o->hash_key;
 	else
@@ -292,7 +295,19 @@ unsigned objects_slot_purge(struct objects *ix, uint16_t slot, unsigned max)
 
 /* ---- owners ---- */
 
-static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint16_t slot, const struct publish_item *it)
+/* In units of 67 ms, which four bytes have room for. */
+static uint32_t soft_time(uint64_t ns)
+{
+	return (uint32_t)(ns >> 26);
+}
+
+static uint32_t soft_end(const struct objects *ix, const struct publish_item *it, uint64_t now)
+{
+	return soft_time(now + (it->soft_pin_ms ? it->soft_pin_ms : ix->soft_pin_ms) * NSEC_PER_MSEC) + 1;
+}
+
+static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint16_t slot, const struct publish_item *it,
+		       uint64_t now)
 {
 	struct object *o = malloc(sizeof(*o) + it->key.len);
 	int ret;
@@ -305,6 +320,7 @@ static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint1
 		.size = it->size,
 		.key_len = it->key.len,
 		.group = it->group,
+		.soft_until = soft_end(ix, it, now),
 		.flags = (uint16_t)(it->flags & KEPT_FLAGS),
 	};
 	memcpy(o->key, it->key.data, it->key.len);
@@ -319,8 +335,10 @@ static int publish_new(struct objects *ix, struct shard *s, uint64_t hash, uint1
 
 /* Another put takes the object over: holders elsewhere go to @old, all replicas are forgotten. */
 static int publish_over(struct objects *ix, struct shard *s, struct object *o, uint16_t slot, const struct publish_item *it,
-			struct holder *old, unsigned *nr_old)
+			uint64_t now, struct holder *old, unsigned *nr_old)
 {
+	bool pinned = it->flags & OBJ_KEEP_PIN && !(it->flags & OBJ_SOFT_PIN) && o->flags & OBJ_SOFT_PIN &&
+		      o->soft_until > soft_time(now);
 	struct rep *r;
 
 	for_each_rep(o, r) {
@@ -336,7 +354,9 @@ static int publish_over(struct objects *ix, struct shard *s, struct object *o, u
 		shard_bury(s, o->hash, o->put_id); /* a copy of the old one may still be on its way */
 	o->put_id = it->put_id;
 	o->size = it->size;
-	o->flags = (uint16_t)(it->flags & KEPT_FLAGS);
+	o->flags = (uint16_t)((it->flags & KEPT_FLAGS) | (pinned ? OBJ_SOFT_PIN : 0));
+	if (!pinned)
+		o->soft_until = soft_end(ix, it, now);
 	o->group = it->group || !(it->flags & OBJ_REPLACE) ? it->group : o->group;
 	o->lease_ns = 0;
 	shard_account(s, o, true);
@@ -392,7 +412,28 @@ static int may_take_over(struct objects *ix, struct object *o, const struct publ
 	return it->flags & OBJ_PENDING && object_has(ix, o, SLOT_HIDDEN) ? -EAGAIN : 0;
 }
 
-int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
+bool objects_inherited(struct objects *ix, const struct publish_item *it, uint64_t now, struct inherited *out)
+{
+	uint64_t hash = hash_of(ix, &it->key);
+	struct shard *s = shard_of(ix, hash);
+	const struct object *o;
+
+	*out = (struct inherited){ 0 };
+	if (!(it->flags & OBJ_REPLACE))
+		return false;
+	pthread_mutex_lock(&s->lock);
+	o = shard_find(s, hash, &it->key);
+	if (o && o->put_id == it->put_id) {
+		out->group = it->group ? 0 : o->group;
+		if (it->flags & OBJ_KEEP_PIN && !(it->flags & OBJ_SOFT_PIN) && o->flags & OBJ_SOFT_PIN && o->soft_until > soft_time(now))
+			out->soft_pin_ms = (uint32_t)MIN(((uint64_t)(o->soft_until - soft_time(now)) << 26) / NSEC_PER_MSEC,
+							 (uint64_t)UINT32_MAX);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return out->group || out->soft_pin_ms;
+}
+
+int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, uint64_t now, struct holder old[REPLICAS_MAX],
 		    unsigned *nr_old)
 {
 	uint64_t hash = hash_of(ix, &it->key);
@@ -406,13 +447,13 @@ int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item
 	if (unlikely(s->graves) && shard_buried(s, hash, it->put_id))
 		ret = -EEXIST;
 	else if (!o)
-		ret = publish_new(ix, s, hash, slot, it);
+		ret = publish_new(ix, s, hash, slot, it, now);
 	else if (o->put_id == it->put_id)
 		ret = publish_more(ix, s, o, slot, it);
 	else
 		ret = !(it->flags & OBJ_REPLACE) ? may_take_over(ix, o, it) : other_group(ix, o, it) ? -EINVAL : 0;
 	if (o && o->put_id != it->put_id && !ret)
-		ret = publish_over(ix, s, o, slot, it, old, nr_old);
+		ret = publish_over(ix, s, o, slot, it, now, old, nr_old);
 	pthread_mutex_unlock(&s->lock);
 	return ret;
 }

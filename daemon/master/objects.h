@@ -23,6 +23,7 @@ struct objects;
 struct objects_opts {
 	unsigned shards;   /* power of two; 0: 1024 */
 	uint64_t lease_ns; /* granted by a touch */
+	uint32_t soft_pin_ms; /* of puts that do not say how long */
 	const struct hash_key *hash_key; /* NULL: random, as outside of tests */
 };
 
@@ -79,8 +80,11 @@ void objects_slot_close(struct objects *ix, uint16_t slot); /* empty: the number
  * it would move the key to another group;
  * -ENOSPC too many replicas; -ENOMEM.
  */
-int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, struct holder old[REPLICAS_MAX],
+int objects_publish(struct objects *ix, uint16_t slot, const struct publish_item *it, uint64_t now, struct holder old[REPLICAS_MAX],
 		    unsigned *nr_old);
+
+/* What an item that was just published, and replaces, has of what was there: its owner may not know. Return: anything? */
+bool objects_inherited(struct objects *ix, const struct publish_item *it, uint64_t now, struct inherited *out);
 
 /* The replica of generation @gen is not pending any more. Return: was it? */
 bool objects_stored(struct objects *ix, uint16_t slot, const struct key *key, uint64_t gen);

@@ -21,6 +21,7 @@ struct slot {
 struct objects {
 	struct hash_key hash_key;
 	uint64_t lease_ns;
+	uint32_t soft_pin_ms;
 	unsigned nr_shards, shard_bits;
 	struct shard *shards;
 	atomic_uchar state[SLOTS_MAX]; /* enum slot_state */

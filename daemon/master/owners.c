@@ -174,13 +174,29 @@ static bool pin_too_long(const struct peer *p, const struct publish_item *it)
 	return p->synced && it->flags & OBJ_SOFT_PIN && it->soft_pin_ms * NSEC_PER_MSEC > p->w->m->set.soft_pin_max_ns;
 }
 
+/* The @i-th of @nr: what it has of what it replaced, in @out. Without memory its owner does not hear of it. */
+static void inherit(struct peer *p, const struct publish_item *it, uint32_t i, uint32_t nr, uint64_t now, struct msg_published *out)
+{
+	struct inherited one;
+
+	if (p->version < PROTO_VERSION_RULES || !objects_inherited(p->w->m->ix, it, now, &one))
+		return;
+	if (!out->inherited)
+		out->inherited = scratch_alloc(&p->w->scratch, nr, sizeof(*out->inherited));
+	if (!out->inherited)
+		return;
+	one.index = i;
+	out->inherited[out->nr++] = one;
+}
+
 int on_publish(struct peer *p, struct conn_req *r)
 {
 	struct worker *w = p->w;
 	struct takeover *t = NULL;
 	struct drops *d = NULL;
 	struct msg_publish m;
-	struct msg_statuses rep = { .status = w->status };
+	struct msg_published rep = { .statuses.status = w->status };
+	uint64_t now = clock_now_ns();
 	int ret;
 
 	ret = msg_publish_decode(r->body, r->frame.body_len, &w->scratch, &m);
@@ -193,19 +209,21 @@ int on_publish(struct peer *p, struct conn_req *r)
 
 		if (m.nr > 1 && i % OBJECTS_BATCH == 0)
 			objects_prefetch_new(w->m->ix, p->life.slot, &it->key, sizeof(*it), MIN(m.nr - i, (uint32_t)OBJECTS_BATCH));
-		ret = item_ok(it) && !pin_too_long(p, it) ? objects_publish(w->m->ix, p->life.slot, it, old, &nr_old) : -EINVAL;
+		ret = item_ok(it) && !pin_too_long(p, it) ? objects_publish(w->m->ix, p->life.slot, it, now, old, &nr_old) : -EINVAL;
 		if (nr_old && collect(p, &t, &d, old, nr_old, &it->key, i))
 			log_err_limited("no memory to have %u replaced replicas dropped: their space is lost until evicted", nr_old);
 		if (ret)
 			count(w, CNT_PUBLISH_REFUSED, 1);
+		else
+			inherit(p, it, i, m.nr, now, &rep);
 		w->status[i] = ret;
 	}
 	count(w, CNT_PUBLISH, 1);
 	count(w, CNT_PUBLISH_ITEMS, m.nr);
 
-	rep.nr = m.nr;
+	rep.statuses.nr = m.nr;
 	buf_reset(&w->out);
-	msg_statuses_encode(&rep, &w->out);
+	msg_published_encode(&rep, &w->out);
 	if (!d) {
 		free(t);
 		reply_out(w, r);

@@ -32,6 +32,7 @@ struct object {
 	struct rep_more *more; /* replicas after the first */
 	struct rep rep;	       /* valid while nr */
 	uint32_t group; /* 0: none */
+	uint32_t soft_until; /* soft_time(), of OBJ_SOFT_PIN */
 	uint16_t key_len, flags;
 	uint8_t nr;
 	uint8_t key[];

@@ -78,7 +78,7 @@ static void publish_all(struct index_bench *b)
 	for (unsigned i = 0; i < OBJECTS; i++) {
 		struct publish_item it = { .key = key_at(i), .put_id = 1, .size = 4096, .loc = { .nr_extents = 1, .gen = 2 } };
 
-		objects_publish(b->ix, b->slot, &it, old, &nr);
+		objects_publish(b->ix, b->slot, &it, 0, old, &nr);
 	}
 }
 

@@ -34,6 +34,7 @@ FUZZ(msg_keys)
 FUZZ(msg_located)
 FUZZ(msg_existing)
 FUZZ(msg_statuses)
+FUZZ(msg_published)
 FUZZ(msg_match)
 FUZZ(msg_count)
 FUZZ(msg_list_reply)
@@ -61,7 +62,7 @@ static fuzz_fn *const decoders[] = {
 	fuzz_msg_pools,	      fuzz_msg_attach,	    fuzz_msg_attach_reply, fuzz_msg_grant,
 	fuzz_msg_grant_reply, fuzz_msg_return,	    fuzz_msg_commit,	   fuzz_msg_put,
 	fuzz_msg_data,	      fuzz_msg_clear,	    fuzz_msg_copy,	   fuzz_msg_task_create,
-	fuzz_msg_task_id,     fuzz_msg_task,	    fuzz_msg_dropped,
+	fuzz_msg_task_id,     fuzz_msg_task,	    fuzz_msg_dropped,	   fuzz_msg_published,
 };
 
 static void split(const void *data, size_t len)

@@ -52,7 +52,7 @@ static inline int put(struct objects *ix, uint16_t slot, struct key key, uint64_
 	struct holder old[REPLICAS_MAX];
 	unsigned nr;
 
-	return objects_publish(ix, slot, &it, old, nr_old ? nr_old : &nr);
+	return objects_publish(ix, slot, &it, 0, old, nr_old ? nr_old : &nr);
 }
 
 static inline bool exists(struct objects *ix, struct key key)

@@ -53,7 +53,7 @@ TEST(upsert_names_the_old_holders)
 	EXPECT_EQ(put(ix, a, it.key, 1, 0, 10, NULL), 0);
 	EXPECT_EQ(put(ix, b, it.key, 1, 0, 20, NULL), 0);
 	objects_slot_set(ix, b, SLOT_GONE); /* gone: nobody to tell */
-	EXPECT_EQ(objects_publish(ix, c, &it, old, &nr), 0);
+	EXPECT_EQ(objects_publish(ix, c, &it, 0, old, &nr), 0);
 	ASSERT_EQ(nr, 1);
 	EXPECT_EQ(old[0].slot, a);
 	EXPECT_EQ(old[0].pool, 1);
@@ -197,7 +197,7 @@ TEST(replicas_have_a_limit)
 	for (unsigned i = 0; i < REPLICAS_MAX; i++)
 		EXPECT_EQ(put(ix, s[i], k, 1, 0, i + 1, NULL), 0);
 	EXPECT_EQ(put(ix, s[REPLICAS_MAX], k, 1, 0, 99, NULL), -ENOSPC);
-	EXPECT_EQ(objects_publish(ix, s[3], &other, old, &nr), -EINVAL); /* another size */
+	EXPECT_EQ(objects_publish(ix, s[3], &other, 0, old, &nr), -EINVAL); /* another size */
 	objects_slot_set(ix, s[0], SLOT_GONE);
 	objects_slot_set(ix, s[5], SLOT_GONE);
 	EXPECT_EQ(put(ix, s[REPLICAS_MAX], k, 1, 0, 99, NULL), 0);
@@ -467,7 +467,7 @@ static void *publish_and_withdraw(void *arg)
 
 		k.len = (uint16_t)(1 + snprintf(text + 1, 15, "%u", (i * 7 + c->seed) % 500));
 		it.key = k;
-		if (!objects_publish(c->ix, c->slot, &it, old, &nr) && i % 3)
+		if (!objects_publish(c->ix, c->slot, &it, 0, old, &nr) && i % 3)
 			objects_withdraw(c->ix, c->slot, &k, it.loc.gen);
 	}
 	return NULL;

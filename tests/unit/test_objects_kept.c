@@ -9,7 +9,7 @@ static int put_in(struct objects *ix, uint16_t slot, struct key key, uint64_t pu
 	struct holder old[REPLICAS_MAX];
 	unsigned nr;
 
-	return objects_publish(ix, slot, &it, old, &nr);
+	return objects_publish(ix, slot, &it, 0, old, &nr);
 }
 
 TEST(a_key_stays_in_its_group)

@@ -55,7 +55,7 @@ static void put(struct setup *s, const struct pool_life *l, const char *text)
 	struct holder old[REPLICAS_MAX];
 	unsigned nr;
 
-	EXPECT_EQ(objects_publish(s->ix, l->slot, &it, old, &nr), 0);
+	EXPECT_EQ(objects_publish(s->ix, l->slot, &it, 0, old, &nr), 0);
 }
 
 static bool there(struct setup *s, const char *text)

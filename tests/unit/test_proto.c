@@ -113,6 +113,10 @@ SAMPLE(existing, msg_existing, "09000000 03000000 010001", .view = 9, .nr = 3,
        .found = (const uint8_t *)"\1\0\1")
 
 static int32_t statuses[] = { 0, -EEXIST, 1 };
+static struct inherited inherited[] = { { 0, 7, 0 }, { 2, 0, 500 } };
+SAMPLE(published, msg_published,
+       "03000000 00000000 efffffff 01000000 02000000 00000000 07000000 00000000 02000000 00000000 f4010000",
+       .statuses = { 3, statuses }, .nr = 2, .inherited = inherited)
 SAMPLE(statuses, msg_statuses, "03000000 00000000 efffffff 01000000", .nr = 3, .status = statuses)
 SAMPLE(match, msg_match, "01 0000 0300 612e2a 0500000000000000 64000000", .force = true,
        .tenant = K(""), .pattern = K("a.*"), .cursor = 5, .max = 100)
@@ -178,6 +182,7 @@ static void hex_put(struct buf *b, const char *hex)
 __attribute__((constructor)) static void older_forms(void)
 {
 	pool_join_reply_rules_sample.older = 8;
+	published_sample.older = 16;
 }
 
 TEST(bytes_are_as_documented)

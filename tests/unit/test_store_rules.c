@@ -29,3 +29,56 @@ TEST(soft_pins)
 	mc_store_close(s);
 	rig_stop(&master, SIGTERM);
 }
+
+static int put_at(struct mc_store *s, const char *key, const char *segment, const char *group, uint32_t flags)
+{
+	struct mc_put_opts o = { .preferred = &segment, .nr_preferred = 1, .flags = flags, .soft_pin_ms = 600000 };
+	struct mc_key g = key_of(group ? group : "");
+
+	o.groups = group ? &g : NULL;
+	if (!(flags & MC_PUT_SOFT_PIN))
+		o.soft_pin_ms = 0;
+	return st_put_opts(s, key, "12345", 5, o);
+}
+
+static struct mc_query stat_of(struct mc_store *s, const char *key)
+{
+	struct mc_query q = { .key = key_of(key) };
+
+	mc_store_stat(s, &q, 1, SOON);
+	return q;
+}
+
+/* A replacement keeps the group and the pin of what lay in another pool: the master knows, and after it the new owner. */
+TEST(replaced_in_another_pool)
+{
+	uint64_t by = deadline_after_ms(20000);
+	struct mc_store *a, *b;
+	char port[32];
+
+	if (no_master())
+		SKIP("build/bin/mooncake-master is not built");
+	ASSERT_EQ(rig_master(&master, NULL, NULL, NULL), 0);
+	a = st_open(master.port, 4 * MIB, "tcp");
+	b = st_open(master.port, 4 * MIB, "tcp");
+	ASSERT_TRUE(a && b);
+	EXPECT_EQ(put_at(a, "kept", mc_store_name(a), "g", MC_PUT_SOFT_PIN), 0);
+	EXPECT_EQ(put_at(a, "unpinned", mc_store_name(a), "g", MC_PUT_SOFT_PIN), 0);
+	EXPECT_EQ(put_at(a, "kept", mc_store_name(b), NULL, MC_PUT_REPLACE), 0);
+	EXPECT_EQ(put_at(a, "unpinned", mc_store_name(b), NULL, MC_PUT_REPLACE | MC_PUT_SOFT_UNPIN), 0);
+	mc_store_close(a); /* nothing of it is there any more */
+	EXPECT_EQ(stat_of(b, "kept").flags, MC_PUT_SOFT_PIN);
+	EXPECT_EQ(stat_of(b, "unpinned").flags, 0);
+	snprintf(port, sizeof(port), "--port=%u", master.port);
+	EXPECT_EQ(rig_stop(&master, SIGKILL), 128 + SIGKILL);
+	ASSERT_EQ(rig_master(&master, port, NULL, NULL), 0);
+	while (stat_of(b, "kept").result != 1 && !deadline_passed(by))
+		usleep(1000);
+	EXPECT_EQ(stat_of(b, "kept").flags, MC_PUT_SOFT_PIN);
+	EXPECT_EQ(stat_of(b, "unpinned").flags, 0);
+	EXPECT_EQ(put_at(b, "kept", mc_store_name(b), "other", MC_PUT_REPLACE), -EINVAL);
+	EXPECT_EQ(put_at(b, "unpinned", mc_store_name(b), "other", MC_PUT_REPLACE), -EINVAL);
+	EXPECT_EQ(put_at(b, "kept", mc_store_name(b), "g", MC_PUT_REPLACE), 0);
+	mc_store_close(b);
+	rig_stop(&master, SIGTERM);
+}

@@ -193,17 +193,21 @@ static void ask_again(struct commit *cm)
 }
 
 /* Verdicts in the order of the items that were sent: the staged ones of each commit of @sent. */
-static void settle_sent(struct owner *ow, const struct msg_statuses *m)
+static void settle_sent(struct owner *ow, const struct msg_published *m)
 {
 	struct publisher *p = &ow->publish;
-	uint32_t at = 0;
+	uint32_t at = 0, heir = 0;
 	struct commit *cm, *tmp;
 
 	list_for_each_entry_safe(cm, tmp, &p->sent, node) {
 		for (uint32_t i = 0; i < cm->nr; i++) {
 			pool_fetch_staged(ow->pool, &cm->staged[i], cm->nr - i);
-			if (cm->staged[i] && m->status[at++] != -EALREADY)
-				settle_one(cm, i, m->status[at - 1]);
+			if (!cm->staged[i])
+				continue;
+			if (heir < m->nr && m->inherited[heir].index == at)
+				pool_inherit(cm->staged[i], &m->inherited[heir++]);
+			if (m->statuses.status[at++] != -EALREADY)
+				settle_one(cm, i, m->statuses.status[at - 1]);
 		}
 		if (cm->nr_staged)
 			ask_again(cm);
@@ -280,14 +284,14 @@ static void published(void *arg, int status, const uint8_t *body, size_t len)
 	struct owner *ow = arg;
 	struct publisher *p = &ow->publish;
 	struct scratch s = SCRATCH_INIT;
-	struct msg_statuses m = { 0 };
+	struct msg_published m = { 0 };
 	uint32_t sent = p->nr_sent;
 
 	p->busy = false;
 	p->nr_sent = 0;
 	if (!status) {
-		status = msg_statuses_decode(body, len, &s, &m);
-		if (!status && m.nr != sent)
+		status = msg_published_decode(body, len, &s, &m);
+		if (!status && m.statuses.nr != sent)
 			status = -EBADMSG;
 		if (status)
 			link_lose(ow, "malformed answer to a publication");

@@ -94,11 +94,13 @@ static void refill_answer(struct refill_msg *rm, int status, const uint8_t *body
 {
 	struct owner *ow = rm->ow;
 	struct scratch s = SCRATCH_INIT;
+	struct msg_published answer;
 	struct msg_statuses st;
 	bool refused = false;
 
 	if (!status)
-		status = msg_statuses_decode(body, len, &s, &st);
+		status = msg_published_decode(body, len, &s, &answer);
+	st = status ? (struct msg_statuses){ 0 } : answer.statuses;
 	if (!status && st.nr != rm->nr)
 		status = -EBADMSG;
 	for (uint32_t i = 0; !status && i < st.nr; i++)

@@ -391,6 +391,7 @@ int pool_stage(struct pool *p, struct pool_holder *h, const struct publish_item 
 uint32_t pool_stage_many(struct pool *p, struct pool_holder *h, const struct publish_item *items,
 			 uint32_t nr, struct staged **out, int32_t *status);
 void pool_publish(struct pool *p, struct staged *s); /* frees @s; replaces an entry of the key */
+void pool_inherit(struct staged *s, const struct inherited *in); /* before it is published: of what it replaces elsewhere */
 /* Before each of many is published or given up: @s is the next of @nr. NULL among them is fine. */
 void pool_fetch_staged(struct pool *p, struct staged *const *s, uint32_t nr);
 /* @h NULL: the space is free again. The generation is spent either way. */

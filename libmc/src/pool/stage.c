@@ -393,6 +393,16 @@ static uint32_t soft_end(const struct pool *p, uint32_t ms)
 	return soft_time(p->now_ns + (ms ? ms : p->rules.soft_pin_ms) * (uint64_t)1000000) + 1;
 }
 
+void pool_inherit(struct staged *s, const struct inherited *in)
+{
+	if (in->group)
+		s->item.group = in->group;
+	if (!in->soft_pin_ms)
+		return;
+	s->item.flags |= OBJ_SOFT_PIN;
+	s->item.soft_pin_ms = in->soft_pin_ms;
+}
+
 void pool_publish(struct pool *p, struct staged *s)
 {
 	uint32_t i = s->entry, old = dir_find(p, s->hash);

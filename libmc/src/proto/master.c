@@ -142,15 +142,68 @@ void msg_statuses_encode(const struct msg_statuses *m, struct buf *b)
 		out_u32(&p, (uint32_t)m->status[i]);
 }
 
+static void statuses_get(struct cur *c, struct scratch *s, struct msg_statuses *m)
+{
+	const uint8_t *p;
+
+	m->status = cur_items(c, s, BATCH_MAX, 4, sizeof(*m->status), &m->nr);
+	p = cur_take(c, m->nr * (size_t)4);
+	for (uint32_t i = 0; p && i < m->nr; i++)
+		m->status[i] = (int32_t)in_u32(&p);
+}
+
 int msg_statuses_decode(const void *data, size_t len, struct scratch *s, struct msg_statuses *m)
 {
 	struct cur c = cur_init(data, len);
+
+	statuses_get(&c, s, m);
+	return cur_done(&c);
+}
+
+#define INHERITED_WIRE 12
+
+void msg_published_encode(const struct msg_published *m, struct buf *b)
+{
+	uint8_t *p;
+
+	msg_statuses_encode(&m->statuses, b);
+	if (!m->nr || !buf_put_count(b, m->nr, BATCH_MAX))
+		return;
+	p = buf_push(b, m->nr * (size_t)INHERITED_WIRE);
+	for (uint32_t i = 0; p && i < m->nr; i++) {
+		out_u32(&p, m->inherited[i].index);
+		out_u32(&p, m->inherited[i].group);
+		out_u32(&p, m->inherited[i].soft_pin_ms);
+	}
+}
+
+static void inherited_get(struct cur *c, struct scratch *s, struct msg_published *m)
+{
 	const uint8_t *p;
 
-	m->status = cur_items(&c, s, BATCH_MAX, 4, sizeof(*m->status), &m->nr);
-	p = cur_take(&c, m->nr * (size_t)4);
-	for (uint32_t i = 0; p && i < m->nr; i++)
-		m->status[i] = (int32_t)in_u32(&p);
+	m->inherited = cur_items(c, s, BATCH_MAX, INHERITED_WIRE, sizeof(*m->inherited), &m->nr);
+	p = cur_take(c, m->nr * (size_t)INHERITED_WIRE);
+	for (uint32_t i = 0; p && i < m->nr; i++) {
+		struct inherited *in = &m->inherited[i];
+
+		in->index = in_u32(&p);
+		in->group = in_u32(&p);
+		in->soft_pin_ms = in_u32(&p);
+		if (in->index >= m->statuses.nr || (i && in->index <= in[-1].index))
+			cur_fail(c, -EBADMSG);
+	}
+	if (!m->nr)
+		cur_fail(c, -EBADMSG); /* then there is nothing there */
+}
+
+int msg_published_decode(const void *data, size_t len, struct scratch *s, struct msg_published *m)
+{
+	struct cur c = cur_init(data, len);
+
+	*m = (struct msg_published){ 0 };
+	statuses_get(&c, s, &m->statuses);
+	if (!c.err && cur_left(&c))
+		inherited_get(&c, s, m);
 	return cur_done(&c);
 }
 

@@ -18,7 +18,7 @@
 #define PROTO_VERSION 3	    /* what this build speaks */
 #define PROTO_VERSION_MIN 1 /* the oldest it still understands */
 #define PROTO_VERSION_SUM 2 /* from here on frames may carry a checksum of their payload */
-#define PROTO_VERSION_RULES 3 /* from here on the reply to pool join has rules */
+#define PROTO_VERSION_RULES 3 /* from here on replies to pool join and publish say more */
 #define MASTER_PORT 50051	    /* where a master is when its address names no port */
 
 /* ---- limits: a message over one of these is refused, by both ends ------------------------------------------------- */
@@ -194,7 +194,7 @@ struct publish_item {
 	uint32_t group; /* of objects that go together; 0: none, or that of what is replaced */
 	struct loc loc;
 };
-/* Reply: msg_statuses: 0; -EEXIST: another put was first, drop yours; -EALREADY: one may be, ask again; -EINVAL: another group */
+/* Reply: msg_published: 0; -EEXIST: another put was first, drop yours; -EALREADY: one may be, ask again; -EINVAL: another group */
 struct msg_publish {
 	uint32_t nr;
 	struct publish_item *items;
@@ -266,6 +266,17 @@ struct msg_existing {
 struct msg_statuses {
 	uint32_t nr;
 	int32_t *status;
+};
+/* What an object that replaces has of the one that was there, which may have lain in another pool. */
+struct inherited {
+	uint32_t index;	      /* of the item; they ascend */
+	uint32_t group;	      /* 0: as the item says */
+	uint32_t soft_pin_ms; /* 0: as the item says */
+};
+struct msg_published {
+	struct msg_statuses statuses;
+	uint32_t nr; /* an older peer tells, and is told, of none */
+	struct inherited *inherited;
 };
 struct msg_match { /* REMOVE_MATCH; LIST */
 	bool force;
@@ -398,6 +409,7 @@ PROTO_MSG(msg_keys);
 PROTO_MSG(msg_located);
 PROTO_MSG(msg_existing);
 PROTO_MSG(msg_statuses);
+PROTO_MSG(msg_published);
 PROTO_MSG(msg_match);
 PROTO_MSG(msg_clear);
 PROTO_MSG(msg_copy);
