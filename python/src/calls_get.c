@@ -159,7 +159,7 @@ PyObject *get_into_here(PyObject *module, ARGS)
 	iov = piece(a[1].u64, a[2].u64);
 	g.key = a[0].key;
 	g.iov = &iov;
-	sh = iov.len <= HERE_MAX ? store_get(self) : NULL;
+	sh = iov.len <= HERE_MAX && pieces_usable(self, &iov, 1) ? store_get(self) : NULL;
 	if (sh) {
 		mc_store_get_here(sh->s, &g, 1);
 		store_put(sh);

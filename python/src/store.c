@@ -21,7 +21,7 @@ bool store_is_dummy(PyObject *self)
 {
 	const struct shared *sh = ((struct store_obj *)self)->sh;
 
-	return sh && sh->node;
+	return sh && mc_store_of_node(sh->s);
 }
 
 void store_put(struct shared *sh)

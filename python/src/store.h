@@ -104,6 +104,8 @@ long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, 
 
 /* Bytes of @iov; UINT64_MAX when a piece is nowhere, or they are more than can be. */
 uint64_t pieces_bytes(const struct mc_iov *iov, unsigned nr);
+/* May a call by address use them? False: the store is a node's, and they are not registered. Of a store that is not set up: yes. */
+bool pieces_usable(PyObject *self, const struct mc_iov *iov, unsigned nr);
 
 /* An item of @type for each of @named, an ARG_KEYS, not done yet; PyMem memory, or NULL with an exception. */
 #define ITEMS_OF(type, named)                                                          \

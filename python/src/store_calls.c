@@ -60,6 +60,16 @@ uint64_t pieces_bytes(const struct mc_iov *iov, unsigned nr)
 	return sum;
 }
 
+bool pieces_usable(PyObject *self, const struct mc_iov *iov, unsigned nr)
+{
+	struct shared *sh = store_get(self);
+	bool ok = !sh || !mc_store_buffer_check(sh->s, iov, nr);
+
+	if (sh)
+		store_put(sh);
+	return ok;
+}
+
 long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, uint32_t flags,
 		bool limit, long none)
 {

@@ -22,7 +22,7 @@ METHOD(setup_dummy)
 		0,
 		{ { "mem_pool_size", ARG_U64 }, { "local_buffer_size", ARG_U64 }, { "server_address", ARG_TEXT } }
 	};
-	struct mc_store_opts opts = { .local_name = "127.0.0.1" };
+	struct mc_store_opts opts = { .local_name = "127.0.0.1", .flags = MC_STORE_OF_NODE };
 	struct mc_node node;
 	PyObject *done;
 	struct arg a[3];

@@ -178,7 +178,7 @@ METHOD(unmount_local_disk_segment)
 	if (!TAKE(&sig, a))
 		return NULL;
 	args_drop(&sig, a);
-	sh = store_get(self);
+	sh = store_is_dummy(self) ? NULL : store_get(self);
 	if (sh)
 		store_put(sh);
 	return PyLong_FromLong(sh ? 0 : -1);

@@ -62,7 +62,7 @@ METHOD(batch_get_session_end)
 	if (sh)
 		UNLOCKED(mc_session_read_end(sh->s, a[0].keys, (unsigned)a[0].nr); store_put(sh));
 	args_drop(&sig, a);
-	return PyLong_FromLong(sh ? 0 : -1);
+	return PyLong_FromLong(!sh ? -1 : store_is_dummy(self) ? NOT_SET_UP : 0);
 }
 
 METHOD(batch_put_session_start)

@@ -62,7 +62,8 @@ METHOD(get_into)
 	iov = piece(a[1].u64, a[2].u64);
 	g.key = a[0].key;
 	g.iov = &iov;
-	run_get(self, &g, 1);
+	if (pieces_usable(self, &iov, 1))
+		run_get(self, &g, 1);
 	return PyLong_FromLongLong(mc_store_code(g.result));
 }
 
@@ -78,7 +79,7 @@ static PyObject *put_ptr(PyObject *self, const struct sig *sig, ARGS, uint32_t f
 	iov = piece(a[1].u64, a[2].u64);
 	p.key = a[0].key;
 	p.iov = &iov;
-	ret = put_object(self, &p, &a[3].config, flags, false, 0);
+	ret = pieces_usable(self, &iov, 1) ? put_object(self, &p, &a[3].config, flags, false, 0) : NOT_SET_UP;
 	args_drop(sig, a);
 	return PyLong_FromLong(ret);
 }
@@ -128,6 +129,8 @@ METHOD(put_from_with_metadata)
 	p.iov = iov;
 	if (!((struct store_obj *)self)->sh)
 		ret = NOT_SET_UP;
+	else if (a[3].u64 && !pieces_usable(self, iov, 2))
+		ret = -NOT_SET_UP;
 	else if (a[3].u64) /* else nothing is stored, metadata neither */
 		ret = a[5].config.same_node ? -1 : -put_object(self, &p, &a[5].config, 0, false, 0);
 	args_drop(&sig, a);

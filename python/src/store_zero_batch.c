@@ -109,6 +109,14 @@ static bool batch_multi(struct batch *b, const struct arg *a)
 		}                                                       \
 	} while (0)
 
+/* Those that the store may not use are refused like those without an address. */
+#define REFUSE(items, b)                                                                            \
+	do {                                                                                        \
+		for (Py_ssize_t i_ = 0; i_ < (b)->nr && !(b)->mismatch; i_++)                       \
+			if (!pieces_usable(self, (items)[i_].iov, (items)[i_].nr_iov))              \
+				(items)[i_].nr_iov = 0;                                             \
+	} while (0)
+
 static PyObject *put_batch(PyObject *self, struct batch *b, struct put_config *cfg, uint32_t flags)
 {
 	struct mc_put *p = PyMem_Calloc((size_t)b->nr + 1, sizeof(*p));
@@ -117,6 +125,7 @@ static PyObject *put_batch(PyObject *self, struct batch *b, struct put_config *c
 	if (!p)
 		return PyErr_NoMemory();
 	FILL(p, b);
+	REFUSE(p, b);
 	cfg->opts.flags |= flags;
 	out = !b->mismatch && config_valid(cfg, b->nr) && run_put(self, p, b->nr, &cfg->opts) ?
 		      LIST_OF_CODES(p, b->nr) :
@@ -133,6 +142,7 @@ static PyObject *get_batch(PyObject *self, struct batch *b)
 	if (!g)
 		return PyErr_NoMemory();
 	FILL(g, b);
+	REFUSE(g, b);
 	out = !b->mismatch && run_get(self, g, b->nr) ? LIST_OF_CODES(g, b->nr) :
 							list_of_value(b->nr, NOT_SET_UP);
 	PyMem_Free(g);

@@ -51,6 +51,39 @@ def test_calls(s, n, m):
 
 
 @pair
+def test_memory_that_is_not_registered(s, n, m):
+    """Calls by address take registered memory alone, -600; the others of a batch are done."""
+    foreign, p = Memory(8192), MooncakeHostMemAllocator().alloc(8192)
+    eq(s.put("k", b"x" * 4096), 0)
+    for ptr in (foreign.ptr, p):
+        eq((s.put_from("a", ptr, 4096), s.upsert_from("a", ptr, 4096), s.get_into("k", ptr, 8192)), (-600,) * 3)
+        assert "register" in s.last_error(), s.last_error()
+        eq(s.put_from_with_metadata("a", ptr, ptr, 4096, 8), 600)
+    eq(s.put_from("a", foreign.ptr, 0), 0, "nothing to do")
+    eq(s.register_buffer(p, 8192), 0)
+    eq(s.put_from("b", p, 4096), 0)
+    eq(s.get_into("k", p + 4096, 4097), -600, "reaches beyond")
+    eq(s.batch_put_from(["c", "d"], [foreign.ptr, p], [4096] * 2), [-600, 0])
+    eq(s.batch_upsert_from(["c", "d"], [foreign.ptr, p], [4096] * 2), [-600, 0])
+    eq(s.batch_get_into(["k", "d"], [foreign.ptr, p], [4096] * 2), [-600, 4096])
+    eq(s.batch_put_from_multi_buffers(["e", "f"], [[p, foreign.ptr], [p, p]], [[8, 8], [8, 8]]), [-600, 0])
+    eq(s.batch_get_into_multi_buffers(["f", "f"], [[p, foreign.ptr], [p, p + 64]], [[8, 8], [8, 8]]), [-600, 16])
+    eq(s.batch_is_exist(["a", "c", "e"]), [0, 0, 0])
+
+
+@pair
+def test_what_a_client_of_a_node_does_not_have(s, n, m):
+    eq(s.put("k", b"value"), 0)
+    eq((s.batch_get_session_start(["k"]), s.batch_put_session_start(["a", "b"], [8, 8])), ([-600], [-600, -600]))
+    assert "no sessions" in s.last_error(), s.last_error()
+    eq((s.batch_put_session_end(["a"]), s.batch_put_session_revoke(["a"]), s.batch_get_session_end(["k"])), ([-600], [-600], -600))
+    eq(s.allocate_and_mount_segment(4 * MB), {"ret": -1, "segment_ids": []})
+    assert "mounts no memory" in s.last_error(), s.last_error()
+    eq(s.mount_segment("/dev/shm/nothing", MB), {"ret": -1, "segment_ids": []})
+    eq((s.unmount_segment(["1-2"]), s.unmount_and_free_segment(["1-2"]), s.unmount_local_disk_segment()), (-1, -1, -1))
+
+
+@pair
 def test_registration(s, n, m):
     """The start and the whole of memory that can be shared, or -1."""
     a = MooncakeHostMemAllocator()

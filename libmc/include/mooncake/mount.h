@@ -20,7 +20,7 @@ extern "C" {
  * What the file holds is overwritten, and nobody else may write there until it is unmounted. Clients on this machine reach the
  * memory as those elsewhere do.
  * Return: 0; -EINVAL range, or no file; -ERANGE beyond its end; -EACCES, -ENOENT … opening it; -ENOMEM; -EOPNOTSUPP embedded;
- * -ECONNREFUSED, -ETIMEDOUT the master does not take it.
+ * -ENOSYS MC_STORE_OF_NODE; -ECONNREFUSED, -ETIMEDOUT the master does not take it.
  */
 MC_API int mc_store_mount_file(struct mc_store *s, const char *path, uint64_t off, uint64_t bytes, uint64_t deadline_ns,
 			       struct mc_uuid *id);

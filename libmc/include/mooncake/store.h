@@ -32,12 +32,18 @@ struct mc_store_opts {
 	uint64_t timeout_ns;	    /* of calls that name no deadline; default 10 s */
 	uint64_t deadline_ns;	    /* of opening; 0: timeout_ns from now */
 	struct mc_engine *engine;   /* use this one; the caller keeps it open longer than the store */
-	uint32_t flags;		    /* 0 */
+	uint32_t flags;		    /* MC_STORE_OF_NODE, or 0 */
 	const char *pool_name;	    /* of the contributed pool: with the kernel module it outlives this process, and who opens
 				       a pool of this name next serves what is in it; default none */
 	uint64_t session_idle_ns;   /* a session that was not used for so long ends; default 10 min */
 	uint64_t session_bytes;	    /* of this process's memory for put sessions; default a quarter of what is free at the first */
 };
+
+/*
+ * A client of the node on this machine (mc_node_ask()), which contributes nothing, as callers of older interfaces know it: sessions
+ * are -EINVAL, mounts -ENOSYS, and mc_store_buffer_check() has something to say. Not with pool_bytes, nor without a master.
+ */
+#define MC_STORE_OF_NODE 1u
 
 /**
  * mc_store_open - connect to the master, contribute a pool if asked.
@@ -202,6 +208,13 @@ MC_API int64_t mc_store_remove_matching(struct mc_store *s, const char *regex, u
 MC_API int mc_store_buffer_add(struct mc_store *s, void *addr, size_t len);
 MC_API int mc_store_buffer_del(struct mc_store *s, void *addr); /* -ENOENT */
 MC_API int mc_store_buffer_has(struct mc_store *s, const void *addr, size_t len); /* 1: all of it lies in one; 0 */
+/**
+ * mc_store_buffer_check - may a call that is given these pieces by address use them? For who has that rule to keep:
+ * mc_store_get() and mc_store_put() do not ask.
+ * Return: 0; -EFAULT the store is MC_STORE_OF_NODE and a piece lies in no registered buffer; mc_last_error() names it.
+ */
+MC_API int mc_store_buffer_check(struct mc_store *s, const struct mc_iov *iov, unsigned nr);
+MC_API int mc_store_of_node(const struct mc_store *s); /* 1: opened with MC_STORE_OF_NODE; 0 */
 
 /**
  * mc_store_status_json - what the master says of itself and its pools, as JSON.

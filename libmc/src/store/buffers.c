@@ -27,7 +27,8 @@ static int insert(struct mc_store *s, struct range r)
 	if (more)
 		s->buffer_list = more;
 	if (!more || (hold && !p)) {
-			return -ENOMEM;
+		memory_let_go(hold);
+		return -ENOMEM;
 	}
 	if (p)
 		p->hold = hold;
@@ -125,6 +126,23 @@ int mc_store_buffer_del(struct mc_store *s, void *addr)
 	pthread_rwlock_unlock(&s->buffers_lock);
 	store_leave(s);
 	return ret;
+}
+
+int mc_store_buffer_check(struct mc_store *s, const struct mc_iov *iov, unsigned nr)
+{
+	for (unsigned i = 0; s->of_node && i < nr; i++) {
+		if (!iov[i].len || mc_store_buffer_has(s, iov[i].addr, iov[i].len))
+			continue;
+		err_note("%zu bytes at %p lie in no registered buffer; a client of a node registers memory of mc_memory_alloc() first "
+			 "(MooncakeHostMemAllocator, register_buffer)", iov[i].len, iov[i].addr);
+		return -EFAULT;
+	}
+	return 0;
+}
+
+int mc_store_of_node(const struct mc_store *s)
+{
+	return s->of_node;
 }
 
 int mc_store_buffer_has(struct mc_store *s, const void *addr, size_t len)

@@ -203,10 +203,13 @@ static int mount_enter(struct mc_store *s)
 {
 	int ret = store_enter(s);
 
-	if (!ret && s->ops == &embedded_ops) {
+	if (ret)
+		return ret;
+	if (s->of_node)
+		err_note("a client of a node mounts no memory: the node does, or a client of its own");
+	ret = s->of_node ? -ENOSYS : s->ops == &embedded_ops ? -EOPNOTSUPP : 0;
+	if (ret)
 		store_leave(s);
-		ret = -EOPNOTSUPP;
-	}
 	return ret;
 }
 

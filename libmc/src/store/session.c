@@ -372,20 +372,34 @@ int session_parts(const struct mc_session_move *m, uint64_t size, uint64_t *sum)
 	return 0;
 }
 
-void session_tell(const char *what, const struct mc_session *items, unsigned nr)
+static void tell(struct mc_store *s, const char *what, const struct mc_key *key, int err)
+{
+	if (s->of_node)
+		err_note("a client of a node has no sessions; setup() makes one that has");
+	else
+		note_session(what, key, err);
+}
+
+void session_tell(struct mc_store *s, const char *what, const struct mc_session *items, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
 		if (items[i].result) {
-			note_session(what, &items[i].key, items[i].result);
+			tell(s, what, &items[i].key, items[i].result);
 			return;
 		}
 }
 
-void session_tell_moves(const char *what, const struct mc_session_move *items, unsigned nr)
+void session_tell_moves(struct mc_store *s, const char *what, const struct mc_session_move *items, unsigned nr)
 {
 	for (unsigned i = 0; i < nr; i++)
 		if (items[i].result < 0) {
-			note_session(what, &items[i].key, (int)items[i].result);
+			tell(s, what, &items[i].key, (int)items[i].result);
 			return;
 		}
+}
+
+int sessions_enter(struct mc_store *s, const void *items, unsigned nr, const struct mc_key *(*at)(const void *, unsigned),
+		   struct keys *out)
+{
+	return s->of_node ? -EINVAL : keys_enter(s, items, nr, at, out);
 }

@@ -49,6 +49,10 @@ struct sessions {
 const struct mc_key *session_key(const void *items, unsigned i);
 const struct mc_key *session_move_key(const void *items, unsigned i);
 
+/* As keys_enter(). -EINVAL: a store of a node has none. */
+int sessions_enter(struct mc_store *s, const void *items, unsigned nr, const struct mc_key *(*at)(const void *, unsigned),
+		   struct keys *out);
+
 int sessions_open(struct mc_store *s, const struct mc_store_opts *o);
 void sessions_close(struct mc_store *s); /* when no call is under way; ends them all */
 
@@ -73,8 +77,8 @@ int session_seal(struct mc_store *s, struct session *x, uint64_t deadline_ns);
 void session_unseal(struct mc_store *s, struct session *x);
 
 /* For mc_last_error(): the first of @items that failed, when any did. */
-void session_tell(const char *what, const struct mc_session *items, unsigned nr);
-void session_tell_moves(const char *what, const struct mc_session_move *items, unsigned nr);
+void session_tell(struct mc_store *s, const char *what, const struct mc_session *items, unsigned nr);
+void session_tell_moves(struct mc_store *s, const char *what, const struct mc_session_move *items, unsigned nr);
 
 /* Can all parts be moved to or from an object of @size bytes? 0, -EINVAL, -ERANGE; their sum. */
 int session_parts(const struct mc_session_move *m, uint64_t size, uint64_t *sum);

@@ -119,7 +119,7 @@ static int start_all(struct mc_store *s, struct starting *st, struct mc_session 
 int mc_session_read_start(struct mc_store *s, struct mc_session *items, unsigned nr, uint64_t deadline_ns)
 {
 	struct starting st = { 0 };
-	int ret = keys_enter(s, items, nr, session_key, &st.keys), ok = 0;
+	int ret = sessions_enter(s, items, nr, session_key, &st.keys), ok = 0;
 
 	if (ret)
 		goto out;
@@ -137,7 +137,7 @@ int mc_session_read_start(struct mc_store *s, struct mc_session *items, unsigned
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
-	session_tell("get session of", items, nr);
+	session_tell(s, "get session of", items, nr);
 	return ok;
 }
 
@@ -241,7 +241,7 @@ static int read_all(struct mc_store *s, struct moving *mv, struct mc_session_mov
 int mc_session_read(struct mc_store *s, struct mc_session_move *items, unsigned nr, uint64_t deadline_ns)
 {
 	struct moving mv = { 0 };
-	int ret = keys_enter(s, items, nr, session_move_key, &mv.keys), ok = 0;
+	int ret = sessions_enter(s, items, nr, session_move_key, &mv.keys), ok = 0;
 
 	if (ret)
 		goto out;
@@ -261,7 +261,7 @@ int mc_session_read(struct mc_store *s, struct mc_session_move *items, unsigned 
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
-	session_tell_moves("get session of", items, nr);
+	session_tell_moves(s, "get session of", items, nr);
 	return ok;
 }
 
@@ -269,7 +269,7 @@ void mc_session_read_end(struct mc_store *s, const struct mc_key *keys, unsigned
 {
 	struct keys full;
 
-	if (keys_enter(s, keys, nr, plain_key, &full))
+	if (sessions_enter(s, keys, nr, plain_key, &full))
 		return;
 	for (unsigned i = 0; i < nr; i++)
 		if (full.key[i].len)

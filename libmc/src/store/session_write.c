@@ -321,7 +321,7 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 	if (!ret)
 		ret = wishes_of(&o, &wishes);
 	if (!ret)
-		ret = keys_enter(s, items, nr, session_key, &keys);
+		ret = sessions_enter(s, items, nr, session_key, &keys);
 	if (ret) {
 		free(wishes);
 		goto out;
@@ -332,7 +332,7 @@ int mc_session_write_start(struct mc_store *s, struct mc_session *items, unsigne
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
-	session_tell("put session of", items, nr);
+	session_tell(s, "put session of", items, nr);
 	return ok;
 }
 
@@ -368,7 +368,7 @@ static int64_t write_one(struct mc_store *s, const struct key *key, const struct
 int mc_session_write(struct mc_store *s, struct mc_session_move *items, unsigned nr)
 {
 	struct keys keys;
-	int ret = keys_enter(s, items, nr, session_move_key, &keys), ok = 0;
+	int ret = sessions_enter(s, items, nr, session_move_key, &keys), ok = 0;
 
 	if (ret)
 		goto out;
@@ -380,7 +380,7 @@ int mc_session_write(struct mc_store *s, struct mc_session_move *items, unsigned
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
-	session_tell_moves("put session of", items, nr);
+	session_tell_moves(s, "put session of", items, nr);
 	return ok;
 }
 
@@ -518,7 +518,7 @@ static int finish(struct mc_store *s, struct mc_session *items, unsigned nr, uin
 		  int (*fn)(struct mc_store *s, const struct key *key, struct mc_session *items, unsigned nr, uint64_t deadline_ns))
 {
 	struct keys keys;
-	int ret = keys_enter(s, items, nr, session_key, &keys), ok = 0;
+	int ret = sessions_enter(s, items, nr, session_key, &keys), ok = 0;
 
 	if (ret)
 		goto out;
@@ -527,7 +527,7 @@ static int finish(struct mc_store *s, struct mc_session *items, unsigned nr, uin
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
-	session_tell("put session of", items, nr);
+	session_tell(s, "put session of", items, nr);
 	return ok;
 }
 

@@ -441,7 +441,13 @@ static int check_size(const struct mc_store_opts *opts, struct mc_store_opts *o)
 {
 	int ret = opts ? opts_take(opts, offsetof(struct mc_store_opts, metadata), o, sizeof(*o)) : -EINVAL;
 
-	return !ret && o->flags ? -EINVAL : ret;
+	if (!ret && o->flags & ~MC_STORE_OF_NODE)
+		ret = -EINVAL;
+	if (!ret && o->flags && (o->pool_bytes || (o->master && !strcmp(o->master, "embedded")))) {
+		log_err("a client of a node has no memory of its own and needs the node's master");
+		ret = -EINVAL;
+	}
+	return ret;
 }
 
 /* A blank master numbers pools anew, and counts its views from the start. */
@@ -476,6 +482,7 @@ int mc_store_open(const struct mc_store_opts *opts, struct mc_store **out)
 	s->name_fd = -1;
 	s->fork_gen = fork_watch();
 	s->engine = o.engine;
+	s->of_node = o.flags & MC_STORE_OF_NODE;
 	init_locks(s);
 	random_bytes(s->id, sizeof(s->id));
 	random_bytes(&s->put_salt, sizeof(s->put_salt));

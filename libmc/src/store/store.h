@@ -351,6 +351,7 @@ struct mc_store {
 	char transports[64];
 	bool map_ok; /* may this node's pools be mapped? not when transports says otherwise */
 	bool remote_ok;
+	bool of_node;
 	unsigned fork_gen;
 	_Atomic uint32_t users; /* calls under way, and STORE_CLOSING */
 	_Atomic bool closing;
