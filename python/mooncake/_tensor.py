@@ -79,7 +79,9 @@ def view(memory, offset, number, shape):
         if not count:
             return torch.empty(shape, dtype=kind)
         return torch.frombuffer(memory, dtype=kind, count=count, offset=offset).reshape(shape)
-    raise TypeError(f"this installation has no {NAMES[number]}")
+    if torch or NUMPY[number] is None:
+        raise TypeError(f"this installation has no {NAMES[number]}")
+    return numpy.ndarray(shape, NUMPY[number], memory, offset)
 
 
 def _failed(what, why):
