@@ -17,6 +17,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/*
+ * What belongs together where threads meet. The interpreter lock guards it in builds that have one, and this is nothing; a free-threaded
+ * build has a lock for each. Held for a few loads and stores: nothing of Python's is called under it, so no destructor runs.
+ */
+struct guard {
+#ifdef Py_GIL_DISABLED
+	PyMutex lock;
+#endif
+};
+
+static inline void guard_lock(struct guard *g)
+{
+#ifdef Py_GIL_DISABLED
+	PyMutex_Lock(&g->lock);
+#endif
+}
+
+static inline void guard_unlock(struct guard *g)
+{
+#ifdef Py_GIL_DISABLED
+	PyMutex_Unlock(&g->lock);
+#endif
+}
+
 struct tensor_lib;
 
 struct core_state { /* of the module */
@@ -24,9 +48,10 @@ struct core_state { /* of the module */
 		*allocator, *calls, *call;
 	_Atomic(PyObject *) types; /* mooncake._types, written in Python; imported on first use */
 	_Atomic(struct tensor_lib *) tensor; /* mooncake._tensor, the same (tensor_lib.c) */
+	struct guard lists;	/* for the next two; taken before the guard of a store */
 	struct store_obj *live; /* stores that are set up, for the end of the interpreter */
 	struct calls *queues;	/* of calls in the background (calls.c), the same */
-	bool exit_hook;
+	_Atomic bool exit_hook;
 };
 
 struct core_state *core_state_of(

@@ -18,10 +18,14 @@ static pthread_mutex_t peers_lock =
 
 struct engine_ref *engine_get(PyObject *self)
 {
-	struct engine_ref *r = ((struct engine_obj *)self)->ref;
+	struct engine_obj *o = (struct engine_obj *)self;
+	struct engine_ref *r;
 
+	guard_lock(&o->guard);
+	r = o->ref;
 	if (r)
 		atomic_fetch_add(&r->refs, 1);
+	guard_unlock(&o->guard);
 	return r;
 }
 
@@ -94,20 +98,35 @@ struct engine_ref *engine_of(struct core_state *st, PyObject *o, struct mc_engin
 {
 	struct engine_ref *r = NULL;
 
-	if (PyObject_TypeCheck(o, st->inner))
+	if (PyObject_TypeCheck(o, st->inner)) {
 		r = ((struct inner_obj *)o)->ref;
-	else if (PyObject_TypeCheck(o, st->engine))
-		r = ((struct engine_obj *)o)->ref;
+		if (r)
+			atomic_fetch_add(&r->refs, 1);
+	} else if (PyObject_TypeCheck(o, st->engine)) {
+		r = engine_get(o);
+	}
 	if (!r) {
 		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: engine must be "
 						 "an initialized TransferEngine, or "
 						 "what its get_engine() returned");
 		return NULL;
 	}
-	atomic_fetch_add(&r->refs, 1);
 	*out = r->eng;
 	return r;
 }
+
+/* What @x gives, which waits for nothing, with @self's open engine @r; @none before initialize(). */
+#define WITH_ENGINE(self, r, x, none)                       \
+	({                                                  \
+		struct engine_ref *r = engine_get(self);    \
+		__typeof__(x) x_ = none;                    \
+                                                            \
+		if (r) {                                    \
+			x_ = x;                             \
+			UNLOCKED(engine_put(r));            \
+		}                                           \
+		x_;                                         \
+	})
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
@@ -142,9 +161,12 @@ static int engine_init(PyObject *self, PyObject *args, PyObject *kw)
 /* Puts @r, which may be NULL, in the place of what is open. */
 static void replace(struct engine_obj *o, struct engine_ref *r)
 {
-	struct engine_ref *old = o->ref;
+	struct engine_ref *old;
 
+	guard_lock(&o->guard);
+	old = o->ref;
 	o->ref = r;
+	guard_unlock(&o->guard);
 	pending_drop_all(o);
 	if (!old)
 		return;
@@ -238,29 +260,27 @@ out:
 
 static PyObject *get_rpc_port(PyObject *self, PyObject *unused)
 {
-	struct engine_ref *r = ((struct engine_obj *)self)->ref;
-
-	return PyLong_FromLong(r ? mc_engine_rpc_port(r->eng) : 0);
+	return PyLong_FromLong(WITH_ENGINE(self, r, (int)mc_engine_rpc_port(r->eng), 0));
 }
 
 static PyObject *get_engine(PyObject *self, PyObject *unused)
 {
-	struct engine_obj *o = (struct engine_obj *)self;
+	struct engine_ref *r = engine_get(self);
 	struct inner_obj *i;
 
-	if (!o->ref)
+	if (!r)
 		Py_RETURN_NONE;
-	i = (struct inner_obj *)PyType_GenericAlloc(o->st->inner, 0);
+	i = (struct inner_obj *)PyType_GenericAlloc(((struct engine_obj *)self)->st->inner, 0);
 	if (i)
-		i->ref = engine_get(self);
+		i->ref = r;
+	else
+		UNLOCKED(engine_put(r));
 	return (PyObject *)i;
 }
 
 static PyObject *get_engine_ptr(PyObject *self, PyObject *unused)
 {
-	struct engine_ref *r = ((struct engine_obj *)self)->ref;
-
-	return PyLong_FromUnsignedLongLong(r ? (uintptr_t)r->eng : 0);
+	return PyLong_FromUnsignedLongLong(WITH_ENGINE(self, r, (uintptr_t)r->eng, 0));
 }
 
 static void inner_dealloc(PyObject *self)
@@ -276,10 +296,9 @@ static void inner_dealloc(PyObject *self)
 
 static PyObject *engine_repr(PyObject *self)
 {
-	struct engine_ref *r = ((struct engine_obj *)self)->ref;
+	PyObject *name = WITH_ENGINE(self, r, PyUnicode_FromFormat("<TransferEngine %s>", mc_engine_name(r->eng)), NULL);
 
-	return r ? PyUnicode_FromFormat("<TransferEngine %s>", mc_engine_name(r->eng)) :
-		   PyUnicode_FromString("<TransferEngine, not initialized>");
+	return name || PyErr_Occurred() ? name : PyUnicode_FromString("<TransferEngine, not initialized>");
 }
 
 PyObject *engine_result(int ret)

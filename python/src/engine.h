@@ -32,6 +32,7 @@ struct engine_ref {
 
 struct engine_obj {
 	PyObject_HEAD struct core_state *st;
+	struct guard guard;	 /* for the next three, and how the batches are used */
 	struct engine_ref *ref;	 /* NULL before initialize() */
 	struct pending *pending; /* asynchronous batches not collected yet */
 	uint64_t next_id;

@@ -11,7 +11,7 @@ struct pending {
 	struct engine_ref *ref;
 	struct mc_batch *batch; /* NULL: it was empty, and is complete */
 	unsigned nr;
-	int users;	/* threads inside transfer_check_status(); under the interpreter lock */
+	int users;	/* threads that do something with it; like the next under the engine object's guard */
 	bool collected; /* in no list any more: the last user frees */
 	uint64_t deadline_ns;
 };
@@ -26,35 +26,55 @@ static void pending_free(struct pending *p)
 	free(p);
 }
 
-/* With the lock. */
-static void pending_done(struct pending *p)
+/* Out of the list for good. With the guard held. Return: free it. */
+static bool pending_done(struct pending *p)
 {
 	p->collected = true;
-	if (p->users)
-		return;
-	UNLOCKED(pending_free(p));
+	return !p->users;
+}
+
+/* A user less. Return as above. */
+static bool pending_unused(struct pending *p)
+{
+	return !--p->users && p->collected;
 }
 
 void pending_drop_all(struct engine_obj *o)
 {
-	struct pending *p = o->pending, *next;
+	struct pending *all, *p, *next, *mine = NULL;
 
+	guard_lock(&o->guard);
+	all = o->pending;
 	o->pending = NULL;
-	for (; p; p = next) {
+	for (p = all; p; p = next) {
 		next = p->next;
-		pending_done(p);
+		if (pending_done(p)) {
+			p->next = mine;
+			mine = p;
+		}
+	}
+	guard_unlock(&o->guard);
+	for (p = mine; p; p = next) {
+		next = p->next;
+		UNLOCKED(pending_free(p));
 	}
 }
 
-static struct pending *pending_find(const struct engine_obj *o, uint64_t id)
+/* The batch called @id with a user more, or NULL. */
+static struct pending *pending_use(struct engine_obj *o, uint64_t id)
 {
-	struct pending *p = o->pending;
+	struct pending *p;
 
-	while (p && p->id != id)
+	guard_lock(&o->guard);
+	for (p = o->pending; p && p->id != id;)
 		p = p->next;
+	if (p)
+		p->users++;
+	guard_unlock(&o->guard);
 	return p;
 }
 
+/* Out of the list. With the guard held. */
 static struct pending *pending_take(struct engine_obj *o, uint64_t id)
 {
 	struct pending **at = &o->pending, *p;
@@ -67,10 +87,31 @@ static struct pending *pending_take(struct engine_obj *o, uint64_t id)
 	return p;
 }
 
-static void pending_back(struct engine_obj *o, struct pending *p)
+/* A user less; @collect: nobody finds it from now on. */
+static void pending_unuse(struct engine_obj *o, struct pending *p, bool collect)
 {
+	bool gone;
+
+	guard_lock(&o->guard);
+	if (collect && !p->collected) {
+		pending_take(o, p->id);
+		p->collected = true;
+	}
+	gone = pending_unused(p);
+	guard_unlock(&o->guard);
+	if (gone)
+		UNLOCKED(pending_free(p));
+}
+
+/* Into the list under a new number, with one user. */
+static void pending_add(struct engine_obj *o, struct pending *p)
+{
+	p->users = 1;
+	guard_lock(&o->guard);
+	p->id = o->next_id++;
 	p->next = o->pending;
 	o->pending = p;
+	guard_unlock(&o->guard);
 }
 
 /* Batches are told of when they have ended from the moment on at which somebody asked for the descriptor. */
@@ -108,6 +149,7 @@ static PyObject *run_async(PyObject *self, const struct work *w, enum mc_op op, 
 	struct engine_obj *o = (struct engine_obj *)self;
 	struct engine_ref *r = engine_get(self);
 	struct pending *p = r ? calloc(1, sizeof(*p)) : NULL;
+	uint64_t id;
 	int ret;
 
 	if (!p) {
@@ -118,12 +160,11 @@ static PyObject *run_async(PyObject *self, const struct work *w, enum mc_op op, 
 	p->ref = r;
 	p->nr = (unsigned)w->nr;
 	p->deadline_ns = work_deadline(o, w);
-	p->id = o->next_id++;
-	UNLOCKED(ret = submit(p, w, op); if (ret) pending_free(p));
-	if (ret)
-		return PyLong_FromLong(0);
-	pending_back(o, p);
-	return PyLong_FromUnsignedLongLong(p->id);
+	pending_add(o, p); /* first: it may have ended, and be asked for, before this thread runs again */
+	id = p->id;
+	UNLOCKED(ret = submit(p, w, op));
+	pending_unuse(o, p, ret);
+	return PyLong_FromUnsignedLongLong(ret ? 0 : id);
 }
 
 METHOD(batch_transfer_async_write)
@@ -179,20 +220,24 @@ METHOD(get_batch_transfer_status)
 
 	if (!TAKE(&sig, a))
 		return NULL;
+	guard_lock(&o->guard);
 	for (Py_ssize_t i = 0; i < a[0].nr; i++) {
 		p = pending_take(o, a[0].u64s[i]);
 		if (p) {
+			p->users++;
+			p->collected = true;
 			p->next = list;
 			list = p;
 		} else {
 			ret = -1; /* unknown, or collected before */
 		}
 	}
+	guard_unlock(&o->guard);
 	args_drop(&sig, a);
 	UNLOCKED(waited = wait_all(list));
 	for (p = list; p; p = next) {
 		next = p->next;
-		pending_done(p);
+		pending_unuse(o, p, false);
 	}
 	return PyLong_FromLong(ret ? ret : waited);
 }
@@ -208,18 +253,12 @@ METHOD(transfer_check_status)
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	p = pending_find(o, a[0].u64);
+	p = pending_use(o, a[0].u64);
 	if (!p)
 		return PyLong_FromLong(-1);
-	p->users++;
 	if (p->batch)
 		UNLOCKED(left = mc_batch_poll(p->batch); mc_batch_status(p->batch, 0, &st));
-	p->users--;
-	if (p->collected || (!left && st.error != -ETIMEDOUT)) {
-		if (!p->collected)
-			pending_take(o, a[0].u64);
-		pending_done(p);
-	}
+	pending_unuse(o, p, !left && st.error != -ETIMEDOUT);
 	return PyLong_FromLong(left ? 0 : st.error == -ETIMEDOUT ? -2 : st.error ? -1 : 1);
 }
 
@@ -279,23 +318,6 @@ static PyObject *get_ended_transfers(PyObject *self, PyObject *unused)
 	return list;
 }
 
-/* The batch called @a's number, with a user more, or NULL. */
-static struct pending *pending_use(PyObject *self, const struct arg *a)
-{
-	struct pending *p = pending_find((struct engine_obj *)self, a->u64);
-
-	if (p)
-		p->users++;
-	return p;
-}
-
-static void pending_unuse(struct pending *p)
-{
-	p->users--;
-	if (p->collected)
-		pending_done(p);
-}
-
 METHOD(cancel_transfer)
 {
 	static const struct sig sig = { "cancel_transfer", 1, 1, { { "batch_id", ARG_U64 } } };
@@ -304,12 +326,12 @@ METHOD(cancel_transfer)
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	p = pending_use(self, a);
+	p = pending_use((struct engine_obj *)self, a[0].u64);
 	if (!p)
 		return PyLong_FromLong(-1);
 	if (p->batch)
 		UNLOCKED(mc_batch_cancel(p->batch));
-	pending_unuse(p);
+	pending_unuse((struct engine_obj *)self, p, false);
 	return PyLong_FromLong(0);
 }
 
@@ -330,7 +352,7 @@ METHOD(get_transfer_statuses)
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	p = pending_use(self, a);
+	p = pending_use((struct engine_obj *)self, a[0].u64);
 	if (p && p->batch)
 		UNLOCKED(mc_batch_poll(p->batch));
 	list = PyList_New(p ? (Py_ssize_t)p->nr : 0);
@@ -340,7 +362,7 @@ METHOD(get_transfer_statuses)
 			Py_CLEAR(list);
 	}
 	if (p)
-		pending_unuse(p);
+		pending_unuse((struct engine_obj *)self, p, false);
 	return list;
 }
 
