@@ -13,9 +13,14 @@ DESTDIR ?=
 SAN ?=
 WERROR ?= yes
 
-# A sanitizer build has a folder of its own: make check SAN=address,undefined
+# Where Python.h is, and, of a free-threaded interpreter, how its extensions' names end.
+PY_FACTS := $(shell $(PYTHON) -c 'import sysconfig as s; v = s.get_config_var; \
+	print(s.get_paths()["include"], v("EXT_SUFFIX") if v("Py_GIL_DISABLED") else "")' 2>/dev/null)
+PY_SUFFIX := $(word 2,$(PY_FACTS))
+
+# A sanitizer build has a folder of its own, make check SAN=address,undefined, and one for a free-threaded Python.
 comma := ,
-BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(PY_SUFFIX),-freethreaded)
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:

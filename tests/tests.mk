@@ -39,4 +39,13 @@ check-all: all $(UNIT_BIN) $(INTEGRATION_BIN)
 	$(Q)BUILD='$(BUILD)' SAN='$(SAN)' PYTHON='$(PYTHON)' CC='$(CC)' MAKE='$(MAKE)' UNIT='$(UNIT_BIN)' INTEGRATION='$(INTEGRATION_ALL)' \
 		PYTHON_TESTS='$(PYTHON_TESTS)' tests/check.sh
 
-.PHONY: unit check-all
+check-python: all
+	$(Q)BUILD='$(BUILD)' SAN='$(SAN)' PYTHON='$(PYTHON)' tests/run.sh $(PYTHON_TESTS)
+
+#: make check-freethreaded PY=python3.13t   the Python tests without the interpreter lock, in a build of their own
+check-freethreaded:
+	$(Q)'$(or $(PY),false)' -c 'import sys; sys.exit(getattr(sys, "_is_gil_enabled", lambda: 1)())' || { echo \
+		'PY= names a free-threaded interpreter: CPython 3.13 or later, configured with --disable-gil' >&2; exit 2; }
+	$(Q)$(MAKE) --no-print-directory PYTHON='$(PY)' BUILD='$(BUILD:-freethreaded=)-freethreaded' check-python
+
+.PHONY: unit check-all check-python check-freethreaded

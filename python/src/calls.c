@@ -117,24 +117,24 @@ static PyObject *calls_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 	}
 	c->st = st;
 	c->queue = queue;
+	guard_lock(&st->lists);
 	c->next = st->queues;
 	c->at = &st->queues;
 	if (c->next)
 		c->next->at = &c->next;
 	st->queues = c;
+	guard_unlock(&st->lists);
 	return (PyObject *)c;
 }
 
 #define COLLECT 64
 
 /* Appends what has ended to @list, NULL: to nothing. */
-static bool collect_some(struct mc_async *queue, PyObject *list, unsigned *nr)
+static bool ended(struct mc_job *const *job, unsigned nr, PyObject *list)
 {
-	struct mc_job *job[COLLECT];
 	bool ok = true;
 
-	*nr = mc_async_collect(queue, job, COLLECT);
-	for (unsigned i = 0; i < *nr; i++) {
+	for (unsigned i = 0; i < nr; i++) {
 		struct call *c = call_of(job[i]);
 
 		c->ended = 1;
@@ -147,40 +147,81 @@ static bool collect_some(struct mc_async *queue, PyObject *list, unsigned *nr)
 	return ok;
 }
 
-/* What runs ends first; callers that wait for it in Python see nothing any more. */
-static void calls_end(struct calls *c)
+/* Takes @c's queue out of everybody's sight. With the lists' guard held. NULL: it is closed. */
+static struct mc_async *take_queue(struct calls *c)
 {
-	struct mc_async *queue = c->queue;
-	unsigned nr;
+	struct mc_async *queue;
 
-	if (!queue)
-		return;
+	guard_lock(&c->guard);
+	queue = c->queue;
 	c->queue = NULL;
+	guard_unlock(&c->guard);
+	if (!queue)
+		return NULL;
 	*c->at = c->next;
 	if (c->next)
 		c->next->at = c->at;
+	return queue;
+}
+
+/* What runs ends first; callers that wait for it in Python see nothing any more. */
+static void queue_end(struct mc_async *queue)
+{
+	struct mc_job *job[COLLECT];
+	unsigned nr;
+
 	UNLOCKED(while (mc_async_shutdown(queue, mc_deadline_ms(1000)));); /* each call has a deadline of its own */
-	do
-		collect_some(queue, NULL, &nr);
-	while (nr);
+	while ((nr = mc_async_collect(queue, job, COLLECT)))
+		ended(job, nr, NULL);
 	UNLOCKED(mc_async_close(queue));
+}
+
+static void calls_end(struct calls *c)
+{
+	struct mc_async *queue;
+
+	guard_lock(&c->st->lists);
+	queue = take_queue(c);
+	guard_unlock(&c->st->lists);
+	if (queue)
+		queue_end(queue);
+}
+
+static unsigned collect_any(struct core_state *st, struct mc_job **job)
+{
+	unsigned nr = 0;
+
+	guard_lock(&st->lists);
+	for (struct calls *c = st->queues; c && !nr; c = c->next)
+		nr = mc_async_collect(c->queue, job, COLLECT);
+	guard_unlock(&st->lists);
+	return nr;
 }
 
 void calls_stop_all(struct core_state *st)
 {
+	struct mc_job *job[COLLECT];
 	unsigned nr;
 
+	guard_lock(&st->lists);
 	for (struct calls *c = st->queues; c; c = c->next)
 		mc_async_shutdown(c->queue, 0);
-	for (struct calls *c = st->queues; c; c = c->next) /* what did not begin lets go of its store */
-		for (nr = 1; nr;)
-			collect_some(c->queue, NULL, &nr);
+	guard_unlock(&st->lists);
+	while ((nr = collect_any(st, job))) /* what did not begin lets go of its store */
+		ended(job, nr, NULL);
 }
 
 void calls_close_all(struct core_state *st)
 {
-	while (st->queues)
-		calls_end(st->queues);
+	struct mc_async *queue;
+
+	do {
+		guard_lock(&st->lists);
+		queue = st->queues ? take_queue(st->queues) : NULL;
+		guard_unlock(&st->lists);
+		if (queue)
+			queue_end(queue);
+	} while (queue);
 }
 
 static void calls_dealloc(PyObject *self)
@@ -192,11 +233,23 @@ static void calls_dealloc(PyObject *self)
 	Py_DECREF(type);
 }
 
+/* What @x gives on @c's queue, without waiting; @none when it is closed. */
+#define ON_QUEUE(c, x, none)                       \
+	({                                         \
+		struct calls *c_ = (c);            \
+		__typeof__(x) x_;                  \
+                                                   \
+		guard_lock(&c_->guard);            \
+		x_ = c_->queue ? (x) : (none);     \
+		guard_unlock(&c_->guard);          \
+		x_;                                \
+	})
+
 static PyObject *calls_fileno(PyObject *self, PyObject *unused)
 {
-	struct mc_async *queue = ((struct calls *)self)->queue;
+	struct calls *q = (struct calls *)self;
 
-	return PyLong_FromLong(queue ? mc_async_fd(queue) : -1);
+	return PyLong_FromLong(ON_QUEUE(q, mc_async_fd(q->queue), -1));
 }
 
 struct call *call_new(struct calls *q, PyObject *future)
@@ -214,7 +267,7 @@ PyObject *call_submit(struct calls *q, struct call *c)
 	int ret;
 
 	Py_INCREF((PyObject *)c);
-	ret = q->queue ? mc_async_submit(q->queue, &c->job) : -ESHUTDOWN;
+	ret = ON_QUEUE(q, mc_async_submit(q->queue, &c->job), -ESHUTDOWN);
 	if (!ret)
 		return (PyObject *)c;
 	Py_DECREF((PyObject *)c);
@@ -249,7 +302,7 @@ static PyObject *calls_cancel(PyObject *self, PyObject *arg)
 
 	if (!PyObject_TypeCheck(arg, q->st->call))
 		return PyErr_Format(PyExc_TypeError, "not a call");
-	if (!q->queue || mc_async_cancel(q->queue, &c->job))
+	if (ON_QUEUE(q, mc_async_cancel(q->queue, &c->job), -ESHUTDOWN))
 		return PyBool_FromLong(c->ended);
 	get_drop(c);
 	Py_DECREF(arg);
@@ -258,13 +311,16 @@ static PyObject *calls_cancel(PyObject *self, PyObject *arg)
 
 static PyObject *calls_collect(PyObject *self, PyObject *unused)
 {
-	struct mc_async *queue = ((struct calls *)self)->queue;
+	struct calls *q = (struct calls *)self;
 	PyObject *list = PyList_New(0);
-	unsigned nr = queue ? COLLECT : 0;
+	struct mc_job *job[COLLECT];
+	unsigned nr = COLLECT;
 
-	while (list && nr == COLLECT)
-		if (!collect_some(queue, list, &nr))
+	while (list && nr == COLLECT) {
+		nr = ON_QUEUE(q, mc_async_collect(q->queue, job, COLLECT), 0u);
+		if (!ended(job, nr, list))
 			Py_CLEAR(list);
+	}
 	return list;
 }
 

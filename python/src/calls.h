@@ -9,7 +9,8 @@
 
 struct calls {
 	PyObject_HEAD struct core_state *st;
-	struct mc_async *queue; /* NULL: closed */
+	struct guard guard;
+	struct mc_async *queue; /* NULL: closed. Set under both this guard and the lists', looked at under either */
 	struct calls *next, **at; /* of the module's list, while open */
 };
 

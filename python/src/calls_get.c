@@ -75,7 +75,7 @@ PyObject *calls_submit_get(PyObject *self, PyObject *args)
 		return NULL;
 	c->key = Py_NewRef(key);
 	c->name = name;
-	c->queue = q->queue;
+	c->queue = q->queue; /* if it is closed by now, this is not run */
 	c->sh = store_get(store);
 	if (!c->sh) {
 		Py_DECREF((PyObject *)c);

@@ -10,8 +10,8 @@
 
 enum { PIN_PRESERVE, PIN_ENABLE, PIN_DISABLE };
 
-struct config {
-	PyObject_HEAD unsigned long long replica_num, nof_replica_num, dfs_replica_num;
+struct values {
+	unsigned long long replica_num, nof_replica_num, dfs_replica_num;
 	long pin_action, data_type;
 	PyObject *pin_ttl;		     /* int or None */
 	PyObject *preferred, *preferred_nof; /* lists of str */
@@ -20,6 +20,42 @@ struct config {
 	PyObject *host_id;		     /* str */
 	bool hard_pin, same_node;
 };
+
+struct config {
+	PyObject_HEAD struct guard guard;
+	struct values v; /* under @guard, each alone */
+};
+
+/* Where the objects are. */
+static const size_t objects[] = {
+	offsetof(struct values, pin_ttl), offsetof(struct values, preferred),	  offsetof(struct values, preferred_nof),
+	offsetof(struct values, groups),  offsetof(struct values, preferred_one), offsetof(struct values, host_id),
+};
+#define NR_OBJECTS (sizeof(objects) / sizeof(objects[0]))
+
+static PyObject **object_at(struct values *v, size_t i)
+{
+	return (PyObject **)((char *)v + objects[i]);
+}
+
+/* A copy with references of its own, since other threads may set attributes meanwhile. */
+static struct values values_get(struct config *c)
+{
+	struct values v;
+
+	guard_lock(&c->guard);
+	v = c->v;
+	for (size_t i = 0; i < NR_OBJECTS; i++)
+		Py_XINCREF(*object_at(&v, i));
+	guard_unlock(&c->guard);
+	return v;
+}
+
+static void values_put(struct values *v)
+{
+	for (size_t i = 0; i < NR_OBJECTS; i++)
+		Py_CLEAR(*object_at(v, i));
+}
 
 static PyObject *config_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
@@ -33,26 +69,16 @@ static PyObject *config_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 	c = (struct config *)PyType_GenericAlloc(type, 0);
 	if (!c)
 		return NULL;
-	c->replica_num = 1;
-	c->pin_ttl = Py_NewRef(Py_None);
-	c->groups = Py_NewRef(Py_None);
-	c->preferred = PyList_New(0);
-	c->preferred_nof = PyList_New(0);
-	c->preferred_one = PyUnicode_FromString("");
-	c->host_id = PyUnicode_FromString("");
-	if (!c->preferred || !c->preferred_nof || !c->preferred_one || !c->host_id)
+	c->v.replica_num = 1;
+	c->v.pin_ttl = Py_NewRef(Py_None);
+	c->v.groups = Py_NewRef(Py_None);
+	c->v.preferred = PyList_New(0);
+	c->v.preferred_nof = PyList_New(0);
+	c->v.preferred_one = PyUnicode_FromString("");
+	c->v.host_id = PyUnicode_FromString("");
+	if (!c->v.preferred || !c->v.preferred_nof || !c->v.preferred_one || !c->v.host_id)
 		Py_CLEAR(c);
 	return (PyObject *)c;
-}
-
-static void config_drop(struct config *c)
-{
-	Py_CLEAR(c->pin_ttl);
-	Py_CLEAR(c->groups);
-	Py_CLEAR(c->preferred);
-	Py_CLEAR(c->preferred_nof);
-	Py_CLEAR(c->preferred_one);
-	Py_CLEAR(c->host_id);
 }
 
 /*
@@ -62,12 +88,8 @@ static void config_drop(struct config *c)
 static int config_traverse(struct config *c, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE((PyObject *)c));
-	Py_VISIT(c->pin_ttl);
-	Py_VISIT(c->preferred_one);
-	Py_VISIT(c->host_id);
-	Py_VISIT(c->preferred);
-	Py_VISIT(c->preferred_nof);
-	Py_VISIT(c->groups);
+	for (size_t i = 0; i < NR_OBJECTS; i++)
+		Py_VISIT(*object_at(&c->v, i));
 	return 0;
 }
 
@@ -76,7 +98,7 @@ static void config_dealloc(struct config *c)
 	PyTypeObject *type = Py_TYPE((PyObject *)c);
 
 	PyObject_GC_UnTrack(c);
-	config_drop(c);
+	values_put(&c->v);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(c);
 	Py_DECREF(type);
 }
@@ -84,7 +106,7 @@ static void config_dealloc(struct config *c)
 /* ---- attributes: one getter and setter per kind, the closure says where --------------------- */
 
 #define AT(c, closure, type) ((type *)((char *)(c) + (size_t)(uintptr_t)(closure)))
-#define WHERE(field)	     ((void *)(uintptr_t)offsetof(struct config, field))
+#define WHERE(field)	     ((void *)(uintptr_t)offsetof(struct config, v.field))
 
 static bool deleted(PyObject *v)
 {
@@ -94,9 +116,13 @@ static bool deleted(PyObject *v)
 	return !v;
 }
 
+/* Plain values are loaded and stored whole. */
+#define GET(c, closure, type)	 __atomic_load_n(AT(c, closure, type), __ATOMIC_RELAXED)
+#define SET(c, closure, type, x) __atomic_store_n(AT(c, closure, type), x, __ATOMIC_RELAXED)
+
 static PyObject *get_count(PyObject *c, void *closure)
 {
-	return PyLong_FromUnsignedLongLong(*AT(c, closure, unsigned long long));
+	return PyLong_FromUnsignedLongLong(GET(c, closure, unsigned long long));
 }
 
 static int set_count(PyObject *c, PyObject *v, void *closure)
@@ -108,32 +134,47 @@ static int set_count(PyObject *c, PyObject *v, void *closure)
 			PyErr_SetString(PyExc_TypeError, "the attribute must be an int, not bool");
 		return -1;
 	}
-	*AT(c, closure, unsigned long long) = n;
+	SET(c, closure, unsigned long long, n);
 	return 0;
 }
 
 static PyObject *get_flag(PyObject *c, void *closure)
 {
-	return PyBool_FromLong(*AT(c, closure, bool));
+	return PyBool_FromLong(GET(c, closure, bool));
 }
 
 static int set_flag(PyObject *c, PyObject *v, void *closure)
 {
-	return !deleted(v) && arg_bool(v, "the attribute", AT(c, closure, bool)) ? 0 : -1;
+	bool on;
+
+	if (deleted(v) || !arg_bool(v, "the attribute", &on))
+		return -1;
+	SET(c, closure, bool, on);
+	return 0;
 }
 
 static PyObject *get_object(PyObject *c, void *closure)
 {
-	return Py_NewRef(*AT(c, closure, PyObject *));
+	struct guard *guard = &((struct config *)c)->guard;
+	PyObject *x;
+
+	guard_lock(guard);
+	x = Py_NewRef(*AT(c, closure, PyObject *));
+	guard_unlock(guard);
+	return x;
 }
 
 static int put_object(PyObject *c, void *closure, PyObject *v)
 {
-	PyObject **at = AT(c, closure, PyObject *), *old = *at;
+	struct guard *guard = &((struct config *)c)->guard;
+	PyObject **at = AT(c, closure, PyObject *), *old;
 
 	if (!v)
 		return -1;
+	guard_lock(guard);
+	old = *at;
 	*at = v;
+	guard_unlock(guard);
 	Py_XDECREF(old);
 	return 0;
 }
@@ -185,7 +226,7 @@ static int set_ttl(PyObject *c, PyObject *v, void *closure)
 
 static PyObject *get_soft_pin(PyObject *c, void *closure)
 {
-	return PyBool_FromLong(((struct config *)c)->pin_action == PIN_ENABLE);
+	return PyBool_FromLong(GET(c, WHERE(pin_action), long) == PIN_ENABLE);
 }
 
 static int set_soft_pin(PyObject *c, PyObject *v, void *closure)
@@ -194,28 +235,28 @@ static int set_soft_pin(PyObject *c, PyObject *v, void *closure)
 
 	if (deleted(v) || !arg_bool(v, "with_soft_pin", &on))
 		return -1;
-	((struct config *)c)->pin_action = on ? PIN_ENABLE : PIN_PRESERVE;
+	SET(c, WHERE(pin_action), long, on ? PIN_ENABLE : PIN_PRESERVE);
 	return 0;
 }
 
 /* Enumerators are Python objects with an integer value; the number is what is stored. */
 static PyObject *get_enum(PyObject *c, void *closure)
 {
-	const char *name = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action) ?
+	const char *name = (size_t)(uintptr_t)closure == offsetof(struct config, v.pin_action) ?
 				   "SoftPinAction" :
 				   "ObjectDataType";
 	struct core_state *st = core_state_of(Py_TYPE(c));
 	PyObject *type = st ? core_type(st, name) : NULL, *out = NULL;
 
 	if (type)
-		out = PyObject_CallFunction(type, "l", *AT(c, closure, long));
+		out = PyObject_CallFunction(type, "l", GET(c, closure, long));
 	Py_XDECREF(type);
 	return out;
 }
 
 static int set_enum(PyObject *c, PyObject *v, void *closure)
 {
-	bool pin = (size_t)(uintptr_t)closure == offsetof(struct config, pin_action);
+	bool pin = (size_t)(uintptr_t)closure == offsetof(struct config, v.pin_action);
 	const char *name = pin ? "SoftPinAction" : "ObjectDataType";
 	struct core_state *st;
 	PyObject *type, *n;
@@ -241,7 +282,7 @@ static int set_enum(PyObject *c, PyObject *v, void *closure)
 		return PyErr_Occurred() ?
 			       -1 :
 			       (PyErr_Format(PyExc_TypeError, "unknown member of %s", name), -1);
-	*AT(c, closure, long) = value;
+	SET(c, closure, long, value);
 	return 0;
 }
 
@@ -283,7 +324,7 @@ static PyObject *config_str(PyObject *self)
 					     "WEIGHT",	 "SAMPLE",	    "ACTIVATION",
 					     "GRADIENT", "OPTIMIZER_STATE", "METADATA",
 					     "GENERAL" };
-	struct config *c = (struct config *)self;
+	struct values copy = values_get((struct config *)self), *c = &copy;
 	PyObject *sep = PyUnicode_FromString(", "), *pref = NULL, *nof = NULL, *groups = NULL,
 		 *ttl = NULL, *out = NULL;
 
@@ -314,11 +355,12 @@ static PyObject *config_str(PyObject *self)
 	Py_XDECREF(nof);
 	Py_XDECREF(pref);
 	Py_XDECREF(sep);
+	values_put(&copy);
 	return out;
 }
 
 /* One name for each key; who asks for another number of keys is refused by config_valid(). */
-static bool get_groups(const struct config *c, struct put_config *out)
+static bool get_groups(const struct values *c, struct put_config *out)
 {
 	const char *name;
 
@@ -343,7 +385,7 @@ static bool get_groups(const struct config *c, struct put_config *out)
 	return true;
 }
 
-static uint32_t pin_flags(const struct config *c, uint64_t ttl)
+static uint32_t pin_flags(const struct values *c, uint64_t ttl)
 {
 	uint32_t flags = c->hard_pin ? MC_PUT_HARD_PIN : 0;
 
@@ -354,23 +396,11 @@ static uint32_t pin_flags(const struct config *c, uint64_t ttl)
 	return flags;
 }
 
-bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
+static bool take_values(const struct values *c, struct put_config *out)
 {
-	struct config *c = (struct config *)o;
 	Py_ssize_t nr;
 	uint64_t ttl = 0;
 
-	memset(out, 0, sizeof(*out));
-	out->opts.size = sizeof(out->opts);
-	out->nr_groups = -1;
-	if (!o)
-		return true;
-	if (!PyObject_TypeCheck(o, st->config)) {
-		PyErr_SetString(
-			PyExc_TypeError,
-			"incompatible function arguments: config must be a ReplicateConfig");
-		return false;
-	}
 	out->names = PyUnicode_GetLength(c->preferred_one) ? PyTuple_Pack(1, c->preferred_one) :
 							     PyList_AsTuple(c->preferred);
 	if (!out->names)
@@ -378,22 +408,14 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 	nr = PyTuple_Size(out->names);
 	out->preferred = PyMem_Malloc((size_t)(nr ? nr : 1) * sizeof(*out->preferred));
 	if (!out->preferred) {
-		config_put(out);
 		PyErr_NoMemory();
 		return false;
 	}
-	for (Py_ssize_t i = 0; i < nr; i++) {
-		if (!arg_text(PyTuple_GetItem(out->names, i), "preferred_segments",
-			      &out->preferred[i])) {
-			config_put(out);
+	for (Py_ssize_t i = 0; i < nr; i++)
+		if (!arg_text(PyTuple_GetItem(out->names, i), "preferred_segments", &out->preferred[i]))
 			return false;
-		}
-	}
-	if ((c->pin_ttl != Py_None && !arg_u64(c->pin_ttl, "soft_pin_ttl_ms", &ttl)) ||
-	    !get_groups(c, out)) {
-		config_put(out);
+	if ((c->pin_ttl != Py_None && !arg_u64(c->pin_ttl, "soft_pin_ttl_ms", &ttl)) || !get_groups(c, out))
 		return false;
-	}
 	out->opts.replicas = (unsigned)(c->replica_num > UINT32_MAX ? UINT32_MAX : c->replica_num);
 	out->opts.preferred = out->preferred;
 	out->opts.nr_preferred = (unsigned)nr;
@@ -406,6 +428,28 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
 	    (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE))
 		out->opts.replicas = 0;
 	return true;
+}
+
+bool config_get(struct core_state *st, PyObject *o, struct put_config *out)
+{
+	struct values v;
+	bool ok;
+
+	memset(out, 0, sizeof(*out));
+	out->opts.size = sizeof(out->opts);
+	out->nr_groups = -1;
+	if (!o)
+		return true;
+	if (!PyObject_TypeCheck(o, st->config)) {
+		PyErr_SetString(PyExc_TypeError, "incompatible function arguments: config must be a ReplicateConfig");
+		return false;
+	}
+	v = values_get((struct config *)o);
+	ok = take_values(&v, out);
+	values_put(&v);
+	if (!ok)
+		config_put(out);
+	return ok;
 }
 
 void config_put(struct put_config *c)

@@ -18,8 +18,9 @@
 #include <stdint.h>
 
 /*
- * What belongs together where threads meet. The interpreter lock guards it in builds that have one, and this is nothing; a free-threaded
- * build has a lock for each. Held for a few loads and stores: nothing of Python's is called under it, so no destructor runs.
+ * What belongs together where threads meet. The interpreter lock guards it in builds that have one, and this is nothing; a
+ * free-threaded build has a lock for each. Held for a few loads and stores: nothing of Python's is called under it, so no
+ * destructor runs.
  */
 struct guard {
 #ifdef Py_GIL_DISABLED

@@ -135,6 +135,9 @@ static void core_free(void *module)
 
 static PyModuleDef_Slot core_slots[] = {
 	{ Py_mod_exec, core_exec },
+#ifdef Py_GIL_DISABLED
+	{ Py_mod_gil, Py_MOD_GIL_NOT_USED },
+#endif
 	{ 0, NULL },
 };
 

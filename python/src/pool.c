@@ -413,13 +413,14 @@ static bool arguments_fit(const struct arg *a, uint64_t local)
 	return local || refuse("the store has no local buffer: its local_buffer_size is 0");
 }
 
-static struct pool *pool_make(PyObject *store, const struct arg *a)
+/* With a reference to @room. */
+static struct pool *pool_make(PyObject *store, struct room *room, const struct arg *a)
 {
-	struct room *room = ((struct store_obj *)store)->sh->room;
 	uint64_t local = room_limit(room), max = a[MAX_BYTES].u64;
 	struct pool *p = calloc(1, sizeof(*p));
 
 	if (!p) {
+		room_unref(room);
 		PyErr_NoMemory();
 		return NULL;
 	}
@@ -428,7 +429,6 @@ static struct pool *pool_make(PyObject *store, const struct arg *a)
 	pthread_cond_init(&p->back, NULL);
 	p->store = Py_NewRef(store);
 	p->room = room;
-	room_ref(room);
 	p->capacity = max > local ? max : max || local > SIZE_MAX / 2 ? local : local * 2;
 	p->alignment = a[ALIGNMENT].o ? a[ALIGNMENT].u64 : 8 << 20;
 	return p;
@@ -464,20 +464,29 @@ static bool spread(PyObject *args, PyObject *kw, PyObject **flat, Py_ssize_t *na
 static PyObject *pool_create(struct core_state *st, PyTypeObject *type, const struct arg *a)
 {
 	bool block = !a[BLOCK].o || a[BLOCK].flag;
+	struct shared *sh = NULL;
 	struct pool_obj *o;
 	double timeout = -1;
+	struct room *room;
 	struct pool *p;
 
 	/* First what may run Python code, which may close the store. */
 	if (!take_timeout(a[TIMEOUT].o, &timeout))
 		return NULL;
-	if (!PyObject_TypeCheck(a[STORE].o, st->store) || !((struct store_obj *)a[STORE].o)->sh) {
+	if (PyObject_TypeCheck(a[STORE].o, st->store))
+		sh = store_get(a[STORE].o);
+	if (!sh) {
 		refuse("BufferPool needs a MooncakeDistributedStore that is set up");
 		return NULL;
 	}
-	if (!arguments_fit(a, room_limit(((struct store_obj *)a[STORE].o)->sh->room)))
+	room = sh->room;
+	room_ref(room);
+	store_put(sh);
+	if (!arguments_fit(a, room_limit(room))) {
+		room_unref(room);
 		return NULL;
-	p = pool_make(a[STORE].o, a);
+	}
+	p = pool_make(a[STORE].o, room, a);
 	o = p ? (struct pool_obj *)PyType_GenericAlloc(type, 0) : NULL;
 	if (!o) {
 		if (p)

@@ -9,13 +9,15 @@ struct view {
 	size_t size;
 };
 
+/* Takes the reference to @b, also when it fails. */
 static PyObject *view_new(struct core_state *st, struct block *b, size_t size)
 {
 	struct view *v = (struct view *)PyType_GenericAlloc(st->lease_view, 0);
 
-	if (!v)
+	if (!v) {
+		block_put(b);
 		return NULL;
-	atomic_fetch_add(&b->refs, 1);
+	}
 	v->b = b;
 	v->size = size;
 	return (PyObject *)v;
@@ -77,7 +79,8 @@ PyType_Spec lease_view_spec = {
 
 struct lease {
 	PyObject_HEAD struct core_state *st;
-	struct block *b; /* NULL: given back */
+	struct guard guard;
+	struct block *b; /* under @guard; NULL: given back */
 	size_t size;
 };
 
@@ -95,34 +98,39 @@ PyObject *lease_new(struct core_state *st, struct block *b, size_t size)
 	return (PyObject *)l;
 }
 
-static void give_back(struct lease *l)
+/* False: it is being looked at, and @anyway is not said. */
+static bool give_back(struct lease *l, bool anyway)
 {
-	struct block *b = l->b;
+	struct block *b;
+	bool seen;
 
-	l->b = NULL;
-	if (b)
+	guard_lock(&l->guard);
+	b = l->b;
+	seen = b && !anyway && atomic_load(&b->views);
+	if (!seen)
+		l->b = NULL;
+	guard_unlock(&l->guard);
+	if (b && !seen)
 		block_return(b, l->size);
+	return !seen;
 }
 
 static void lease_dealloc(struct lease *l)
 {
 	PyTypeObject *type = Py_TYPE((PyObject *)l);
 
-	give_back(l);
+	give_back(l, true);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(l);
 	Py_DECREF(type);
 }
 
 static PyObject *release(PyObject *self, PyObject *unused)
 {
-	struct lease *l = (struct lease *)self;
-
-	if (l->b && atomic_load(&l->b->views)) {
+	if (!give_back((struct lease *)self, false)) {
 		PyErr_SetString(PyExc_RuntimeError,
 				"the lease has exported views: drop them before its release()");
 		return NULL;
 	}
-	give_back(l);
 	Py_RETURN_NONE;
 }
 
@@ -139,8 +147,12 @@ METHOD(leave)
 static PyObject *get_ptr(PyObject *self, void *closure)
 {
 	struct lease *l = (struct lease *)self;
+	uintptr_t at;
 
-	return PyLong_FromUnsignedLongLong(l->b ? (uintptr_t)l->b->mem : 0);
+	guard_lock(&l->guard);
+	at = l->b ? (uintptr_t)l->b->mem : 0;
+	guard_unlock(&l->guard);
+	return PyLong_FromUnsignedLongLong(at);
 }
 
 static PyObject *get_size(PyObject *self, void *closure)
@@ -152,12 +164,18 @@ static PyObject *get_buffer(PyObject *self, void *closure)
 {
 	struct lease *l = (struct lease *)self;
 	PyObject *v, *out;
+	struct block *b;
 
-	if (!l->b) {
+	guard_lock(&l->guard);
+	b = l->b;
+	if (b)
+		atomic_fetch_add(&b->refs, 1);
+	guard_unlock(&l->guard);
+	if (!b) {
 		PyErr_SetString(PyExc_RuntimeError, "the lease was released");
 		return NULL;
 	}
-	v = view_new(l->st, l->b, l->size);
+	v = view_new(l->st, b, l->size);
 	out = v ? PyMemoryView_FromObject(v) : NULL;
 	Py_XDECREF(v);
 	return out;

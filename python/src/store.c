@@ -10,18 +10,49 @@
 
 struct shared *store_get(PyObject *self)
 {
-	struct shared *sh = ((struct store_obj *)self)->sh;
+	struct store_obj *o = (struct store_obj *)self;
+	struct shared *sh;
 
+	guard_lock(&o->guard);
+	sh = o->sh;
 	if (sh)
 		atomic_fetch_add(&sh->refs, 1);
+	guard_unlock(&o->guard);
 	return sh;
+}
+
+bool store_is_open(PyObject *self)
+{
+	struct store_obj *o = (struct store_obj *)self;
+	bool open;
+
+	guard_lock(&o->guard);
+	open = o->sh;
+	guard_unlock(&o->guard);
+	return open;
+}
+
+bool store_limit(PyObject *self, uint64_t *bytes)
+{
+	struct store_obj *o = (struct store_obj *)self;
+	bool open;
+
+	guard_lock(&o->guard);
+	open = o->sh;
+	*bytes = open ? room_limit(o->sh->room) : 0;
+	guard_unlock(&o->guard);
+	return open;
 }
 
 bool store_is_dummy(PyObject *self)
 {
-	const struct shared *sh = ((struct store_obj *)self)->sh;
+	struct store_obj *o = (struct store_obj *)self;
+	bool dummy;
 
-	return sh && mc_store_of_node(sh->s);
+	guard_lock(&o->guard);
+	dummy = o->sh && mc_store_of_node(o->sh->s);
+	guard_unlock(&o->guard);
+	return dummy;
 }
 
 void store_put(struct shared *sh)
@@ -91,11 +122,15 @@ static void shared_close(struct shared *sh)
 	free(sh);
 }
 
-void store_replace(struct store_obj *o, struct shared *sh)
+/* With the lists' guard held. Gives what was open. */
+static struct shared *exchange(struct store_obj *o, struct shared *sh)
 {
-	struct shared *old = o->sh;
+	struct shared *old;
 
+	guard_lock(&o->guard);
+	old = o->sh;
 	o->sh = sh;
+	guard_unlock(&o->guard);
 	if (sh && !old) {
 		o->next = o->st->live;
 		o->at = &o->st->live;
@@ -107,8 +142,29 @@ void store_replace(struct store_obj *o, struct shared *sh)
 		if (o->next)
 			o->next->at = o->at;
 	}
+	return old;
+}
+
+void store_replace(struct store_obj *o, struct shared *sh)
+{
+	struct shared *old;
+
+	guard_lock(&o->st->lists);
+	old = exchange(o, sh);
+	guard_unlock(&o->st->lists);
 	if (old)
 		UNLOCKED(shared_close(old));
+}
+
+/* An open store of the module's, which nobody finds any more; NULL: none is left. Objects on the list are not freed meanwhile. */
+static struct shared *take_live(struct core_state *st)
+{
+	struct shared *sh;
+
+	guard_lock(&st->lists);
+	sh = st->live ? exchange(st->live, NULL) : NULL;
+	guard_unlock(&st->lists);
+	return sh;
 }
 
 /*
@@ -118,10 +174,11 @@ void store_replace(struct store_obj *o, struct shared *sh)
 static PyObject *at_exit(PyObject *module, PyObject *unused)
 {
 	struct core_state *st = PyModule_GetState(module);
+	struct shared *sh;
 
 	calls_stop_all(st);
-	while (st->live)
-		store_replace(st->live, NULL);
+	while ((sh = take_live(st)))
+		UNLOCKED(shared_close(sh));
 	calls_close_all(st);
 	Py_RETURN_NONE;
 }

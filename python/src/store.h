@@ -46,7 +46,8 @@ struct shared {
 
 struct store_obj {
 	PyObject_HEAD struct core_state *st;
-	struct shared *sh;	      /* NULL: not set up, or closed */
+	struct guard guard;
+	struct shared *sh;	      /* under @guard; NULL: not set up, or closed */
 	struct store_obj *next, **at; /* of the module's list, while set up */
 };
 
@@ -63,6 +64,10 @@ struct store_obj {
  */
 struct shared *store_get(PyObject *self);
 void store_put(struct shared *sh);
+
+/* Is it set up, at this moment? And how large may a value be that passes through the library's memory? */
+bool store_is_open(PyObject *self);
+bool store_limit(PyObject *self, uint64_t *bytes); /* false: not set up */
 
 /* An open store with one reference; @engine is its from now on, also when this fails. */
 int store_open(struct mc_store_opts *opts, struct engine_ref *engine, struct shared **out);

@@ -149,13 +149,12 @@ METHOD(upsert_parts)
 static PyObject *put_all(PyObject *self, const struct arg *keys, const struct exports *e,
 			 struct put_config *cfg)
 {
-	const struct shared *sh = ((struct store_obj *)self)->sh;
-	uint64_t bytes = pieces_bytes(e->iov, (unsigned)e->nr);
+	uint64_t bytes = pieces_bytes(e->iov, (unsigned)e->nr), limit;
 	struct mc_put *p;
 	long ret = 0;
 
-	if (!sh || keys->nr != e->nr || cfg->same_node || !config_valid(cfg, e->nr) ||
-	    bytes > room_limit(sh->room))
+	if (!store_limit(self, &limit) || keys->nr != e->nr || cfg->same_node || !config_valid(cfg, e->nr) ||
+	    bytes > limit)
 		return PyLong_FromLong(NOT_SET_UP);
 	for (Py_ssize_t i = 0; i < e->nr; i++)
 		if (!e->iov[i].len)
@@ -343,7 +342,7 @@ static PyObject *get_list(PyObject *self, PyObject *arg, bool handles)
 		return NULL;
 	nr = PyTuple_Size(keys);
 	if (!handles &&
-	    (!nr || !((struct store_obj *)self)->sh)) { /* callers know this one element */
+	    (!nr || !store_is_open(self))) { /* callers know this one element */
 		list = Py_BuildValue("[y#]", "", (Py_ssize_t)0);
 		goto out;
 	}

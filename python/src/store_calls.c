@@ -73,12 +73,11 @@ bool pieces_usable(PyObject *self, const struct mc_iov *iov, unsigned nr)
 long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, uint32_t flags,
 		bool limit, long none)
 {
-	uint64_t bytes = pieces_bytes(p->iov, p->nr_iov);
-	const struct shared *sh = ((struct store_obj *)self)->sh;
+	uint64_t bytes = pieces_bytes(p->iov, p->nr_iov), most;
 	struct mc_put one = *p;
 
-	if (!sh || cfg->same_node || bytes == UINT64_MAX || !config_valid(cfg, 1) ||
-	    (limit && bytes > room_limit(sh->room)))
+	if (!store_limit(self, &most) || cfg->same_node || bytes == UINT64_MAX || !config_valid(cfg, 1) ||
+	    (limit && bytes > most))
 		return NOT_SET_UP;
 	if (!bytes)
 		return none;

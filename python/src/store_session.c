@@ -82,7 +82,7 @@ METHOD(batch_put_session_start)
 	if (!TAKE(&sig, a))
 		return NULL;
 	cfg = &a[2].config;
-	if (!((struct store_obj *)self)->sh) {
+	if (!store_is_open(self)) {
 		out = PyList_New(0);
 	} else if (a[1].nr != a[0].nr || !config_valid(cfg, a[0].nr) ||
 		   (cfg->same_node && cfg->opts.replicas > 1)) {

@@ -97,7 +97,7 @@ METHOD(save_tensor_to_safetensor)
 
 	if (!TAKE(&sig, a))
 		return NULL;
-	if (!((struct store_obj *)self)->sh) {
+	if (!store_is_open(self)) {
 		args_drop(&sig, a);
 		return PyLong_FromLong(NOT_SET_UP);
 	}
@@ -127,7 +127,7 @@ METHOD(load_tensor_from_safetensor)
 				    "%s(): incompatible function arguments: missing 'file_name'",
 				    sig.name);
 	}
-	if (!((struct store_obj *)self)->sh) {
+	if (!store_is_open(self)) {
 		args_drop(&sig, a);
 		Py_RETURN_NONE;
 	}

@@ -127,7 +127,7 @@ METHOD(put_from_with_metadata)
 	iov[1] = piece(a[1].u64, a[3].u64);
 	p.key = a[0].key;
 	p.iov = iov;
-	if (!((struct store_obj *)self)->sh)
+	if (!store_is_open(self))
 		ret = NOT_SET_UP;
 	else if (a[3].u64 && !pieces_usable(self, iov, 2))
 		ret = -NOT_SET_UP;

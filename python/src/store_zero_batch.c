@@ -235,7 +235,7 @@ METHOD(batch_put_from_multi_buffers)
 	if (batch_multi(&b, a)) {
 		if (cfg->same_node && cfg->opts.replicas != 1)
 			out = list_of_value(b.nr, NOT_SET_UP);
-		else if (!((struct store_obj *)self)->sh)
+		else if (!store_is_open(self))
 			out = PyList_New(0);
 		else
 			out = put_batch(self, &b, &a[3].config, 0);

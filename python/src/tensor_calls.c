@@ -169,7 +169,7 @@ PyObject *tensor_put(PyObject *self, const struct tensor_put_shape *shape, ARGS)
 	if (!TAKE(&shape->sig, a))
 		return NULL;
 	nr = shape->many ? a[0].nr : 1;
-	if (!((struct store_obj *)self)->sh || !lists_match(shape, a, nr) ||
+	if (!store_is_open(self) || !lists_match(shape, a, nr) ||
 	    !config_fits(shape, a, nr))
 		out = shape->many ? list_of_value(nr, NOT_SET_UP) : PyLong_FromLong(NOT_SET_UP);
 	else

@@ -15,7 +15,7 @@ from mooncake import _tensor
 from mooncake.engine import TransferEngine
 from mooncake.store import BufferPool, MooncakeDistributedStore, ReplicateConfig
 
-CALLS = 300
+CALLS = 100
 FREE = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
