@@ -289,6 +289,23 @@ static inline int view_find(const struct pool_view *v, const char *name, struct 
 	return view_lookup(v, k.data, k.len, out);
 }
 
+/* All of it; the mux has the socket give up after a while that a slow machine needs for a reply. */
+static inline bool recv_all(int fd, void *to, size_t len)
+{
+	uint64_t end = soon();
+	size_t got = 0;
+
+	while (got < len) {
+		ssize_t n = recv(fd, (char *)to + got, len - got, 0);
+
+		if (n > 0)
+			got += (size_t)n;
+		else if (!n || (errno != EAGAIN && errno != EINTR) || deadline_passed(end))
+			return false;
+	}
+	return true;
+}
+
 /*
  * The same by hand, with a checksum behind the payload, and in a piece that is late. Nothing else is under way on @c.
  * Return: the reply's status.
@@ -310,7 +327,7 @@ static inline int tc_send_sum(struct tc *c, const char *name, const void *data, 
 	ok = send(fd, head, sizeof(head), 0) == sizeof(head) && send(fd, b.data, b.len, 0) == (ssize_t)b.len &&
 	     send(fd, data, len, 0) == (ssize_t)len && send(fd, sum, sizeof(sum), 0) == sizeof(sum);
 	do
-		ok = ok && recv(fd, head, sizeof(head), MSG_WAITALL) == sizeof(head) && !net_frame_decode(head, &f);
+		ok = ok && recv_all(fd, head, sizeof(head)) && !net_frame_decode(head, &f);
 	while (ok && f.id != put_id);
 	buf_fini(&b);
 	return ok && !f.body_len ? f.status : -EPIPE;
