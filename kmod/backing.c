@@ -240,6 +240,21 @@ static void mc_each_folio(struct file *mem, u64 offset, u64 length,
 	}
 }
 
+u64 mc_backing_next(struct file *mem, u64 offset, u64 end)
+{
+	pgoff_t index = offset >> PAGE_SHIFT;
+	struct folio_batch batch;
+
+	if (offset >= end)
+		return end;
+	folio_batch_init(&batch);
+	if (!filemap_get_folios(mem->f_mapping, &index, (end - 1) >> PAGE_SHIFT, &batch))
+		return end;
+	offset = max_t(u64, offset, folio_pos(batch.folios[0]));
+	folio_batch_release(&batch);
+	return offset;
+}
+
 static void mc_stat_one(struct file *mem, struct folio *folio, void *arg)
 {
 	struct mc_mem_stat *st = arg;

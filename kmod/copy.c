@@ -190,10 +190,8 @@ static long mc_copy_mapped(const struct mc_elem *e, size_t n)
 
 static void mc_side_wait(const struct mc_side *s)
 {
-	if (s->r) {
-		mutex_lock(&s->r->gate_lock);
-		mutex_unlock(&s->r->gate_lock);
-	}
+	if (s->r)
+		mc_gate_wait(s->r);	/* killed: the next step sees the signal */
 }
 
 /* One step of at most a page; bytes copied or a negative errno. */

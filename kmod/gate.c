@@ -5,20 +5,39 @@
  */
 
 #include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
 
 #include "kmod.h"
 #include "outlet.h"
 #include "trace.h"
 
-static void mc_gate_close(struct mc_region *r, u32 why, u64 offset, u64 length)
+#define MC_PUNCH_SLICE (16ull << 20)	/* freed between two looks at signals */
+
+/* Whoever comes from now on sees it; what is mapped is the caller's to take away. */
+static void mc_gate_close(struct mc_region *r, u32 why)
 {
 	lockdep_assert_held(&r->gate_lock);
 	WRITE_ONCE(r->gate, r->gate | why);
-	/* Full barrier, pairs with mc_vm_fault(); also waits for mc_vm_map_pages(). */
+	/* Full barrier, pairs with mc_gate_open(); also waits for mc_vm_map_pages(). */
 	synchronize_rcu();
 	smp_mb();
-	if (r->mem)
-		mc_backing_zap(r->mem, r->mem_offset + offset, length);
+}
+
+bool mc_gate_open(struct mc_region *r)
+{
+	/* Pairs with the one in mc_gate_close(): done, then gate read; gate written, then looked for what was done. */
+	smp_mb();
+	return !READ_ONCE(r->gate);
+}
+
+int mc_gate_wait(struct mc_region *r)
+{
+	if (READ_ONCE(r->gate) & MC_GATE_REVOKED)
+		return 0;
+	if (mutex_lock_killable(&r->gate_lock))
+		return -EINTR;
+	mutex_unlock(&r->gate_lock);
+	return 0;
 }
 
 /* Nobody can pin any more; what is not pinned now nobody needs. Dma-bufs hold pages of their own accord. */
@@ -31,6 +50,9 @@ static void mc_revoked_free(struct mc_region *r)
 
 void mc_export_gone(struct mc_region *r)
 {
+	/* Who came too late came after the gate was written. */
+	if (!(READ_ONCE(r->gate) & MC_GATE_REVOKED))
+		return;
 	mutex_lock(&r->gate_lock);
 	mc_revoked_free(r);
 	mutex_unlock(&r->gate_lock);
@@ -45,8 +67,9 @@ u64 mc_revoke_access(struct mc_region *r)
 	mutex_unlock(&r->lock);
 
 	mutex_lock(&r->gate_lock);
-	mc_gate_close(r, MC_GATE_REVOKED, 0, r->length);
+	mc_gate_close(r, MC_GATE_REVOKED);
 	if (r->mem) {
+		mc_backing_zap(r->mem, r->mem_offset, r->length);
 		mc_revoked_free(r);
 		pinned = mc_backing_pinned(r->mem, r->mem_offset, r->length);
 	} else if (r->pin) {
@@ -102,38 +125,97 @@ int mc_region_revoke(struct mc_call *call)
 	return 0;
 }
 
-static int mc_punch(struct mc_region *r, struct mc_ioc_region_mark *a)
+/* The steps of PUNCH, on a slice; pages are ours to free when nothing has them mapped or pinned. */
+static int mc_punch_zap(struct mc_region *r, u64 offset, u64 length, u64 *freed)
 {
+	mc_backing_zap(r->mem, offset, length);
+	return 0;
+}
+
+static int mc_punch_pinned(struct mc_region *r, u64 offset, u64 length, u64 *freed)
+{
+	return mc_backing_pinned(r->mem, offset, length) ? -EBUSY : 0;
+}
+
+static int mc_punch_free(struct mc_region *r, u64 offset, u64 length, u64 *freed)
+{
+	*freed += mc_backing_punch(r->mem, offset, length, false);
+	return 0;
+}
+
+/* One step on every slice with pages, up to where huge pages end. In between the caller may be killed, or the region revoked. */
+static int mc_punch_step(struct mc_region *r, const struct mc_ioc_region_mark *a, u64 *freed,
+			 int (*step)(struct mc_region *r, u64 offset, u64 length, u64 *freed))
+{
+	u64 offset = a->offset, end = a->offset + a->length, n;
 	int ret = 0;
 
-	mutex_lock(&r->gate_lock);
-	if (r->gate & MC_GATE_REVOKED) {
-		mutex_unlock(&r->gate_lock);
-		return -EKEYREVOKED;
+	for (; (offset = mc_backing_next(r->mem, offset, end)) < end && !ret; offset += n) {
+		n = min(end - offset, MC_PUNCH_SLICE - (offset & (MC_PUNCH_SLICE - 1)));
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (READ_ONCE(r->state) & MC_STATE_REVOKED)
+			return -EKEYREVOKED;
+		ret = step(r, offset, n, freed);
+		cond_resched();
 	}
-	mc_gate_close(r, MC_GATE_PUNCH, a->offset, a->length);
-	if (atomic_read(&r->nr_exports) || mc_backing_pinned(r->mem, a->offset, a->length))
-		ret = -EBUSY;
-	else
-		a->out_purged = mc_backing_punch(r->mem, a->offset, a->length, false);
+	return ret;
+}
+
+/*
+ * Without region->lock, which everybody else needs now and then: gate_lock keeps sealing out (mc_seal()) and exports wait
+ * at the gate (mc_outlet_init()).
+ */
+static int mc_punch(struct mc_region *r, struct mc_ioc_region_mark *a)
+{
+	int ret;
+
+	if (mutex_lock_killable(&r->gate_lock))
+		return -EINTR;
+	if (READ_ONCE(r->state) & (MC_STATE_REVOKED | MC_STATE_SEALED)) {
+		ret = READ_ONCE(r->state) & MC_STATE_REVOKED ? -EKEYREVOKED : -EPERM;
+		mutex_unlock(&r->gate_lock);
+		return ret;
+	}
+	mc_gate_close(r, MC_GATE_PUNCH);
+	ret = atomic_read(&r->nr_exports) ? -EBUSY : mc_punch_step(r, a, NULL, mc_punch_zap);
+	if (!ret)
+		ret = mc_punch_step(r, a, NULL, mc_punch_pinned);
+	if (!ret)
+		ret = mc_punch_step(r, a, &a->out_purged, mc_punch_free);
 	WRITE_ONCE(r->gate, r->gate & ~MC_GATE_PUNCH);
 	trace_mc_region_punch(r->id, a->offset, a->length, ret);
 	mutex_unlock(&r->gate_lock);
+
+	mutex_lock(&r->lock);
+	if (!ret || a->out_purged)
+		r->gen++;
+	a->out_gen = r->gen;
+	mutex_unlock(&r->lock);
 	return ret;
 }
 
 static int mc_seal(struct mc_region *r)
 {
+	int ret = -EBUSY;
+
 	lockdep_assert_held(&r->lock);
-	/* New writers are kept out by r->lock; a pin for writing outlives the mapping it was made through. */
-	if (atomic_read(&r->nr_writers) || atomic_read(&r->nr_exports) || mc_backing_pinned(r->mem, 0, r->length))
+	/* Who punches is a writer, and may take long. */
+	if (READ_ONCE(r->gate) & MC_GATE_PUNCH)
 		return -EBUSY;
-	r->state |= MC_STATE_SEALED;
-	if (r->writer) {
-		r->writer->clean = true;
-		r->state &= ~MC_STATE_DIRTY;
+	if (mutex_lock_killable(&r->gate_lock))
+		return -EINTR;
+	/* New writers are kept out by r->lock; a pin for writing outlives the mapping it was made through. */
+	if (!atomic_read(&r->nr_writers) && !atomic_read(&r->nr_exports) && !mc_backing_pinned(r->mem, 0, r->length)) {
+		r->state |= MC_STATE_SEALED;
+		if (r->writer) {
+			r->writer->clean = true;
+			r->state &= ~MC_STATE_DIRTY;
+		}
+		ret = 0;
 	}
-	return 0;
+	mutex_unlock(&r->gate_lock);
+	return ret;
 }
 
 static int mc_mark(struct mc_handle *h, struct mc_ioc_region_mark *a)
@@ -145,13 +227,6 @@ static int mc_mark(struct mc_handle *h, struct mc_ioc_region_mark *a)
 	if (r->state & MC_STATE_REVOKED)
 		return -EKEYREVOKED;
 	switch (a->op) {
-	case MC_MARK_PUNCH:
-		if (r->state & MC_STATE_SEALED)
-			return -EPERM;
-		ret = mc_punch(r, a);
-		if (!ret)
-			r->gen++;
-		break;
 	case MC_MARK_SEAL_WRITE:
 		if (!(r->state & MC_STATE_SEALED))
 			ret = mc_seal(r);
@@ -203,6 +278,8 @@ int mc_region_mark(struct mc_call *call)
 		return -EOPNOTSUPP;
 
 	a->out_purged = 0;
+	if (a->op == MC_MARK_PUNCH)
+		return mc_punch(r, a);
 	mutex_lock(&r->lock);
 	ret = mc_mark(h, a);
 	mutex_unlock(&r->lock);

@@ -107,6 +107,8 @@ void mc_backing_writer_end(struct file *mem);
 void mc_backing_stat(struct file *mem, u64 offset, u64 length, struct mc_mem_stat *st);
 /* Bytes in [offset, offset + length) in pages that somebody pinned. */
 u64 mc_backing_pinned(struct file *mem, u64 offset, u64 length);
+/* Where in [offset, end) the first page is that is there, or @end. */
+u64 mc_backing_next(struct file *mem, u64 offset, u64 end);
 /* Wait for page faults that hold a page of the range locked right now, then take the range out of every mapping. */
 void mc_backing_zap(struct file *mem, u64 offset, u64 length);
 /* Free the range; with @keep_pinned spare pages that are pinned. Returns bytes freed. */
@@ -344,6 +346,10 @@ int mc_cq_open_post(struct mc_call *call);
 #define MC_GATE_REVOKED	0x1u
 #define MC_GATE_PUNCH	0x2u
 
+/* After something that must not happen behind a closed gate: was it open? If not, undo it and wait. */
+bool mc_gate_open(struct mc_region *r);
+/* Until a hole is made, which may take long; -EINTR when killed. */
+int mc_gate_wait(struct mc_region *r);
 int mc_region_revoke(struct mc_call *call);
 /* Everything there is to take away, and the events. Bytes that hardware still holds. Hold nothing. */
 u64 mc_revoke(struct mc_region *r);

@@ -54,7 +54,6 @@ static vm_fault_t mc_vm_fault(struct vm_fault *vmf)
 	struct mc_handle *h = vmf->vma->vm_private_data;
 	struct mc_region *r = h->region;
 	vm_fault_t ret;
-	u32 gate;
 
 	for (;;) {
 		if (READ_ONCE(r->gate) & MC_GATE_REVOKED)
@@ -62,17 +61,13 @@ static vm_fault_t mc_vm_fault(struct vm_fault *vmf)
 		ret = mc_shmem_vm_ops->fault(vmf);
 		if (!(ret & VM_FAULT_LOCKED))
 			return ret;
-		/* Pairs with the one in mc_gate_close(): page inserted, then gate read; gate written, then pages walked. */
-		smp_mb();
-		gate = READ_ONCE(r->gate);
-		if (!gate)
+		if (mc_gate_open(r))
 			return ret;
 		unlock_page(vmf->page);
 		put_page(vmf->page);
 		vmf->page = NULL;
-		/* A hole is being punched: as short as freeing those pages takes. */
-		mutex_lock(&r->gate_lock);
-		mutex_unlock(&r->gate_lock);
+		if (mc_gate_wait(r))
+			return VM_FAULT_SIGBUS;
 	}
 }
 

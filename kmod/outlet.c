@@ -33,9 +33,18 @@ int mc_outlet_init(struct mc_outlet *o, struct mc_region *r, u64 offset, u64 len
 	mutex_unlock(&r->lock);
 	if (ret)
 		goto err_writer;
+	/* Either a PUNCH sees the count, or it is waited for: what it frees must not be taken meanwhile. */
+	if (!mc_gate_open(r))
+		ret = mc_gate_wait(r);
+	if (ret)
+		goto err_count;
 	mutex_init(&o->lock);
 	return 0;
 
+err_count:
+	atomic64_sub(length, &r->exported);
+	if (atomic_dec_and_test(&r->nr_exports))
+		mc_export_gone(r);
 err_writer:
 	if (!rdonly)
 		mc_writer_end(r);

@@ -4,8 +4,13 @@
 #include "harness.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #define LEN (8 * MIB)
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 TEST(mark_wrong)
 {
@@ -90,6 +95,127 @@ TEST(punch_race)
 	EXPECT_EQ(mark(r, MC_MARK_PUNCH, 0, LEN), 0);
 	for (i = 0; i < (int)LEN; i += 4096)
 		ASSERT_EQ(p[i], 0);
+}
+
+#define LARGE (256 * MIB)
+
+/* Kill a process @delay into its PUNCH of all of a region; what is left of it, -1: the call had ended. */
+static long long punch_killed(int r, useconds_t delay)
+{
+	int status, go[2];
+	char c = 0;
+	pid_t pid;
+
+	ASSERT_EQ(SYS(pipe(go)), 0);
+	pid = fork();
+	if (!pid) {
+		ASSERT_EQ(SYS(write(go[1], &c, 1)), 1);
+		_exit(mark(r, MC_MARK_PUNCH, 0, LARGE) != 0);
+	}
+	ASSERT_EQ(SYS(read(go[0], &c, 1)), 1);
+	usleep(delay);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(SYS(waitpid(pid, &status, 0)), pid);
+	close(go[0]);
+	close(go[1]);
+	return WIFSIGNALED(status) ? (long long)info(r).resident : -1;
+}
+
+static void populate(int r)
+{
+	char *p = map(r, LARGE, PROT_READ | PROT_WRITE);
+
+	ASSERT_EQ(SYS(madvise(p, LARGE, MADV_POPULATE_WRITE)), 0);
+	munmap(p, LARGE);
+}
+
+/* A large hole ends in the middle when who makes it is killed, and can be finished by somebody else. */
+TEST(punch_killed_in_the_middle)
+{
+	struct mc_ioc_region_create a = CREATE(.length = LARGE, .backing = MC_BACKING_SHMEM, .flags = MC_REGION_POPULATE);
+	useconds_t from = 0, to = 2000000, delay = 20000;
+	long long left = 0;
+	int ctx = ctx_open(), i;
+
+	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
+	/* When the middle is, only trying tells. */
+	for (i = 0; i < 40; i++) {
+		left = punch_killed(a.out_fd, delay);
+		if (left > 0 && left < (long long)LARGE)
+			break;
+		if (left == LARGE)
+			from = delay;
+		else
+			to = delay;
+		/* On a machine that has other things to do, the middle moves. */
+		delay = i % 8 == 7 ? delay / 2 + 1 : (from + to) / 2;
+		if (to - from < 100) {
+			from /= 2;
+			to *= 2;
+		}
+		populate(a.out_fd);
+	}
+	printf("# %lld MiB left after %u us, try %d\n", left / (long long)MIB, delay, i);
+	EXPECT_GE(left, 1);
+	EXPECT_LE(left, LARGE - 1);
+	EXPECT_GE(info(a.out_fd).gen, 1);
+	ASSERT_EQ(mark(a.out_fd, MC_MARK_PUNCH, 0, LARGE), 0);
+	EXPECT_EQ(info(a.out_fd).resident, 0);
+}
+
+static void *punch_until_revoked(void *arg)
+{
+	char *p = map(*(int *)arg, LARGE, PROT_READ | PROT_WRITE);
+	long ret;
+
+	do {
+		madvise(p, LARGE, MADV_POPULATE_WRITE);
+		ret = mark(*(int *)arg, MC_MARK_PUNCH, 0, LARGE);
+	} while (!ret);
+	return (void *)ret;
+}
+
+/* Nobody waits for a hole to be finished before taking the region away. */
+TEST(punch_revoked_in_the_middle)
+{
+	int ctx = ctx_open(), r = region(ctx, LARGE, MC_REGION_POPULATE);
+	pthread_t t;
+	void *ret;
+
+	pthread_create(&t, NULL, punch_until_revoked, &r);
+	while (info(r).gen < 2)
+		sched_yield();
+	EXPECT_EQ(revoke_region(r), 0);
+	pthread_join(t, &ret);
+	EXPECT_EQ((long)ret, -EKEYREVOKED);
+	EXPECT_EQ(info(r).resident, 0);
+}
+
+static void overcommit(char how)
+{
+	int fd = open("/proc/sys/vm/overcommit_memory", O_WRONLY);
+
+	if (fd < 0 || write(fd, &how, 1) != 1)
+		skip("needs a region larger than memory");
+	close(fd);
+}
+
+/* A hole as long as the region, which is mostly hole: what is not there takes no time. */
+TEST(punch_sparse)
+{
+	const uint64_t huge = sizeof(long) == 8 ? 1ull << 50 : 1ull << 43;	/* of what mmap2() can reach */
+	int ctx = ctx_open(), r;
+	char *p;
+
+	overcommit('1');
+	r = region(ctx, huge, 0);
+	overcommit('0');
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, r, huge - 4 * MIB);
+	ASSERT_EQ(p == MAP_FAILED, 0);
+	*p = 1;
+	ASSERT_EQ(mark(r, MC_MARK_PUNCH, 4096, huge - 8192), 0);
+	EXPECT_EQ(info(r).resident, 0);
+	EXPECT_EQ(*p, 0);
 }
 
 TEST(seal)

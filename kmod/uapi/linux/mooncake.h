@@ -335,7 +335,7 @@ struct mc_ioc_region_export {
  * R: say something about the region's content. The fd is open for writing (EACCES). PUNCH takes multiples of 4 KiB;
  * the other ops take offset 0 and length 0. EBUSY: PUNCH of, or sealing with, pages that hardware holds or a dma-buf
  * covers; SEAL_WRITE while somebody could still write through a mapping. EPERM: CLEAN, DIRTY on a file without the
- * lease; PUNCH after sealing. EKEYREVOKED.
+ * lease; PUNCH after sealing. EKEYREVOKED. EINTR: killed; PUNCH then, or when the region is revoked, may have freed a part.
  */
 struct mc_ioc_region_mark {
 	__u32 size;
