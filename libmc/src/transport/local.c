@@ -3,9 +3,6 @@
  * The same node: ranges are copied by the process that wants them. Plainly when the peer is this
  * process or its memory is shared and mapped here (local_map.c), else with process_vm_readv and
  * process_vm_writev. The peer does nothing; its table of reachable ranges says what may be touched.
- *
- * Small transfers of one submission share system calls and are done when submit() returns; what is
- * larger is copied in slices by whoever waits, so that it can be cancelled in between.
  */
 #include <poll.h>
 #include <unistd.h>
@@ -15,11 +12,9 @@
 #include "base/log.h"
 #include "dev/dev.h"
 #include "transport/local_map.h"
+#include "transport/near.h"
 #include "transport/reach.h"
 
-#define SLICE_VECS	      512
-#define SLICE_BYTES	      (4 * MiB)
-#define SUBMIT_BYTES	      (8 * MiB) /* copied at most by one submit() */
 #define LOCAL_COST_NS_PER_MIB 120000	/* about 8 GiB/s */
 
 struct local {
@@ -39,13 +34,6 @@ struct local_peer {
 	struct map_cache *maps;
 	int pidfd;   /* readable once the process ended */
 	bool inside; /* it is this process */
-};
-
-/* What one look at the table and, mostly, one system call move. */
-struct slice {
-	struct process_vec v[SLICE_VECS + 1]; /* and the token */
-	unsigned nr;
-	uint64_t bytes;
 };
 
 static int local_open(const struct transport_env *env, struct transport **out)
@@ -80,13 +68,6 @@ static void local_describe(struct transport *base, struct segment_desc *desc)
 	desc->mc.reach_fd = t->reach_fd;
 }
 
-static bool is_neighbour(const struct local *t, const struct segment_desc *desc)
-{
-	return desc->mc.present && desc->mc.pid > 0 && desc->mc.reach_fd >= 0 &&
-	       desc->mc.pid_ns == t->self.pid_ns &&
-	       !memcmp(desc->mc.node, t->node, sizeof(t->node));
-}
-
 static bool ended(const struct local_peer *p)
 {
 	struct pollfd pfd = { .fd = p->pidfd, .events = POLLIN };
@@ -107,8 +88,8 @@ static int check_token(const struct local_peer *p)
 static void tell_once(struct local *t, const struct segment_desc *desc, const char *why)
 {
 	if (!atomic_exchange(&t->told, true))
-		log_info("process %lld on this node is reached by tcp: %s", (long long)desc->mc.pid,
-			 why);
+		log_info("process %lld on this node is reached by other means: %s",
+			 (long long)desc->mc.pid, why);
 }
 
 static int open_view(struct local_peer *p, int reach_fd)
@@ -147,7 +128,7 @@ static int local_connect(struct transport *base, const struct segment_desc *desc
 	struct local_peer *p;
 	int ret;
 
-	if (!is_neighbour(t, desc))
+	if (!near_has(desc, t->node, t->self.pid_ns))
 		return -EOPNOTSUPP;
 	p = calloc(1, sizeof(*p));
 	if (!p)
@@ -184,27 +165,6 @@ static void local_disconnect(struct peer *base)
 	map_cache_close(p->maps);
 	close(p->pidfd);
 	free(p);
-}
-
-/* Adds what is left of @x, as far as it fits. */
-static void slice_fill(struct slice *s, const struct xfer *x, uint64_t max_bytes)
-{
-	uint64_t skip = x->bytes;
-
-	for (unsigned i = 0; i < x->nr && s->nr < SLICE_VECS && s->bytes < max_bytes; i++) {
-		const struct xvec *v = &x->vec[i];
-		uint64_t len = v->len;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		len = MIN(len - skip, max_bytes - s->bytes);
-		s->v[s->nr++] =
-			(struct process_vec){ (char *)v->local + skip, v->remote + skip, len };
-		s->bytes += len;
-		skip = 0;
-	}
 }
 
 static int slice_check(const struct reach_view *view, const struct reach_access *a,
@@ -284,8 +244,9 @@ static int slice_copy(const struct local_peer *p, enum xfer_op op, struct slice 
  * The whole slice: 0, -EFAULT not reachable, -ECONNRESET the peer ended, -EAGAIN its table is
  * changing.
  */
-static int slice_move(const struct local_peer *p, enum xfer_op op, struct slice *s)
+static int local_move(struct peer *base, enum xfer_op op, struct slice *s)
 {
+	const struct local_peer *p = container_of(base, struct local_peer, base);
 	struct reach_access a;
 	/* In one process the range must also stay mapped while it is read: its owner waits for us, as for writers. */
 	int ret = reach_view_begin(p->view, op == XFER_WRITE || p->inside, &a);
@@ -303,108 +264,20 @@ static int slice_move(const struct local_peer *p, enum xfer_op op, struct slice 
 	return ret == -ESRCH ? -ECONNRESET : ret;
 }
 
-static void finish(struct xfer *x, int status)
-{
-	x->status = status;
-	x->done = true;
-}
-
-static uint64_t xfer_bytes(const struct xfer *x)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < x->nr; i++)
-		sum += x->vec[i].len;
-	return sum;
-}
-
-/*
- * Moves x[0..nr), which are together in @s, at once. On failure they are left to progress(), one by
- * one.
- */
-static void flush(const struct local_peer *p, struct slice *s, struct xfer *const *x, unsigned nr)
-{
-	if (nr && !slice_move(p, x[0]->op, s)) {
-		for (unsigned i = 0; i < nr; i++) {
-			x[i]->bytes = xfer_bytes(x[i]);
-			finish(x[i], 0);
-		}
-	}
-	s->nr = 0;
-	s->bytes = 0;
-}
-
 static void local_submit(struct peer *base, struct xfer *const *x, unsigned nr)
 {
-	struct local_peer *p = container_of(base, struct local_peer, base);
-	struct slice s; /* large: only what is used is set */
-	uint64_t left = SUBMIT_BYTES;
-	unsigned first = 0, i;
-
-	s.nr = 0;
-	s.bytes = 0;
-	for (i = 0; i < nr; i++) {
-		x[i]->peer = base;
-		x[i]->done = false;
-		x[i]->bytes = 0;
-	}
-	for (i = 0; i < nr; i++) {
-		uint64_t bytes = xfer_bytes(x[i]);
-
-		if (bytes > left || x[i]->nr > SLICE_VECS)
-			break;
-		if (i > first && (x[i]->op != x[first]->op || s.nr + x[i]->nr > SLICE_VECS ||
-				  s.bytes + bytes > SLICE_BYTES)) {
-			flush(p, &s, x + first, i - first);
-			first = i;
-		}
-		slice_fill(&s, x[i], UINT64_MAX);
-		left -= bytes;
-	}
-	flush(p, &s, x + first, i - first);
+	near_submit(base, x, nr, local_move);
 }
 
 static bool local_progress(struct peer *base, struct xfer *x, uint64_t deadline_ns)
 {
-	struct local_peer *p = container_of(base, struct local_peer, base);
-	const struct timespec nap = { .tv_nsec = 50 * NSEC_PER_USEC };
-	uint64_t total = xfer_bytes(x);
-
-	while (!x->done) {
-		struct slice s;
-		int ret;
-
-		s.nr = 0;
-		s.bytes = 0;
-		slice_fill(&s, x, SLICE_BYTES);
-		ret = slice_move(p, x->op, &s);
-		if (!ret)
-			x->bytes += s.bytes;
-		if (x->bytes == total || (ret && ret != -EAGAIN))
-			finish(x, ret);
-		else if (deadline_passed(deadline_ns))
-			break;
-		else if (ret)
-			nanosleep(&nap, NULL);
-	}
-	return x->done;
+	return near_progress(base, x, deadline_ns, local_move);
 }
 
 /* Every look copies. */
 static int local_wants(struct peer *base, const struct xfer *x, short *events)
 {
 	return -1;
-}
-
-static void local_cancel(struct peer *base, struct xfer *x)
-{
-	if (!x->done)
-		finish(x, -ECANCELED);
-}
-
-static uint64_t local_backlog(const struct peer *base)
-{
-	return 0;
 }
 
 const struct transport_ops transport_local = {
@@ -417,6 +290,6 @@ const struct transport_ops transport_local = {
 	.submit = local_submit,
 	.progress = local_progress,
 	.wants = local_wants,
-	.cancel = local_cancel,
-	.backlog = local_backlog,
+	.cancel = near_cancel,
+	.backlog = near_backlog,
 };
