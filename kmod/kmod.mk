@@ -4,7 +4,7 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 KERNEL ?= 6.1
 # What tests/vm/test_* run in the guest beside the kernel's tests.
-VM_BIN = $(patsubst %,$(BUILD)/tests/unit/test_%,region guard pool kept recover owner) $(BUILD)/tests/integration/node_restart \
+VM_BIN = $(patsubst %,$(BUILD)/tests/unit/test_%,region guard pool kept recover owner module) $(BUILD)/tests/integration/node_restart \
 	$(CTL_BIN) $(DAEMON_BIN)
 KMOD_DKMS := $(DESTDIR)/usr/src/mooncake-$(VERSION)
 

@@ -29,7 +29,7 @@ struct mc_engine_opts {
 	/* "tcp" (default), "rdma" (comes up on tcp with one warning where there is no RDMA) */
 	const char *protocol;
 	const char *devices; /* comma list of RDMA devices; default: all */
-	/* comma list that may be used, e.g. "tcp"; default: all ("local,tcp") */
+	/* comma list that may be used, e.g. "tcp"; default: all ("local,module,tcp") */
 	const char *transports;
 	/* for the ports this engine listens on; default 15000-17000 */
 	uint16_t min_port, max_port;
@@ -123,7 +123,7 @@ MC_API int mc_segment_refresh(struct mc_segment *seg, uint64_t deadline_ns);
 MC_API int mc_segment_buffer(const struct mc_segment *seg, unsigned i, uint64_t *addr,
 			     uint64_t *len);
 
-/** mc_segment_transport - which way transfers to it take now: "local", "tcp". */
+/** mc_segment_transport - which way transfers to it take now: "local", "module", "tcp". */
 MC_API const char *mc_segment_transport(const struct mc_segment *seg);
 
 enum mc_op { MC_READ, MC_WRITE };

@@ -32,7 +32,7 @@ static const struct conf_item items[] = {
 	    "engines listen on the port of their name"),
 	VAR("MC_TCP_BIND_ADDRESS", tcp_bind_address, CONF_STRING, "", "engines listen here, not at their name's host"),
 	VAR("MC_FORCE_TCP", force_tcp, CONF_PRESENCE, NULL, "no RDMA, whatever protocol is asked for"),
-	VAR("MC_TRANSPORTS", transports, CONF_STRING, "", "comma list of the ways engines may take: local, tcp"),
+	VAR("MC_TRANSPORTS", transports, CONF_STRING, "", "comma list of the ways engines may take: local, module, tcp"),
 	{ .name = "MC_TRANSFER_TIMEOUT", .type = CONF_DURATION, .offset = offsetof(struct env, transfer_timeout_ns), .deflt = "30s",
 	  .unit_ns = NSEC_PER_SEC, .help = "how long synchronous transfers of the Python module take at most; at least 5 s" },
 	VAR("MC_TE_FILTERS", te_filters, CONF_STRING, "", "comma list of the RDMA devices that may be used"),

@@ -160,6 +160,21 @@ struct process_vec {
 int process_read(pid_t pid, const struct process_vec *v, size_t nr);
 int process_write(pid_t pid, const struct process_vec *v, size_t nr);
 
+/* ---- memory shared through the module (share.c) -------------------------------------------------------------------- */
+
+/* The module's descriptor when it can copy between processes and may be used, or -1. */
+int share_device(void);
+
+/*
+ * Whole pages of this process as a descriptor that can only be copied to and from, by whoever has it and may open
+ * /dev/mooncake. They are pinned until share_end() here and close() elsewhere. -ENOMEM: over RLIMIT_MEMLOCK; -EINVAL; -EFAULT.
+ */
+int share_memory(uint64_t addr, uint64_t len, int *fd);
+void share_end(int fd); /* no copy runs any more, nor ever will; closes @fd */
+
+/* @v's remote counts from the beginning of the shared memory. -EKEYREVOKED: it was ended; -EINVAL: beyond it; -EFAULT: local. */
+int share_copy(int fd, bool write, const struct process_vec *v, unsigned nr);
+
 /* ---- identity and topology (node.c, topo.c, topo_nic.c, topo_gpu.c, visible.c, gid.c) ----------------------------- */
 
 /* 16 bytes derived from machine-id (never the machine-id itself); from the boot id when there is none. The same for every

@@ -57,6 +57,12 @@ static void read_source(void)
 	atomic_store(&source, got);
 }
 
+bool region_source_is_off(void)
+{
+	read_source();
+	return atomic_load(&source) == SOURCE_OFF;
+}
+
 static void choose(void)
 {
 	const char *why = "kernel_module is off";

@@ -37,6 +37,7 @@ int region_map_in(struct region *r, uint64_t off, bool huge);
 
 /* /dev/mooncake, opened once; -1: not to be had. */
 int module_fd(void);
+bool region_source_is_off(void); /* then nobody asks for it */
 
 /* guard.c: mappings that can be taken away. 0: no place is left, and it is not guarded. */
 uint16_t guard_add(void *base, uint64_t size, bool writable);

@@ -271,7 +271,7 @@ void item_start(struct mc_batch *b, struct item *it, unsigned nr)
 		}
 		if (!together)
 			first = &it[i];
-		it[i].x.summed = false;
+		it[i].x.summed = it[i].x.elsewhere = false;
 		b->run[together++] = &it[i].x;
 		atomic_store_explicit(&it[i].state, MC_PENDING, memory_order_relaxed);
 	}

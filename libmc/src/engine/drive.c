@@ -56,13 +56,32 @@ static void note_deadline(struct looks *l, const struct item *it)
 	l->deadline_ns = MIN(l->deadline_ns, it->deadline_ns);
 }
 
-/* A failed transfer starts once more when its peer turns out to have become another process. */
+/* From the beginning, by whatever way there is now. */
+static void restart(struct mc_batch *b, struct item *it, const struct round *r)
+{
+	way_put(it->way);
+	it->way = NULL;
+	slice_rewind(b, it);
+	item_start(b, it, 1);
+	if (r->looks)
+		r->looks->soon = true;
+}
+
+/*
+ * A failed transfer starts once more when its peer turns out to have become another process, and when its way turns out to
+ * be none.
+ */
 static bool start_again(struct mc_batch *b, struct item *it, const struct round *r)
 {
 	uint64_t by_ns = it->deadline_ns;
 	uint64_t gen = it->gen;
 	int ret;
 
+	if (it->x.elsewhere && !it->transport) {
+		segment_leave_way(it->seg, it->way);
+		restart(b, it, r);
+		return true;
+	}
 	if (it->again || !may_be_stale(it->x.status))
 		return false;
 	if (!r->until_ns)
@@ -78,12 +97,7 @@ static bool start_again(struct mc_batch *b, struct item *it, const struct round 
 	it->again = true;
 	if (ret != 1)
 		return false;
-	way_put(it->way);
-	it->way = NULL;
-	slice_rewind(b, it);
-	item_start(b, it, 1);
-	if (r->looks)
-		r->looks->soon = true;
+	restart(b, it, r);
 	return true;
 }
 

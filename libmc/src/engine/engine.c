@@ -152,7 +152,7 @@ static int open_transports(struct mc_engine *eng, const char *list)
 	}
 	if (eng->nr_transports)
 		return 0;
-	log_err("transports \"%s\": none of them is known; \"local\" and \"tcp\" are", list);
+	log_err("transports \"%s\": none of them is known; \"local\", \"module\" and \"tcp\" are", list);
 	return -EINVAL;
 }
 

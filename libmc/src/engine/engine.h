@@ -206,6 +206,9 @@ void segment_get(struct mc_segment *seg); /* mc_segment_close() gives back */
  */
 int segment_way(struct mc_segment *seg, const char *name, struct way **out, uint64_t *gen);
 
+/* No transfer goes that way any more: it does not reach all of the peer's memory. The caller has a reference. */
+void segment_leave_way(struct mc_segment *seg, const struct way *w);
+
 /*
  * Is the peer another process than at @gen? Fetches its description unless somebody did meanwhile.
  * Return: 1, 0, or why it could not be fetched.

@@ -98,6 +98,20 @@ int segment_way(struct mc_segment *seg, const char *name, struct way **out, uint
 	return ret;
 }
 
+void segment_leave_way(struct mc_segment *seg, const struct way *w)
+{
+	pthread_mutex_lock(&seg->lock);
+	for (unsigned i = 0; i < ENGINE_TRANSPORTS_MAX; i++) {
+		if (seg->way[i] != w)
+			continue;
+		log_info("peer %s: some of its memory cannot be reached by %s", seg->name, way_ops(w)->name);
+		seg->tried[i] = true;
+		seg->way[i] = NULL;
+		way_put((struct way *)w); /* not the last one: the caller has another */
+	}
+	pthread_mutex_unlock(&seg->lock);
+}
+
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 static int fetch(struct mc_engine *eng, const char *name, uint64_t deadline_ns,

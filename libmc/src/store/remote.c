@@ -144,7 +144,7 @@ static enum mc_path path_to(const struct mc_store *s, const struct mc_segment *s
 {
 	const char *way = s->transports[0] && !strchr(s->transports, ',') ? s->transports : mc_segment_transport(seg);
 
-	return strcmp(way, "local") ? MC_PATH_TCP : MC_PATH_LOCAL;
+	return strcmp(way, "tcp") ? MC_PATH_LOCAL : MC_PATH_TCP;
 }
 
 static struct mc_request request_of(const struct mc_store *s, struct piece *p, struct mc_segment *seg)

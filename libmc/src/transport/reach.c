@@ -30,6 +30,8 @@ struct reach_table {
 	uint32_t nr;
 	struct list leaving;	    /* removed, somebody still holds them */
 	pthread_mutex_t phase_lock; /* one grace period at a time; taken alone */
+	void (*left)(void *arg, uint64_t addr, uint64_t len);
+	void *arg;
 	struct reach_shared *shared;
 	int fd;
 };
@@ -241,10 +243,21 @@ static void wait_for_neighbours(struct reach_table *t)
 		log_warn("memory is unregistered while a stopped neighbour was writing to it");
 }
 
+void reach_on_leave(struct reach_table *t, void (*left)(void *arg, uint64_t addr, uint64_t len),
+		    void *arg)
+{
+	pthread_mutex_lock(&t->lock);
+	t->left = left;
+	t->arg = arg;
+	pthread_mutex_unlock(&t->lock);
+}
+
 int reach_del(struct reach_table *t, uint64_t addr)
 {
+	void (*left)(void *arg, uint64_t addr, uint64_t len);
 	struct reach_range *r;
 	uint32_t at;
+	void *arg;
 
 	pthread_mutex_lock(&t->lock);
 	at = upto(t, addr);
@@ -259,8 +272,12 @@ int reach_del(struct reach_table *t, uint64_t addr)
 	publish(t, at);
 	while (r->held)
 		pthread_cond_wait(&t->idle, &t->lock);
+	left = t->left;
+	arg = t->arg;
 	pthread_mutex_unlock(&t->lock);
 
+	if (left)
+		left(arg, r->addr, r->len);
 	wait_for_neighbours(t);
 
 	pthread_mutex_lock(&t->lock);
@@ -273,6 +290,25 @@ int reach_del(struct reach_table *t, uint64_t addr)
 static bool inside(const struct reach_range *r, uint64_t addr, uint64_t len)
 {
 	return addr >= r->addr && range_inside(addr - r->addr, len, r->len);
+}
+
+bool reach_hold(struct reach_table *t, uint64_t addr, uint64_t *start, uint64_t *len)
+{
+	bool ok = false;
+	uint32_t at;
+
+	pthread_mutex_lock(&t->lock);
+	at = upto(t, addr);
+	if (at && addr - t->range[at - 1]->addr < t->range[at - 1]->len) {
+		struct reach_range *r = t->range[at - 1];
+
+		*start = r->addr;
+		*len = r->len;
+		r->held++;
+		ok = true;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return ok;
 }
 
 /* A held range is in the array or among those that leave, and no other range overlaps it. */

@@ -2,4 +2,5 @@
 /* The table of transports: adding one is a line here. */
 #include "transport/transport.h"
 
-const struct transport_ops *const transports[] = { &transport_local, &transport_tcp, NULL };
+const struct transport_ops *const transports[] = { &transport_local, &transport_module, &transport_tcp,
+						     NULL };

@@ -5,6 +5,7 @@
  * transport.c.
  *
  *	local	the same node: copy through a mapping or process_vm_readv/writev
+ *	module	the same node, where the kernel forbids that: copy through /dev/mooncake
  *	tcp	frames over a few long-lived streams per peer; upstream's protocol for its peers
  *	rdma	(a plug-in of its own, later) one-sided verbs
  */
@@ -52,6 +53,7 @@ struct xfer {
 	bool done;
 	int status;	/* 0 or a negative errno */
 	uint64_t bytes; /* moved, when done */
+	bool elsewhere; /* this transport cannot reach that memory, another may: with a status */
 	bool summed;	/* @crc is that of the bytes read, computed on the way: not every transport does */
 	uint32_t crc;
 	/* The transport's: */
@@ -90,6 +92,15 @@ void reach_put(struct reach_table *t, uint64_t addr);
 /* The same of many at once, all or none. Return: @nr, or the first that lies in no range. */
 unsigned reach_get_all(struct reach_table *t, const struct iovec *v, unsigned nr);
 void reach_put_all(struct reach_table *t, const struct iovec *v, unsigned nr);
+/* The same with any range that contains @addr, and which it is. */
+bool reach_hold(struct reach_table *t, uint64_t addr, uint64_t *start, uint64_t *len);
+
+/*
+ * @left, unless NULL, is called for each range that reach_del() removes, when nobody holds it any
+ * more and before it ends, by that thread.
+ */
+void reach_on_leave(struct reach_table *t, void (*left)(void *arg, uint64_t addr, uint64_t len),
+		    void *arg);
 int reach_fd(const struct reach_table *t); /* the shared memory; neighbours open it through /proc */
 
 /* A neighbour's table, seen from here. One per peer, usable by several threads. */
@@ -195,7 +206,7 @@ struct peer {
 	struct transport *transport;
 };
 
-extern const struct transport_ops transport_local, transport_tcp;
+extern const struct transport_ops transport_local, transport_module, transport_tcp;
 
 /* All that this build knows, in order of preference; ends with NULL. */
 extern const struct transport_ops *const transports[];
