@@ -13,7 +13,8 @@ skip() { echo "1..0 # SKIP $*"; exit 77; }
 if [ -z "${MC_DKMS_OUT+set}" ]; then
 	export MC_DKMS_OUT=''
 	[ "${1:-}" = -o ] && { MC_DKMS_OUT=$(realpath -m "$2"); shift 2; }
-	for tool in dkms depmod openssl modinfo make "${CC:-cc}"; do
+	cc=${CC:-cc}	# may have a wrapper in front
+	for tool in dkms depmod openssl modinfo make "${cc%% *}"; do
 		command -v "$tool" >/dev/null || skip "$tool is missing"
 	done
 	for k in "${@:-6.1}"; do tests/vm/kernel.sh "$k" >/dev/null || skip "no kernel package for $k"; done

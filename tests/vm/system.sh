@@ -20,7 +20,8 @@ dkms=''
 [ "${1:-}" = -s ] && { suite=$2; shift 2; }
 
 skip() { echo "1..0 # SKIP $*"; exit 77; }
-for tool in qemu-system-x86_64 cpio depmod apt-get dpkg busybox "${CC:-cc}"; do
+cc=${CC:-cc}	# may have a wrapper in front
+for tool in qemu-system-x86_64 cpio depmod apt-get dpkg busybox "${cc%% *}"; do
 	command -v "$tool" >/dev/null || skip "$tool is missing"
 done
 # The guest's files have to be root's.
@@ -55,7 +56,8 @@ stage() {	# what is installed by a person: kernel $1 in $2, into $3/stage, for r
 	ln -s "$2/lib/modules/$1/kernel" "$3/all/lib/modules/$1/kernel"
 	depmod -b "$3/all" "$1" && cp "$3/all/lib/modules/$1"/modules.* "$s/usr/lib/modules/$1" || return
 	rm -rf "$3/all"
-	"${CC:-cc}" -O1 -Wall -Werror -I "$s/usr/include" -o "$s/opt/test/objects" tests/vm/system/objects.c -L "$s/usr/lib" -lmc || return
+	# shellcheck disable=SC2086
+	$cc -O1 -Wall -Werror -I "$s/usr/include" -o "$s/opt/test/objects" tests/vm/system/objects.c -L "$s/usr/lib" -lmc || return
 	# Libraries that are not in the root, or have another version there.
 	for lib in $(ldd "$s"/usr/bin/mooncake* | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u); do
 		[ -e "$4/usr/lib/$(basename "$(dirname "$lib")")/$(basename "$lib")" ] || cp -L "$lib" "$s/usr/lib"
