@@ -198,6 +198,12 @@ static int write_remote(struct rdma *d, struct ibv_mr *mr, char *from, uint64_t 
 	return ret == 1 ? (int)wc.status : -1;
 }
 
+/*
+ * What is registered for writes. rxe of Linux 6.1 looks behind its list of pages when a copy ends with a full part of it, which
+ * KASAN tells: so the last page is not written.
+ */
+#define REG (LEN + 4096)
+
 struct end {
 	int sock;
 	int region;
@@ -207,8 +213,8 @@ static void target(void *arg)
 {
 	struct end *e = arg;
 	struct rdma d = rdma_open();
-	char *p = map(e->region, LEN, PROT_READ | PROT_WRITE), c;
-	struct ibv_mr *mr = reg(&d, p, LEN, RW);
+	char *p = map(e->region, REG, PROT_READ | PROT_WRITE), c;
+	struct ibv_mr *mr = reg(&d, p, REG, RW);
 	struct card peer;
 	size_t i;
 
@@ -231,9 +237,9 @@ static void writer(void *arg)
 {
 	struct end *e = arg;
 	struct rdma d = rdma_open();
-	int r = region(ctx_open(), LEN, MC_REGION_POPULATE);
-	char *p = map(r, LEN, PROT_READ | PROT_WRITE), c;
-	struct ibv_mr *mr = reg(&d, p, LEN, RW);
+	int r = region(ctx_open(), REG, MC_REGION_POPULATE);
+	char *p = map(r, REG, PROT_READ | PROT_WRITE), c;
+	struct ibv_mr *mr = reg(&d, p, REG, RW);
 	struct card peer;
 	size_t i;
 
@@ -268,7 +274,7 @@ static pid_t start(void (*fn)(void *), struct end *e, int not_ours)
 /* Runs both ends; each may be killed after @kill_us[i] microseconds (0: not). */
 static void both(const unsigned int kill_us[2], int status[2])
 {
-	int s[2], r = region(ctx_open(), LEN, 0), i;
+	int s[2], r = region(ctx_open(), REG, 0), i;
 	struct end t = { .region = r }, w = { .region = -1 };
 	pid_t pid[2];
 
