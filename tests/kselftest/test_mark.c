@@ -97,7 +97,7 @@ TEST(punch_race)
 		ASSERT_EQ(p[i], 0);
 }
 
-#define LARGE (256 * MIB)
+#define LARGE (128 * MIB)
 
 /* Kill a process @delay into its PUNCH of all of a region; what is left of it, -1: the call had ended. */
 static long long punch_killed(int r, useconds_t delay)
