@@ -84,6 +84,48 @@ TEST(many_are_held_together_or_not_at_all)
 	reach_close(t);
 }
 
+struct left {
+	struct reach_table *t;
+	uint64_t addr, len;
+	unsigned nr;
+	bool reachable;
+};
+
+static void note_left(void *arg, uint64_t addr, uint64_t len)
+{
+	struct left *l = arg;
+
+	l->addr = addr;
+	l->len = len;
+	l->nr++;
+	l->reachable |= reach_get(l->t, addr, 1);
+}
+
+/* Who has to do with a range learns that it leaves, when nobody finds it any more. */
+TEST(leaving_is_told)
+{
+	struct left l = { .t = table() };
+	uint64_t start = 0, len = 0;
+
+	reach_on_leave(l.t, note_left, &l);
+	EXPECT_EQ(reach_add(l.t, 1000, 100), 0);
+	EXPECT_EQ(reach_add(l.t, 2000, 50), 0);
+	EXPECT_TRUE(!reach_hold(l.t, 1100, &start, &len));
+	EXPECT_TRUE(reach_hold(l.t, 1099, &start, &len));
+	EXPECT_EQ(start, 1000u);
+	EXPECT_EQ(len, 100u);
+	reach_put(l.t, 1000);
+	EXPECT_EQ(reach_del(l.t, 1000), 0);
+	EXPECT_EQ(l.addr, 1000u);
+	EXPECT_EQ(l.len, 100u);
+	EXPECT_EQ(l.nr, 1u);
+	EXPECT_TRUE(!l.reachable);
+	reach_on_leave(l.t, NULL, NULL);
+	EXPECT_EQ(reach_del(l.t, 2000), 0);
+	EXPECT_EQ(l.nr, 1u);
+	reach_close(l.t);
+}
+
 TEST(there_is_a_limit)
 {
 	struct reach_table *t = table();
