@@ -108,7 +108,7 @@ static struct loan *find(const struct lender *l, uint64_t addr)
 	return NULL;
 }
 
-/* The part of the range [@start, @start + @len) that has @addr: whole pages, as others may lie on the rest of the first and last. */
+/* The part of the range [@start, @start + @len) that has @addr: whole pages, as other things lie on the rest of an odd one. */
 static int part_of(uint64_t start, uint64_t len, uint64_t addr, uint64_t *part, uint64_t *part_len)
 {
 	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
