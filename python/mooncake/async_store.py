@@ -13,7 +13,7 @@ from .store import MooncakeDistributedStore
 __all__ = ["MooncakeDistributedStoreAsync"]
 
 _AT_ONCE = 1 << 20  # calls in flight in one event loop; more are a RuntimeError
-_NO_WAIT = frozenset(("get_hostname", "last_error"))  # the second tells of the thread that asks
+_NO_WAIT = frozenset(("get_hostname", "last_error"))  # the second tells of the thread that asks, and of calls it awaited
 _HERE = {"get": _core.get_here, "get_into": _core.get_into_here}
 
 
@@ -41,6 +41,8 @@ class _Queue:
             if not self.calls.cancel(call):
                 await self.end_of(call)
             raise
+        finally:  # nobody else runs on this thread before the caller does
+            _core.note_error(call)
 
     async def end_of(self, call):
         """A call that has begun is not cut off: until it has ended, memory that it was given is the library's."""

@@ -256,8 +256,11 @@ struct call *call_new(struct calls *q, PyObject *future)
 {
 	struct call *c = (struct call *)PyType_GenericAlloc(q->st->call, 0);
 
-	if (c)
-		c->future = Py_NewRef(future);
+	if (!c)
+		return NULL;
+	c->future = Py_NewRef(future);
+	c->job.text = c->error;
+	c->job.text_bytes = sizeof(c->error);
 	return c;
 }
 

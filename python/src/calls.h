@@ -21,6 +21,7 @@ struct call {
 	PyObject *future; /* whoever waits; the caller's business */
 	PyObject *value;  /* what it returned, or the exception */
 	char failed, ended;
+	char error[256]; /* what the library said when it failed; "" */
 
 	PyObject *key;	     /* a get: of this, which keeps @name */
 	struct mc_key name;

@@ -2,6 +2,7 @@
 /* Gets of bytes for mooncake.async_store: at once from this machine's memory, or in the background without the interpreter lock. */
 #include "calls.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- in the background ---------------------------------------------------------------------- */
@@ -42,6 +43,10 @@ static void run_gets(struct mc_job *job)
 	mc_store_get(store, g, nr, 0);
 	for (unsigned i = 0; i < nr; i++) {
 		c[i]->len = g[i].result;
+		if (g[i].result < 0) {
+			mc_store_get_note(&g[i]);
+			snprintf(c[i]->error, sizeof(c[i]->error), "%s", mc_last_error());
+		}
 		store_put(c[i]->sh);
 		c[i]->sh = NULL;
 	}
@@ -166,6 +171,19 @@ PyObject *get_into_here(PyObject *module, ARGS)
 	}
 	if (g.result >= 0)
 		return PyLong_FromLongLong(g.result);
+	Py_RETURN_NONE;
+}
+
+/* What a call in the background was told is the last error of the thread that waited for it. */
+PyObject *note_error(PyObject *module, PyObject *call)
+{
+	const struct core_state *st = PyModule_GetState(module);
+	const struct call *c = (const struct call *)call;
+
+	if (!PyObject_TypeCheck(call, st->call))
+		return PyErr_Format(PyExc_TypeError, "not a call");
+	if (c->ended && *c->error)
+		mc_error_set(c->error);
 	Py_RETURN_NONE;
 }
 

@@ -200,6 +200,7 @@ PyObject *core_type(struct core_state *st,
 PyObject *get_here(PyObject *module, ARGS);
 PyObject *get_into_here(PyObject *module, ARGS);
 PyObject *shutdown_store(PyObject *module, PyObject *store);
+PyObject *note_error(PyObject *module, PyObject *call);
 
 /* At the end of the interpreter: no call begins any more; then, when stores are closed, wait for those that run. */
 void calls_stop_all(struct core_state *st);

@@ -145,6 +145,7 @@ static PyMethodDef core_functions[] = {
 	{ "get_here", CALL(get_here), FAST, NULL },
 	{ "get_into_here", CALL(get_into_here), FAST, NULL },
 	{ "shutdown_store", shutdown_store, METH_O, NULL },
+	{ "note_error", note_error, METH_O, NULL },
 	{ "shared_memory", shared_memory, METH_O, NULL },
 	{ "serialize_tensor", serialize_tensor, METH_O, NULL },
 	{ "deserialize_tensor", deserialize_tensor, METH_O, NULL },

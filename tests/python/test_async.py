@@ -121,6 +121,24 @@ async def test_calls(s):
 
 
 @alone
+async def test_last_error(s):
+    """Right after a call, and of this call: not of another one that ended at the same moment, nor of a thread of the queue."""
+    eq(await s.async_put("there", b"1"), 0)
+
+    async def miss(i):
+        eq(await s.async_get(f"none{i}"), b"")
+        told = s.last_error()
+        assert f'"none{i}"' in told and "nobody has it" in told, told
+
+    async def refused():
+        eq(await s.async_put("", b"1"), -600)
+        assert "key" in s.last_error(), s.last_error()
+        eq(await s.async_get("there"), b"1")
+
+    await asyncio.gather(*(miss(i) for i in range(100)), *(refused() for _ in range(20)))
+
+
+@alone
 async def test_exceptions(s):
     for call in (s.async_put("k"), s.async_put(1, b"v"), s.async_get(1), s.async_get(), s.async_get_into("k", -1, 3),
                  s.async_put("k", b"v", nope=1), s.async_get("k", nope=1)):

@@ -71,6 +71,51 @@ static int threads(void)
 	return n;
 }
 
+struct telling {
+	struct mc_job job; /* first */
+	const char *says; /* NULL: nothing */
+	char text[32];
+};
+
+static void tell(struct mc_job *job)
+{
+	const struct telling *t = (const struct telling *)job;
+
+	if (t->says)
+		mc_error_set(t->says);
+}
+
+/* Each job's error is its own, also of those that run on one thread one after the other, and cut to the room there is. */
+TEST(what_went_wrong)
+{
+	static const char *const says[] = { "first", NULL, "a text that has more than thirty-one bytes", "first" };
+	struct mc_async *a = queue(1, 0);
+	struct telling t[6] = { 0 };
+	struct mc_job *out[6];
+
+	mc_error_set("mine");
+	for (unsigned i = 0; i < 6; i++) {
+		t[i].job = (struct mc_job){ .run = tell, .text = i == 4 ? NULL : t[i].text, .text_bytes = sizeof(t[i].text) };
+		strcpy(t[i].text, "untouched");
+		t[i].says = i < 4 ? says[i] : "nobody asks";
+		t[i].job.deadline_ns = i == 5 ? 1 : 0;
+		ASSERT_EQ(mc_async_submit(a, &t[i].job), 0);
+	}
+	ASSERT_EQ(collect(a, out, 6), 6);
+	EXPECT_STREQ(t[0].text, "first");
+	EXPECT_STREQ(t[1].text, "");
+	EXPECT_STREQ(t[2].text, "a text that has more than thirt");
+	EXPECT_STREQ(t[3].text, "first");
+	EXPECT_STREQ(t[4].text, "untouched");
+	EXPECT_TRUE(strstr(t[5].text, "deadline"));
+	EXPECT_STREQ(mc_last_error(), "mine");
+	mc_error_set(t[0].text);
+	EXPECT_STREQ(mc_last_error(), "first");
+	mc_error_set(NULL);
+	EXPECT_STREQ(mc_last_error(), "");
+	mc_async_close(a);
+}
+
 TEST(in_order_by_one_thread)
 {
 	static struct work w[1000];

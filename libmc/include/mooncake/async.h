@@ -27,6 +27,8 @@ struct mc_job {
 	const void *group;		 /* NULL, or: of which jobs it is one that mc_async_join() may take together */
 	uint64_t deadline_ns;		 /* not begun by then: it does not begin any more; 0: none */
 	int error;			 /* out: 0 it ran; -ECANCELED, -ETIMEDOUT it did not */
+	unsigned text_bytes;		 /* of @text */
+	char *text;			 /* NULL, or memory for mc_last_error() as @run left it; "" when it set none */
 	struct mc_job *next_, *prev_, *joined_; /* the queue's */
 	int state_;
 };
@@ -62,7 +64,8 @@ MC_API int mc_async_cancel(struct mc_async *a, struct mc_job *job);
 
 /**
  * mc_async_join - from inside @job's run, on its thread: take up to @max jobs more that are next in the queue and have its @run and
- * its @group, to do them in the same call of the library. They have begun then, and end when @job does.
+ * its @group, to do them in the same call of the library. They have begun then, and end when @job does. The @text of jobs that
+ * were done together is what @run writes there, for nobody else knows whose an error is.
  * Return: how many are in @out; 0 without a group.
  */
 MC_API unsigned mc_async_join(struct mc_async *a, struct mc_job *job, struct mc_job **out, unsigned max);

@@ -44,6 +44,12 @@ MC_API void mc_log_set(mc_log_fn fn, void *arg, enum mc_log_level level);
  */
 MC_API const char *mc_last_error(void);
 
+/**
+ * mc_error_set - makes @text the calling thread's last error: for who hands on what another thread was told.
+ * NULL is "". Cut to 1023 bytes.
+ */
+MC_API void mc_error_set(const char *text);
+
 /* Deadlines are absolute CLOCK_MONOTONIC nanoseconds. */
 
 /** mc_deadline_ms - the deadline @ms milliseconds from now. */

@@ -137,6 +137,7 @@ struct mc_get {
 	struct mc_key key;
 	const struct mc_iov *iov;
 	unsigned nr_iov;
+	unsigned why; /* out, when the result is an error: enum mc_miss */
 	void *(*alloc)(void *arg, size_t len); /* called at most once, from the calling thread; NULL result: -ENOMEM */
 	void *arg;
 	int64_t result; /* out: the object's bytes; -ENOENT; -EMSGSIZE does not fit (nothing written); -EIO, -ETIMEDOUT … */
@@ -147,6 +148,12 @@ struct mc_get {
  * Return: how many succeeded.
  */
 MC_API int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t deadline_ns);
+
+/**
+ * mc_store_get_note - what happened to @item of a get that has returned is the calling thread's mc_last_error() now. After a batch
+ * that is the first item that failed.
+ */
+MC_API void mc_store_get_note(const struct mc_get *item);
 
 /**
  * mc_store_get_here - the same from this machine's memory alone: no message is sent and nothing is waited for but the copy.

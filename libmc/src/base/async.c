@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -75,10 +76,20 @@ static void jobs_del(struct jobs *l, struct mc_job *j)
 
 /* ---- threads -------------------------------------------------------------------------------- */
 
+static void say(struct mc_job *j, const char *text)
+{
+	if (j->text && j->text_bytes)
+		snprintf(j->text, j->text_bytes, "%s", text);
+}
+
 /* With the lock. The descriptor becomes readable with the first and stays so until all are collected. */
 static void end(struct mc_async *a, struct mc_job *j, int error)
 {
 	j->error = error;
+	if (error == -ETIMEDOUT)
+		say(j, "the deadline of the call passed before it began");
+	else if (error)
+		say(j, "the call did not begin: the queue was shut down");
 	if (!a->ended.first)
 		eventfd_write(a->fd, 1);
 	jobs_add(&a->ended, j, JOB_ENDED);
@@ -102,6 +113,8 @@ static void wake(struct mc_async *a)
 /* With the lock, which is released meanwhile. */
 static void run_one(struct mc_async *a, struct mc_job *j)
 {
+	unsigned errors = err_count();
+
 	take_waiting(a, j);
 	if (j->deadline_ns && deadline_passed(j->deadline_ns)) {
 		end(a, j, -ETIMEDOUT);
@@ -112,7 +125,10 @@ static void run_one(struct mc_async *a, struct mc_job *j)
 	a->running++;
 	wake(a);
 	pthread_mutex_unlock(&a->lock);
+	say(j, "");
 	j->run(j);
+	if (!j->joined_ && err_count() != errors)
+		say(j, err_text());
 	pthread_mutex_lock(&a->lock);
 	for (struct mc_job *next; j; j = next) {
 		next = j->joined_;
@@ -135,6 +151,7 @@ unsigned mc_async_join(struct mc_async *a, struct mc_job *job, struct mc_job **o
 		take_waiting(a, j);
 		j->state_ = JOB_RUNNING;
 		j->joined_ = NULL;
+		say(j, "");
 		*tail = j;
 		tail = &j->joined_;
 		out[nr++] = j;

@@ -20,6 +20,7 @@ static struct {
 } sink = { .lock = PTHREAD_MUTEX_INITIALIZER, .level = MC_LOG_WARN };
 
 static _Thread_local char last_error[LOG_TEXT_MAX];
+static _Thread_local unsigned nr_errors;
 
 void mc_log_set(mc_log_fn fn, void *arg, enum mc_log_level level)
 {
@@ -73,6 +74,17 @@ const char *err_text(void)
 	return last_error;
 }
 
+unsigned err_count(void)
+{
+	return nr_errors;
+}
+
+static void set_error(const char text[LOG_TEXT_MAX])
+{
+	memcpy(last_error, text, LOG_TEXT_MAX);
+	nr_errors++;
+}
+
 void err_note(const char *fmt, ...)
 {
 	char text[LOG_TEXT_MAX]; /* an argument may be err_text() itself */
@@ -81,7 +93,12 @@ void err_note(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	memcpy(last_error, text, sizeof(text));
+	set_error(text);
+}
+
+void mc_error_set(const char *text)
+{
+	err_note("%s", text ? text : "");
 }
 
 bool log_enabled(enum mc_log_level level)
@@ -129,7 +146,7 @@ void log_at(enum mc_log_level level, const char *file, int line, const char *fmt
 	va_end(ap);
 	one_line(text);
 	if (level == MC_LOG_ERR)
-		memcpy(last_error, text, sizeof(text));
+		set_error(text);
 	if (!log_enabled(level))
 		goto out;
 

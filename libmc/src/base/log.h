@@ -24,6 +24,7 @@ void log_environment(const char *word);
 /* Text of the calling thread's last error: what log_err() wrote, or what err_note() set without logging. */
 void err_note(const char *fmt, ...) mc_printf(1, 2);
 const char *err_text(void);
+unsigned err_count(void); /* how often it was set on this thread */
 
 #define log_err(...) log_at(MC_LOG_ERR, __FILE__, __LINE__, __VA_ARGS__)
 #define log_warn(...) log_at(MC_LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)

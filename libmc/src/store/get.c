@@ -167,6 +167,7 @@ static void tally_get(struct get_item *it, struct tally *t, const struct get_ite
 	if (it->result == -EAGAIN)
 		return; /* no miss yet */
 	reason = reason_of(it, deadline_ns);
+	it->why = (uint8_t)reason;
 	if (!t->missed++) {
 		memset(t->miss, 0, sizeof(t->miss));
 		*first = it;
@@ -301,17 +302,26 @@ static int get(struct mc_store *s, struct mc_get *items, unsigned nr, bool far, 
 	run_get(s, c.items, nr, c.missing, far, deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
 		items[i].result = c.items[i].result;
+		items[i].why = c.items[i].why;
 		ok += items[i].result >= 0;
 	}
 	call_close(&c);
 out_leave:
 	store_leave(s);
 out:
-	for (unsigned i = 0; i < nr && ret; i++)
+	for (unsigned i = 0; i < nr && ret; i++) {
 		items[i].result = ret;
+		items[i].why = MC_MISS_CALL;
+	}
 	if (ret)
 		tell_refused(get_key(items, 0), nr, ret);
 	return ok;
+}
+
+void mc_store_get_note(const struct mc_get *item)
+{
+	if (item->result < 0)
+		note_miss(&item->key, item->why, (int)item->result, 0);
 }
 
 int mc_store_get(struct mc_store *s, struct mc_get *items, unsigned nr, uint64_t deadline_ns)

@@ -258,6 +258,7 @@ struct get_item { /* one object on its way, in get.c and remote.c */
 	uint32_t avoid[STORE_TRIES]; /* pools (by index) where it could not be read */
 	unsigned nr_avoid;
 	uint8_t path;	   /* enum mc_path: the way its bytes came */
+	uint8_t why;	   /* enum mc_miss: it did not */
 	bool unasked;	   /* the master did not answer */
 	bool cached;	   /* loc came from the cache */
 	bool stale;	   /* the current replica was asked for twice */
