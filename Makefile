@@ -78,6 +78,12 @@ lint: deps-check
 lint-all: $(LIBMC_SO) $(CAPI_SO)
 	$(Q)rc=0; for t in tests/lint/*.sh; do "$$t" || { echo "lint: $$t failed"; rc=1; }; done; [ $$rc -eq 0 ] && echo 'lint: clean'
 
+#: make analyze     clang's static analyzer over the C code; what is known to be no fault: tests/analyze.known
+ANALYZE_FLAGS = $(CPPFLAGS_ALL) $(PKG_CFLAGS) -std=gnu11 -DPy_LIMITED_API=0x030b0000 -isystem $(PY_INC) $(NL_CFLAGS) \
+	$(addprefix -I,daemon daemon/master daemon/metadata daemon/node tools tools/ctl tools/bench)
+analyze: deps-build
+	$(Q)tests/analyze.sh '$(ANALYZE_FLAGS)' $$(git ls-files 'libmc/src/*.c' 'daemon/*.c' 'tools/*.c' 'python/src/*.c')
+
 #: make format      clang-format over all C files but the module
 format:
 	$(Q)git ls-files '*.c' '*.h' | grep -v ^kmod | xargs clang-format -i
@@ -113,4 +119,4 @@ uninstall:
 clean:
 	rm -rf build build-*
 
-.PHONY: all help check demo lint lint-all format install uninstall clean
+.PHONY: all help check demo lint lint-all analyze format install uninstall clean

@@ -56,11 +56,8 @@ void node_id_at(const char *root, uint8_t out[16])
 	len = read_id(root, "/etc/machine-id", text, sizeof(text));
 	if (len < 0)
 		len = read_id(root, "/proc/sys/kernel/random/boot_id", text, sizeof(text));
-	if (len < 0 && !uname(&un)) {
-		/* No machine-id and no /proc: the host's name is all that is left. */
+	if (len < 0 && !uname(&un)) /* no machine-id and no /proc: the host's name is all that is left */
 		memcpy(text, un.nodename, sizeof(un.nodename));
-		len = (int)strlen(text);
-	}
 	text[strcspn(text, "\n")] = 0;
 	siphash128(&node_key, text, strlen(text), h);
 	put_le64(out, h[0]);

@@ -320,7 +320,7 @@ void remote_read(struct mc_store *s, struct get_item **it, unsigned nr, uint64_t
 	if (!ret)
 		ret = mc_batch_open(eng, nr, NULL, NULL, &batch);
 	for (unsigned i = 0; i < nr; i++) {
-		int one = ret;
+		int one;
 
 		it[i]->result = ret;
 		if (ret)
