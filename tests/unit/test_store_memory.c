@@ -6,13 +6,13 @@
 #include <mooncake/replicas.h>
 #include <mooncake/session.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAVE_ALLOCATOR 0 /* theirs stands there */
-#else
-#define HAVE_ALLOCATOR 1
-
 /* This thread's allocations until one fails; none does while it is 0. */
 static _Thread_local unsigned countdown;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define NEED_ALLOCATOR() SKIP("the sanitizer's allocator does not fail")
+#else
+#define NEED_ALLOCATOR() ((void)0)
 
 static bool fails(void)
 {
@@ -181,7 +181,6 @@ static const struct {
 	{ "remove", drop, true },
 };
 
-#if HAVE_ALLOCATOR
 /* With the @nr-th allocation failing. Return: false when there are not so many. */
 static bool try(struct mc_store *s, size_t c, unsigned nr)
 {
@@ -225,30 +224,25 @@ static void all_of(struct mc_store *s)
 	EXPECT_EQ(get(s), NR);
 	EXPECT_EQ(drop(s), NR);
 }
-#endif
 
 TEST(of_a_pool_here)
 {
-#if HAVE_ALLOCATOR
 	struct mc_store *s;
 
+	NEED_ALLOCATOR();
 	NEED_MASTER();
 	s = st_open(master.port, 16 * MIB, NULL);
 	ASSERT_TRUE(s);
 	all_of(s);
 	mc_store_close(s);
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
-#else
-	(void)calls;
-	SKIP("the sanitizer's allocator does not fail");
-#endif
 }
 
 TEST(of_a_pool_elsewhere)
 {
-#if HAVE_ALLOCATOR
 	struct mc_store *s, *far;
 
+	NEED_ALLOCATOR();
 	NEED_MASTER();
 	far = st_open(master.port, 16 * MIB, "tcp");
 	s = st_open(master.port, 0, "tcp");
@@ -257,7 +251,4 @@ TEST(of_a_pool_elsewhere)
 	mc_store_close(s);
 	mc_store_close(far);
 	EXPECT_EQ(rig_stop(&master, SIGTERM), 0);
-#else
-	SKIP("the sanitizer's allocator does not fail");
-#endif
 }
