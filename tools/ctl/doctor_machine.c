@@ -104,7 +104,8 @@ void check_memlock(struct doctor *d)
 	if (limit >= 64 * MiB)
 		found(d, LEVEL_OK, "memlock", NULL, "%s", limit == UINT64_MAX ? "no limit" : human_bytes(limit).text);
 	else
-		found(d, LEVEL_NOTE, "memlock", "only for RDMA, which pins: LimitMEMLOCK=infinity, or ulimit -l unlimited",
+		found(d, LEVEL_NOTE, "memlock",
+		      "only for what pins, RDMA and copies through the module: LimitMEMLOCK=infinity, or ulimit -l unlimited",
 		      "%s may be pinned; TCP and shared memory pin nothing", human_bytes(limit).text);
 }
 
@@ -164,6 +165,7 @@ void check_copying(struct doctor *d)
 		found(d, LEVEL_NOTE, "copying",
 		      scope[0] && scope[0] != '0' ? "sysctl kernel.yama.ptrace_scope=0, or give the programs CAP_SYS_PTRACE" :
 						    "allow process_vm_readv and process_vm_writev in the container",
-		      "engine transfers between private memory of two programs here go through TCP (%s%s%s); pools are not concerned",
+		      "engine transfers between private memory of two programs here go through the module, where that can be used, or TCP "
+		      "(%s%s%s); pools are not concerned",
 		      strerror(-ret), scope[0] ? ", ptrace_scope " : "", scope);
 }

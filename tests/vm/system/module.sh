@@ -19,13 +19,18 @@ unloaded() {
 	systemctl stop mooncake-node && not modprobe -r mooncake && regions_gone && modprobe -r mooncake && [ ! -e /dev/mooncake ] &&
 		within 60 not systemctl -q is-active dev-mooncake.device
 }
+# What is wrong with the module, and what to do, as a user hears it.
+doctor_says() { as "$1" mooncakectl doctor --json | sed 's/},/\n/g' | grep '"check":"module"' | tee /dev/stderr | grep -q -- "$2"; }
 loaded() { modprobe mooncake && within 60 opens alice && refused eve && systemctl -q is-active dev-mooncake.device; }
 
 t 'the node'\''s sandbox has /dev/mooncake' sandbox_has
 t 'and no other device' sandbox_lacks
 t 'the quota of users is not the daemon'\''s' quota
+t 'doctor: a member of the group hears that all is well' doctor_says alice '"level":"ok"'
+t 'doctor: a stranger hears how to become one' doctor_says eve 'usermod -aG mooncake'
 t 'the module is unloaded when its regions are removed, not before' unloaded
 t 'the node starts without it' systemctl start mooncake-node
+t 'doctor: the module is to be loaded' doctor_says alice 'modprobe mooncake'
 t 'alice stores' as alice $objects put 300 50 65536
 t 'the module is loaded: udev again gives it to the group and nobody else' loaded
 t 'node: restart' systemctl restart mooncake-node
