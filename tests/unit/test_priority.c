@@ -5,6 +5,7 @@
 #include "peer.h"
 
 #include "base/hash.h"
+#include "engine/engine.h"
 
 #include <poll.h>
 #include <sched.h>
@@ -171,6 +172,62 @@ TEST(little_of_the_background_is_under_way)
 	peer_stop(&p, SIGKILL);
 	peer_free(&p);
 	free(l.mine);
+}
+
+#define MANY 40
+
+/* Of all the batches to a peer that is stopped little more than of one; each has its part, and so has one to another peer. */
+TEST(little_of_many_backgrounds_is_under_way)
+{
+	struct peer_proc p = { .len = LARGE }, other = { .len = LARGE };
+	struct mc_segment *seg, *to_other;
+	static struct load l[MANY];
+	struct mc_engine *eng;
+	struct load good;
+	uint64_t most = 0;
+
+	ASSERT_EQ(peer_start(&p) | peer_start(&other), 0);
+	pattern(p.mem, LARGE, 5);
+	pattern(other.mem, LARGE, 6);
+	eng = engine_new("tcp");
+	ASSERT_EQ(mc_segment_open(eng, p.name, soon(), &seg), 0);
+	ASSERT_EQ(mc_segment_open(eng, other.name, soon(), &to_other), 0);
+	load_open(&good, eng, to_other, other.mem, MC_PRIORITY_BACKGROUND);
+	stop(&p);
+	for (int i = 0; i < MANY; i++) {
+		load_open(&l[i], eng, seg, p.mem, MC_PRIORITY_BACKGROUND);
+		EXPECT_EQ(mc_batch_submit(l[i].b, l[i].r, 2, deadline_after_ms(60000)), 0);
+		mc_batch_poll(l[i].b);
+		EXPECT_GE(in_state(l[i].b, 2, MC_PENDING), 1u);
+		most = MAX(most, eng->background.bytes);
+		EXPECT_LE(eng->background.bytes, 2 * MiB + (uint64_t)i * 64 * KiB);
+	}
+	EXPECT_EQ(mc_batch_submit(good.b, good.r, 4, soon()), 0);
+	EXPECT_EQ(mc_batch_wait(good.b, soon()), 4);
+	EXPECT_EQ(memcmp(good.v[3].local, other.mem, LARGE), 0);
+	EXPECT_LE(most, 2 * MiB + MANY * 64 * KiB);
+	printf("# %d batches of 16 MiB: %llu KiB under way\n", MANY, (unsigned long long)most / KiB);
+	kill(p.pid, SIGCONT);
+	for (int i = 0; i < MANY; i++) {
+		if (i % 4 == 3) {
+			mc_batch_cancel(l[i].b);
+		} else {
+			EXPECT_EQ(mc_batch_wait(l[i].b, soon()), 2);
+			EXPECT_EQ(memcmp(l[i].v[1].local, p.mem, LARGE), 0);
+		}
+		mc_batch_close(l[i].b);
+		free(l[i].mine);
+	}
+	EXPECT_TRUE(!eng->background.bytes && !eng->background.batches);
+	mc_batch_close(good.b);
+	free(good.mine);
+	mc_segment_close(seg);
+	mc_segment_close(to_other);
+	mc_engine_close(eng);
+	peer_stop(&p, 0);
+	peer_stop(&other, 0);
+	peer_free(&p);
+	peer_free(&other);
 }
 
 /* Writes and reads of many uneven pieces, over every transport, by waiting and by a queue. */

@@ -278,6 +278,7 @@ static struct mc_engine *engine_alloc(void)
 	pthread_mutex_init(&eng->desc_lock, NULL);
 	pthread_mutex_init(&eng->seg_lock, NULL);
 	pthread_mutex_init(&eng->notify_lock, NULL);
+	pthread_mutex_init(&eng->background.lock, NULL);
 	driver_init(&eng->driver);
 	list_init(&eng->regions);
 	list_init(&eng->segments);
@@ -302,6 +303,7 @@ static void engine_free(struct mc_engine *eng, uint64_t deadline_ns)
 	regions_free(eng);
 	notifies_free(eng);
 	segment_desc_fini(&eng->desc);
+	pthread_mutex_destroy(&eng->background.lock);
 	pthread_mutex_destroy(&eng->notify_lock);
 	pthread_mutex_destroy(&eng->seg_lock);
 	pthread_mutex_destroy(&eng->desc_lock);

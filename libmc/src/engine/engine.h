@@ -16,7 +16,7 @@
  *	topology.c	this machine's locations as upstream writes them
  *
  * Locks, in this order: mc_batch.turn, driver.lock, mc_segment.lock, mc_engine.seg_lock,
- * .region_lock, .desc_lock, .notify_lock.
+ * .region_lock, .desc_lock, .notify_lock, .background.lock.
  */
 #ifndef MC_ENGINE_PRIVATE_H
 #define MC_ENGINE_PRIVATE_H
@@ -109,6 +109,13 @@ void driver_forget(struct mc_batch *b); /* the thread is not in it, and will not
 /* Is @seg another process than at @gen? -EINPROGRESS: ask again after a kick. *@asked: false at first. */
 int driver_changed(struct driver *d, struct mc_segment *seg, uint64_t gen, bool *asked);
 
+/* Of all background batches, see slice.c. */
+struct background {
+	pthread_mutex_t lock;
+	uint64_t bytes;	  /* under way */
+	unsigned batches; /* that have some */
+};
+
 struct mc_engine {
 	uint64_t fork_gen; /* engine_fork_gen when it was opened */
 	struct address address;
@@ -131,6 +138,7 @@ struct mc_engine {
 	struct list segments;
 
 	struct driver driver;
+	struct background background;
 
 	pthread_mutex_t notify_lock;
 	struct list notifies;
@@ -219,7 +227,7 @@ int segment_changed(struct mc_segment *seg, uint64_t gen, uint64_t deadline_ns);
 
 #define SLICE_VECS 32
 
-/* A background request larger than a slice: @x of its item is a slice, this is all of it. */
+/* A background request that may need several slices: @x of its item is a slice, this is all of it. */
 struct bulk {
 	const struct xvec *vec;
 	unsigned nr, at; /* where the next slice begins */
@@ -281,7 +289,7 @@ void cq_take_back(struct mc_batch *b); /* it is not collected any more */
 void cq_leave(struct mc_batch *b);     /* the same, and nobody moves it on */
 
 /* ---- slice.c */
-int slice_prepare(struct item *it);  /* of a background request: its first slice. -ENOMEM */
+int slice_prepare(struct item *it);  /* a background request, before slices_start(). -ENOMEM */
 unsigned slices_start(struct mc_batch *b); /* what waits, as far as it may; how many requests */
 bool slice_next(struct mc_batch *b, struct item *it); /* one ended well; false: that was all of it */
 void slice_rewind(struct mc_batch *b, struct item *it); /* from the start */
