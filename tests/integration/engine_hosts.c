@@ -12,6 +12,7 @@
 #include <sched.h>
 
 static int ready[2], go[2];
+static bool without_ipv4; /* not even at the loopback interface */
 
 static bool sh(const char *command)
 {
@@ -32,7 +33,7 @@ static void alone(void)
 
 static bool plug_in(pid_t pid)
 {
-	char text[512], c;
+	char text[768], c;
 
 	if (read(ready[0], &c, 1) != 1)
 		return false;
@@ -41,8 +42,9 @@ static bool plug_in(pid_t pid)
 		 "ip addr add 10.77.0.1/24 dev mc0 && ip addr add fd77::1/64 dev mc0 nodad && ip "
 		 "link set mc0 up &&"
 		 "nsenter -t %d -n sh -c 'ip link set lo up && ip addr add 10.77.0.2/24 dev mc1 &&"
-		 "ip addr add fd77::2/64 dev mc1 nodad && ip link set mc1 up'",
-		 pid, pid);
+		 "ip addr add fd77::2/64 dev mc1 nodad && ip link set mc1 up%s'%s",
+		 pid, pid, without_ipv4 ? " && ip -4 addr flush dev lo && ip -4 addr flush dev mc1" : "",
+		 without_ipv4 ? " && ip -4 addr flush dev lo && ip -4 addr flush dev mc0" : "");
 	return sh(text) && write(go[1], "g", 1) == 1;
 }
 
@@ -109,6 +111,15 @@ TEST(hosts_talk_over_ipv4)
 TEST(hosts_talk_over_ipv6)
 {
 	talk("fd77::2", "fd77::1", "[fd77::2]:");
+}
+
+TEST(hosts_talk_over_ipv6_alone)
+{
+	without_ipv4 = true;
+	talk("fd77::2", "fd77::1", "[fd77::2]:");
+	talk("::", "fd77::1", "[fd77::2]:");
+	EXPECT_TRUE(!sh("ip -4 -o addr | grep -q inet"));
+	without_ipv4 = false;
 }
 
 TEST(a_wildcard_is_listened_on_but_not_told)
