@@ -183,7 +183,8 @@ MC_API int mc_batch_open(struct mc_engine *eng, unsigned max, void (*done)(void 
  * less to do; the third is for high priority alone, so that what is urgent waits for nothing that
  * is not. Of background batches at most 2 MiB are under way in an engine at a time, and of each of
  * very many 64 KiB, in slices of 64 KiB to 1 MiB, so that others wait for no more than that; later
- * requests are MC_WAITING until then. Requests that are
+ * requests are MC_WAITING until then. To peers of upstream's there are four connections, each with one
+ * request at a time, and a fifth for high priority alone. Requests that are
  * submitted together share system calls, small ones many to a call. Nothing is copied aside: in
  * flight are the callers' memory and what the kernel's socket buffers hold. A peer that is slow or
  * stopped holds up only what goes there.

@@ -11,7 +11,8 @@
 #include "base/log.h"
 #include "transport/tcp.h"
 
-#define LANES	   4
+#define LANES	   5
+#define URGENT	   (LANES - 1) /* that lane is for what is urgent alone, when the others are taken */
 #define MOVE_BYTES (1 * MiB) /* per system call */
 #define TURN_STEPS 8	     /* of one lane, with the lock held */
 #define LOOK_NS \
@@ -284,8 +285,7 @@ static void lane_run(struct classic_peer *p, struct lane *l)
 
 /* ---- transfers ------------------------------------------------------------------------------- */
 
-/* The first, or the first that is urgent. */
-static struct ctx *next_waiting(const struct classic_peer *p)
+static struct ctx *first_urgent(const struct classic_peer *p)
 {
 	struct ctx *c;
 
@@ -293,18 +293,25 @@ static struct ctx *next_waiting(const struct classic_peer *p)
 		list_for_each_entry(c, &p->waiting, node)
 			if (c->x->urgent)
 				return c;
-	return list_first(&p->waiting, struct ctx, node);
+	return NULL;
+}
+
+/* What lane @i may take: the first that waits, or the first that is urgent. */
+static struct ctx *next_for(const struct classic_peer *p, int i)
+{
+	struct ctx *c = first_urgent(p);
+
+	return c || i == URGENT ? c : list_first(&p->waiting, struct ctx, node);
 }
 
 static void assign(struct classic_peer *p)
 {
 	for (int i = 0; i < LANES && !list_empty(&p->waiting); i++) {
 		struct lane *l = &p->lane[i];
-		struct ctx *c;
+		struct ctx *c = l->tx ? NULL : next_for(p, i);
 
-		if (l->tx)
+		if (!c)
 			continue;
-		c = next_waiting(p);
 		list_del(&c->node);
 		c->lane = l;
 		l->tx = c;
@@ -322,8 +329,8 @@ static void run_all(struct classic_peer *p)
 		/* A lane that became free takes the next transfer at once. */
 		more = false;
 		for (int i = 0; i < LANES; i++)
-			more |= !p->lane[i].tx;
-	} while (more && !list_empty(&p->waiting));
+			more |= !p->lane[i].tx && next_for(p, i);
+	} while (more);
 }
 
 static void classic_submit(struct tcp_peer_head *h, struct xfer *const *x, unsigned nr)
