@@ -13,6 +13,7 @@ except ImportError:
 # In the order of the stored numbers. Those that are missing from an older torch, or from numpy, are None.
 NAMES = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool", "float16", "bfloat16",
          "float8_e4m3fn", "float8_e5m2")
+SIZES = (4, 8, 1, 1, 2, 2, 4, 4, 8, 8, 1, 2, 2, 1, 1)
 
 
 def _numpy_types():
@@ -57,7 +58,7 @@ def describe(t):
         number = NUMBER.get(t.dtype)
         return None if number is None else (number, t.shape, t.ctypes.data, t)
     if torch is None or not isinstance(t, torch.Tensor):
-        return None
+        return _describe_like(t) if "Tensor" in type(t).__name__ else None
     number = NUMBER.get(t.dtype)
     if number is None or t.layout is not torch.strided:
         return None
@@ -67,6 +68,23 @@ def describe(t):
         t = t.cpu()
     t = t.detach().contiguous()
     return number, tuple(t.shape), t.data_ptr(), t
+
+
+def _describe_like(t):
+    """The same of what is no tensor of torch but used like one: callers know such by the name of its class."""
+    name = str(t.dtype).rpartition(".")[2]
+    if name not in NAMES:
+        return None
+    if getattr(getattr(t, "device", None), "type", "cpu") != "cpu":
+        t = t.cpu()
+    t = t.contiguous()
+    shape, count = tuple(t.shape), 1
+    for n in shape:
+        count *= n
+    number = NAMES.index(name)
+    if (t.numel(), t.element_size()) != (count, SIZES[number]):
+        return None
+    return number, shape, t.data_ptr(), t
 
 
 def view(memory, offset, number, shape):

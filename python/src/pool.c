@@ -90,9 +90,11 @@ static struct block *block_new(struct pool *p, size_t bytes)
 	if (ret) {
 		free(b->mem);
 		free(b);
-		PyErr_SetString(PyExc_RuntimeError,
-				sh ? "the memory could not be registered with the store" :
-				     "the store is closed");
+		if (sh)
+			PyErr_Format(PyExc_RuntimeError, "the memory could not be registered with the store: %s",
+				     mc_last_error());
+		else
+			PyErr_SetString(PyExc_RuntimeError, "the store is closed");
 		return NULL;
 	}
 	atomic_fetch_add(&p->refs, 1);

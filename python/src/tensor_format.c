@@ -23,8 +23,8 @@ PyObject *serialize_tensor(PyObject *module, PyObject *o)
 		it.tensor.whole_shape[i] = it.tensor.shape[i];
 	if (!mc_tensor_bytes(&it.tensor, &bytes) && !mc_tensor_encode(&it.tensor, header))
 		out = Py_BuildValue("y#KKO", (const char *)header, (Py_ssize_t)sizeof(header),
-				    (unsigned long long)(uintptr_t)it.data,
-				    (unsigned long long)bytes, keep);
+				    (unsigned long long)(uintptr_t)it.data, (unsigned long long)bytes,
+				    PyCapsule_CheckExact(keep) ? o : keep); /* callers know a tensor there */
 	else
 		not_a_tensor("not a tensor that can be stored");
 	Py_DECREF(keep);

@@ -86,6 +86,25 @@ class Writer:
         self.rank, self.size, self.split_dim = rank, size, split_dim
 
 
+class LikeATensor:
+    """No tensor of torch, used like one."""
+
+    def __init__(self, t, numel=None):
+        self.t, self.dtype, self.shape, self.count = t, f"some.{str(t.dtype).rpartition('.')[2]}", t.shape, numel
+
+    def contiguous(self):
+        return self
+
+    def numel(self):
+        return len(raw(self.t)) // self.element_size() if self.count is None else self.count
+
+    def element_size(self):
+        return self.t.element_size() if torch else self.t.itemsize
+
+    def data_ptr(self):
+        return self.t.data_ptr() if torch else self.t.ctypes.data
+
+
 def every_type(s):
     for kind in kinds():
         for shape in ((), (7,), (3, 5), (0, 4), (1, 2, 1, 2, 1, 2, 1, 2)):
@@ -145,6 +164,9 @@ def strange(s):
         eq(s.put_tensor("sparse", torch.zeros(2, 2).to_sparse()), -600)
         same(s.get_tensor("p") if not s.put_tensor("p", torch.nn.Parameter(t.reshape(-1)[:4].clone())) else None, t.reshape(-1)[:4])
     eq(s.put_tensor("", make((2,))), -600)
+    eq(s.put_tensor("like", LikeATensor(t := make((3, 5)))), 0)
+    same(s.get_tensor("like"), t)
+    eq(s.put_tensor("unlike", LikeATensor(t, numel=14)), -600)
     cfg = ReplicateConfig()
     cfg.preferred_segments = ["a:1", "b:2"]
     eq(s.pub_tensor("k", make((2,)), cfg), -600)
@@ -304,7 +326,7 @@ for f in (every_type, batches, not_contiguous, what_is_read_is_its_own, strange,
 def test_bytes_without_a_store():
     t = make((3, 5), "int16")
     header, ptr, size, owner = _serialize_tensor(t)
-    eq((len(header), size), (_tensor_metadata_size(), 30))
+    eq((len(header), size, type(owner)), (_tensor_metadata_size(), 30, type(t)))
     same(_deserialize_tensor(header + raw(t)), t)
     eq(struct.unpack_from("<IHHii", header), (0x4D4F4F4E, 1, 304, 4, 2))
     raises(ValueError, _serialize_tensor, "text")
