@@ -200,7 +200,7 @@ TEST(options_of_other_sizes)
 
 	NEED_MASTER();
 	EXPECT_EQ(mc_store_open(NULL, &s), -EINVAL);
-	EXPECT_EQ(st_open_opts(master.port, (struct mc_store_opts){ .flags = 1 }, &s), -EINVAL);
+	EXPECT_EQ(st_open_opts(master.port, (struct mc_store_opts){ .flags = 1u << 31 }, &s), -EINVAL);
 	s = st_open(master.port, 4 * MIB, NULL);
 	ASSERT_TRUE(s);
 	newer.more = 1;
