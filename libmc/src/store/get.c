@@ -247,10 +247,11 @@ struct get_call {
 	struct get_item *small_missing[SMALL], **missing;
 };
 
-static int call_open(struct get_call *c, const struct mc_store *s, const void *items, unsigned nr,
+/* Enters the store, too. */
+static int call_open(struct get_call *c, struct mc_store *s, const void *items, unsigned nr,
 		     const struct mc_key *(*at)(const void *, unsigned))
 {
-	int ret = keys_make(s, items, nr, at, &c->keys);
+	int ret = keys_enter(s, items, nr, at, &c->keys);
 
 	if (ret)
 		return ret;
@@ -262,7 +263,7 @@ static int call_open(struct get_call *c, const struct mc_store *s, const void *i
 		if (!c->items || !c->missing) {
 			free(c->items);
 			free(c->missing);
-			keys_free(&c->keys);
+			keys_leave(s, &c->keys);
 			return -ENOMEM;
 		}
 	} else {
@@ -273,26 +274,22 @@ static int call_open(struct get_call *c, const struct mc_store *s, const void *i
 	return 0;
 }
 
-static void call_close(struct get_call *c)
+static void call_close(struct get_call *c, struct mc_store *s)
 {
 	if (c->items != c->small) {
 		free(c->items);
 		free(c->missing);
 	}
-	keys_free(&c->keys);
+	keys_leave(s, &c->keys);
 }
 
 static int get(struct mc_store *s, struct mc_get *items, unsigned nr, bool far, uint64_t deadline_ns)
 {
 	struct get_call c;
-	int ret, ok = 0;
+	int ret = call_open(&c, s, items, nr, get_key), ok = 0;
 
-	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
 	if (ret)
 		goto out;
-	ret = call_open(&c, s, items, nr, get_key);
-	if (ret)
-		goto out_leave;
 	for (unsigned i = 0; i < nr; i++) {
 		c.items[i].iov = items[i].iov;
 		c.items[i].nr_iov = items[i].nr_iov;
@@ -305,9 +302,7 @@ static int get(struct mc_store *s, struct mc_get *items, unsigned nr, bool far, 
 		items[i].why = c.items[i].why;
 		ok += items[i].result >= 0;
 	}
-	call_close(&c);
-out_leave:
-	store_leave(s);
+	call_close(&c, s);
 out:
 	for (unsigned i = 0; i < nr && ret; i++) {
 		items[i].result = ret;
@@ -337,14 +332,10 @@ int mc_store_get_here(struct mc_store *s, struct mc_get *items, unsigned nr)
 int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigned nr, uint64_t deadline_ns)
 {
 	struct get_call c;
-	int ret, ok = 0;
+	int ret = call_open(&c, s, items, nr, slices_key), ok = 0;
 
-	ret = nr > BATCH_MAX ? -E2BIG : store_enter(s);
 	if (ret)
 		goto out;
-	ret = call_open(&c, s, items, nr, slices_key);
-	if (ret)
-		goto out_leave;
 	for (unsigned i = 0; i < nr; i++) {
 		c.items[i].slices = items[i].slices;
 		c.items[i].nr_slices = items[i].nr;
@@ -356,9 +347,7 @@ int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigne
 		for (unsigned k = 0; k < items[i].nr && c.items[i].result < 0; k++)
 			items[i].slices[k].result = c.items[i].result;
 	}
-	call_close(&c);
-out_leave:
-	store_leave(s);
+	call_close(&c, s);
 out:
 	for (unsigned i = 0; i < nr && ret; i++) {
 		items[i].result = ret;
