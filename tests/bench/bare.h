@@ -59,6 +59,7 @@ static inline int bare_open(uint8_t *mem)
 	a.len = sizeof(a.ss);
 	getsockname(l, (struct sockaddr *)&a.ss, &a.len);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	net_unpace(fd, &a); /* as ours */
 	if (connect(fd, (struct sockaddr *)&a.ss, a.len))
 		return -1;
 	net_tune(fd);

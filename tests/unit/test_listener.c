@@ -2,6 +2,8 @@
 /* Accepting on a loop. */
 #include "net/net.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 #include "mctest.h"
@@ -112,4 +114,55 @@ TEST(no_files_left)
 	mc_log_set(NULL, NULL, MC_LOG_WARN);
 	close(fd);
 	door_close(&d);
+}
+
+/* A socket as where bbr is the rule; -1: there is none. */
+static int paced(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (!setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static bool is_paced(int fd)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name) - 1;
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) && !strcmp(name, "bbr");
+}
+
+TEST(nothing_is_paced_within_the_machine)
+{
+	struct net_addr here, elsewhere;
+	int l, fd = paced();
+
+	if (fd < 0)
+		SKIP("this kernel has no bbr");
+	ASSERT_EQ(net_addr_parse("192.0.2.1:1", 0, &elsewhere), 0);
+	net_unpace(fd, &elsewhere);
+	EXPECT_TRUE(is_paced(fd));
+	net_tune(fd);
+	EXPECT_TRUE(is_paced(fd));
+	ASSERT_EQ(net_addr_parse("127.0.0.1:0", 0, &here), 0);
+	ASSERT_EQ(net_listen(&here, 1, &l), 0);
+	EXPECT_TRUE(!is_paced(l));
+	here.len = sizeof(here.ss);
+	getsockname(l, (struct sockaddr *)&here.ss, &here.len);
+	ASSERT_EQ(connect(fd, (struct sockaddr *)&here.ss, here.len), 0);
+	EXPECT_TRUE(is_paced(fd));
+	net_tune(fd); /* found out late */
+	EXPECT_TRUE(!is_paced(fd));
+	close(fd);
+	fd = paced();
+	net_unpace(fd, &here);
+	EXPECT_TRUE(!is_paced(fd));
+	close(fd);
+	ASSERT_EQ(net_connect(&here, deadline_after_ms(5000), &fd), 0);
+	EXPECT_TRUE(!is_paced(fd));
+	close(fd);
+	close(l);
 }

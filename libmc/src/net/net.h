@@ -66,11 +66,12 @@ int net_listen_range(const char *host, uint16_t min_port, uint16_t max_port, int
 #define NET_CONNECT_NS (2 * NSEC_PER_SEC) /* the kernel asks at once and after a second: who is silent still, is not there */
 
 /*
- * A connected, non-blocking socket with TCP_NODELAY and keep-alive, by @deadline_ns. -ETIMEDOUT: not by then, or a host that was
- * silent for NET_CONNECT_NS.
+ * A connected, non-blocking socket with TCP_NODELAY and keep-alive, and within this machine no pacing, by @deadline_ns. -ETIMEDOUT:
+ * not by then, or a host that was silent for NET_CONNECT_NS.
  */
 int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *fd);
 void net_tune(int fd); /* the options just named, for sockets made by others */
+void net_unpace(int fd, const struct net_addr *a); /* before it connects to @a or listens there: no pacing on loopback */
 void net_keepalive(int fd, int idle_s, int each_s);
 
 /*

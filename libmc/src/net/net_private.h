@@ -6,6 +6,7 @@
 #include "net/net.h"
 
 bool net_fd_is_unix(int fd);
+bool net_fd_is_near(int fd); /* TCP within this machine */
 void net_peer_text(int fd, char *text, size_t size); /* who is there, for messages */
 
 /* What the next bytes of a stream are; RX_SKIP: nobody wants them. */

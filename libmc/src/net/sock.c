@@ -15,6 +15,14 @@
 #include "base/log.h"
 #include "net/net_private.h"
 
+static void set_port(struct net_addr *a, uint16_t port)
+{
+	if (a->ss.ss_family == AF_INET)
+		((struct sockaddr_in *)&a->ss)->sin_port = htons(port);
+	else
+		((struct sockaddr_in6 *)&a->ss)->sin6_port = htons(port);
+}
+
 static int socket_for(const struct net_addr *a)
 {
 	int fd = socket(a->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -35,6 +43,43 @@ void net_keepalive(int fd, int idle_s, int each_s)
 	set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, each_s);
 }
 
+/* What is sent to an own address comes from it. */
+bool net_fd_is_near(int fd)
+{
+	struct net_addr mine = { .len = sizeof(mine.ss) }, theirs = { .len = sizeof(theirs.ss) };
+
+	if (getsockname(fd, (struct sockaddr *)&mine.ss, &mine.len) || getpeername(fd, (struct sockaddr *)&theirs.ss, &theirs.len))
+		return false;
+	if (net_addr_is_unix(&mine))
+		return false;
+	set_port(&mine, 0);
+	set_port(&theirs, 0);
+	return mine.len == theirs.len && !memcmp(&mine.ss, &theirs.ss, mine.len);
+}
+
+/*
+ * Within the machine there is no network whose rate would have to be found and kept. bbr does so all the same: a timer for every
+ * few segments is a quarter of the sender's processor time, and what starts after a pause is held back.
+ */
+static void stop_pacing(int fd)
+{
+	static const char *const plain[] = { "cubic", "reno" };
+	char name[16] = "";
+	socklen_t len = sizeof(name) - 1;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) || strncmp(name, "bbr", 3))
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
+		if (!setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, plain[i], (socklen_t)strlen(plain[i])))
+			return;
+}
+
+void net_unpace(int fd, const struct net_addr *a)
+{
+	if (net_addr_is_loopback(a))
+		stop_pacing(fd);
+}
+
 void net_tune(int fd)
 {
 	int domain;
@@ -46,6 +91,8 @@ void net_tune(int fd)
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 	set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 	net_keepalive(fd, NET_KEEPALIVE_S, NET_KEEPALIVE_EACH_S);
+	if (net_fd_is_near(fd))
+		stop_pacing(fd);
 }
 
 /* ---- listening ---- */
@@ -101,6 +148,8 @@ static int listen_quiet(const struct net_addr *a, int backlog, int *out)
 	if (fd < 0)
 		return fd;
 	ret = net_addr_is_unix(a) ? bind_unix(fd, a) : bind_inet(fd, a);
+	if (!ret)
+		net_unpace(fd, a); /* who is accepted takes after it */
 	if (!ret && listen(fd, backlog))
 		ret = -errno;
 	if (ret) {
@@ -122,14 +171,6 @@ int net_listen(const struct net_addr *a, int backlog, int *fd)
 			ret == -EADDRINUSE ? "; stop the other process or choose another address" : "");
 	}
 	return ret;
-}
-
-static void set_port(struct net_addr *a, uint16_t port)
-{
-	if (a->ss.ss_family == AF_INET)
-		((struct sockaddr_in *)&a->ss)->sin_port = htons(port);
-	else
-		((struct sockaddr_in6 *)&a->ss)->sin6_port = htons(port);
 }
 
 int net_listen_range(const char *host, uint16_t min_port, uint16_t max_port, int *fd, uint16_t *port)
@@ -215,6 +256,7 @@ int net_connect(const struct net_addr *a, uint64_t deadline_ns, int *out)
 
 	if (fd < 0)
 		return fd;
+	net_unpace(fd, a);
 	if (connect(fd, (const struct sockaddr *)&a->ss, a->len))
 		ret = -errno;
 	if (ret == -EINPROGRESS || ret == -EINTR)

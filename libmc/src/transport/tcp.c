@@ -47,6 +47,7 @@ int tcp_connect_start(const struct net_addr *a, int *out)
 	if (fd < 0)
 		return -errno;
 	net_tune(fd);
+	net_unpace(fd, a);
 	if (connect(fd, (const struct sockaddr *)&a->ss, a->len) && errno != EINPROGRESS) {
 		ret = -errno;
 		close(fd);
