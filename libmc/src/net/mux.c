@@ -192,6 +192,7 @@ int mux_open(int fd, struct mux **out)
 	m->kickfd = -1;
 	m->next_id = 1;
 	m->is_unix = net_fd_is_unix(fd);
+	m->is_near = net_fd_is_near(fd);
 	net_peer_text(fd, m->peer, sizeof(m->peer));
 	net_tune(fd);
 	pthread_mutex_init(&m->lock, NULL);

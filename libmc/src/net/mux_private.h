@@ -34,6 +34,7 @@ struct waiter {
 struct mux {
 	int fd;
 	bool is_unix;
+	bool is_near; /* who sends is delayed by whom it has to wake */
 	char peer[NET_ADDR_TEXT];
 	pthread_mutex_t lock;
 	atomic_bool broken;

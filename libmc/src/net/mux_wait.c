@@ -97,7 +97,7 @@ static bool poll_socket(struct mux *m, uint64_t for_ns)
 }
 
 /* Answers of peers that have answered fast are looked for before sleeping. */
-static ssize_t recv_soon(struct mux *m, struct iovec *iov, int nr)
+static ssize_t recv_soon(struct mux *m, struct iovec *iov, int nr, int flags)
 {
 	uint64_t until_ns = spin_start(&m->spin, clock_now_ns());
 	ssize_t n = -EAGAIN;
@@ -110,7 +110,7 @@ static ssize_t recv_soon(struct mux *m, struct iovec *iov, int nr)
 	}
 	found = n != -EAGAIN;
 	if (!found)
-		n = mux_recv(m, iov, nr, 0);
+		n = mux_recv(m, iov, nr, flags);
 	spin_ended(&m->spin, found, clock_now_ns());
 	return n;
 }
@@ -130,7 +130,11 @@ static void read_blocking(struct mux *m)
 		return;
 	nr = mux_pieces(m, iov, WAIT_PIECES, m->state == RX_BODY || m->state == RX_PAYLOAD, &direct);
 	pthread_mutex_unlock(&m->lock);
-	n = direct ? mux_recv(m, iov, nr, MSG_WAITALL) : recv_soon(m, iov, nr);
+	/* From far away, large payloads take so long that looking for each bit of them would cost more than it saves. */
+	if (direct && !m->is_near)
+		n = mux_recv(m, iov, nr, MSG_WAITALL);
+	else
+		n = recv_soon(m, iov, nr, direct ? MSG_WAITALL : 0);
 	pthread_mutex_lock(&m->lock);
 	mux_received(m, n, direct);
 }
