@@ -99,7 +99,13 @@ METHOD(remove_by_regex)
 	};
 	struct arg a[2];
 
-	return TAKE(&sig, a) ? remove_matching(self, a[0].text, a[1].flag) : NULL;
+	char pattern[4097];
+
+	if (!TAKE(&sig, a))
+		return NULL;
+	if (mc_store_pattern(a[0].text, pattern, sizeof(pattern)))
+		return PyLong_FromLong(NOT_SET_UP);
+	return remove_matching(self, pattern, a[1].flag);
 }
 
 METHOD(remove_all)

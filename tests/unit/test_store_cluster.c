@@ -201,6 +201,8 @@ TEST(options_of_other_sizes)
 	NEED_MASTER();
 	EXPECT_EQ(mc_store_open(NULL, &s), -EINVAL);
 	EXPECT_EQ(st_open_opts(master.port, (struct mc_store_opts){ .flags = 1u << 31 }, &s), -EINVAL);
+	/* A client of a node has nothing to contribute. */
+	EXPECT_EQ(st_open_opts(master.port, (struct mc_store_opts){ .flags = MC_STORE_OF_NODE, .pool_bytes = MIB }, &s), -EINVAL);
 	s = st_open(master.port, 4 * MIB, NULL);
 	ASSERT_TRUE(s);
 	newer.more = 1;

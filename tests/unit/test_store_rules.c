@@ -82,3 +82,59 @@ TEST(replaced_in_another_pool)
 	mc_store_close(b);
 	rig_stop(&master, SIGTERM);
 }
+
+#define TWINS 40
+
+static void put_twins(struct mc_store *s, uint32_t flags, char *value)
+{
+	struct mc_put_opts o = { .size = sizeof(o), .flags = flags };
+	struct mc_put put[3 * TWINS];
+	struct mc_iov iov[3 * TWINS];
+	char key[TWINS][8];
+
+	for (unsigned i = 0; i < 3 * TWINS; i++) {
+		snprintf(key[i % TWINS], sizeof(key[0]), "t%u", i % TWINS);
+		value[i] = (char)('0' + i / TWINS);
+		iov[i] = (struct mc_iov){ &value[i], 1 };
+		put[i] = (struct mc_put){ .key = key_of(key[i % TWINS]), .iov = &iov[i], .nr_iov = 1, .result = 1 };
+	}
+	EXPECT_EQ(mc_store_put(s, put, 3 * TWINS, &o, SOON), 3 * TWINS);
+	for (unsigned i = 0; i < 3 * TWINS; i++)
+		EXPECT_EQ(put[i].result, 0);
+}
+
+/* A key that a batch has more than once, where each item may go to another pool: as if they were put one after the other. */
+TEST(a_key_twice_in_a_batch)
+{
+	char value[3 * TWINS], key[8], got;
+	struct mc_store *a, *b, *c;
+
+	if (no_master())
+		SKIP("build/bin/mooncake-master is not built");
+	ASSERT_EQ(rig_master(&master, NULL, NULL, NULL), 0);
+	a = st_open(master.port, 4 * MIB, NULL);
+	b = st_open(master.port, 4 * MIB, NULL);
+	c = st_open(master.port, 0, "tcp");
+	ASSERT_TRUE(a && b && c);
+	for (unsigned round = 0; round < 2; round++) {
+		struct mc_store *s = round ? a : c;
+
+		put_twins(s, 0, value);
+		for (unsigned i = 0; i < TWINS; i++) {
+			snprintf(key, sizeof(key), "t%u", i);
+			EXPECT_EQ(st_get(c, key, &got, 1), 1);
+			EXPECT_EQ(got, '0');
+		}
+		put_twins(s, MC_PUT_REPLACE, value);
+		for (unsigned i = 0; i < TWINS; i++) {
+			snprintf(key, sizeof(key), "t%u", i);
+			EXPECT_EQ(st_get(c, key, &got, 1), 1);
+			EXPECT_EQ(got, '2');
+			EXPECT_EQ(st_remove(c, key), 0);
+		}
+	}
+	mc_store_close(c);
+	mc_store_close(b);
+	mc_store_close(a);
+	rig_stop(&master, SIGTERM);
+}

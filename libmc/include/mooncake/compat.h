@@ -19,6 +19,14 @@ MC_API int mc_engine_code(int err);
 MC_API const char *mc_store_code_name(int code);
 
 /**
+ * mc_store_pattern - a regular expression as callers write it (ECMAScript's: "^id-\\d+$", "(?:a|b)+?") in the form that
+ * mc_store_remove_matching() and mc_store_list() take.
+ * @size: of @out; 4097 bytes hold all that those take.
+ * Return: 0; -EINVAL no expression, or one that looks ahead, looks behind or refers back: those take unbounded time.
+ */
+MC_API int mc_store_pattern(const char *pattern, char *out, size_t size);
+
+/**
  * mc_parse_size - bytes from text as callers write it: "4gb", "64 MiB", "1.5 GB", "1e9", "infinite".
  * Units are binary multiples in any case: B K KB M MB G GB T TB; none means bytes.
  * Return: 0; -EINVAL.

@@ -121,7 +121,8 @@ struct mc_put {
 /**
  * mc_store_put - store @nr objects; returns when any get anywhere sees those that succeeded.
  * Objects of one group (and tenant) are evicted together, a use of one is a use of all, and they lie in one pool where that is
- * possible. A key keeps its group: a replacement that names none stays in it, one that names another is refused.
+ * possible. A key keeps its group: a replacement that names none stays in it, one that names another is refused. Of a key that is
+ * there twice the first counts, or with MC_PUT_REPLACE the last, and the others have its result.
  * Results: 0; -EINVAL key, empty value, another group, or a soft pin longer than the master allows; -ENOSPC un-evictable bytes
  * leave no room; -ECONNREFUSED no master or no pool; -ETIMEDOUT (it may yet be stored); -EIO.
  * Return: how many results are 0.

@@ -124,6 +124,7 @@ struct put_item {
 	uint64_t bytes, put_id;
 	unsigned stored;  /* replicas that are there */
 	int error;	  /* of the last failure */
+	unsigned twin;	  /* another item of the key counts, and this one has its result: that index + 1; 0: none */
 	bool exists, bad;
 };
 
@@ -194,7 +195,7 @@ static unsigned assign(struct put_call *c, const struct keys *keys, const struct
 	for (unsigned i = 0; i < c->nr; i++) {
 		struct put_item *st = &c->state[i];
 
-		for (unsigned r = st->stored; r < c->replicas && !st->bad && !st->exists; r++) {
+		for (unsigned r = st->stored; r < c->replicas && !st->bad && !st->exists && !st->twin; r++) {
 			uint32_t group = o->groups ? put_group(c->s, &o->groups[i]) : 0;
 			int at = choose(&c->ch, extent_bytes(st->bytes, keys->key[i].len), group, used_of(c, i));
 
@@ -289,10 +290,54 @@ static bool lost_pools(const struct put_call *c)
 	for (unsigned i = 0; i < c->nr; i++) {
 		const struct put_item *st = &c->state[i];
 
-		if (!st->stored && !st->exists && !st->bad && st->error && st->error != -ENOSPC && st->error != -EAGAIN)
+		if (!st->stored && !st->exists && !st->bad && !st->twin && st->error && st->error != -ENOSPC && st->error != -EAGAIN)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * A key that a batch has twice: of those that replace the last one counts, else the first, as if they were put one after the
+ * other. One pool sees to that by itself, but two would race.
+ */
+static void find_twins(struct put_call *c, const struct keys *keys, bool last)
+{
+	static const struct hash_key any = { { 1, 2 } };
+	uint32_t places = 4, *table;
+
+	while (places < 2 * (uint64_t)c->nr)
+		places *= 2;
+	table = c->nr > 1 ? calloc(places, sizeof(*table)) : NULL;
+	for (unsigned i = 0; table && i < c->nr; i++) {
+		const struct key *k = &keys->key[i];
+		uint64_t at = siphash64(&any, k->data, k->len);
+
+		if (c->state[i].bad)
+			continue;
+		for (;; at++) {
+			uint32_t *t = &table[at & (places - 1)];
+			const struct key *other = *t ? &keys->key[*t - 1] : NULL;
+
+			if (other && (other->len != k->len || memcmp(other->data, k->data, k->len)))
+				continue;
+			if (other && last)
+				c->state[*t - 1].twin = i + 1;
+			else if (other)
+				c->state[i].twin = *t;
+			if (!other || last)
+				*t = i + 1;
+			break;
+		}
+	}
+	free(table); /* without memory they race */
+}
+
+/* The item whose result is that of item @i. */
+static unsigned counts_for(const struct put_call *c, unsigned i)
+{
+	while (c->state[i].twin)
+		i = c->state[i].twin - 1;
+	return i;
 }
 
 static int call_pools(struct put_call *c, const struct mc_put_opts *o)
@@ -425,10 +470,12 @@ int cluster_put(struct mc_store *s, struct mc_put *items, unsigned nr, const str
 	ret = call_memory(&c);
 	if (ret)
 		goto out;
+	if (c.ch.set->nr > 1)
+		find_twins(&c, &keys, o->flags & MC_PUT_REPLACE);
 	run_call(&c, &keys, o, deadline_ns);
 	late = deadline_passed(deadline_ns);
 	for (unsigned i = 0; i < nr; i++) {
-		items[i].result = put_result(s, &c.state[i], late);
+		items[i].result = put_result(s, &c.state[counts_for(&c, i)], late);
 		ok += !items[i].result;
 	}
 	if (o->flags & MC_PUT_REPLACE)
