@@ -310,8 +310,7 @@ static int wait_until(struct loop *l, uint64_t at_ns)
 	if (at_ns != DEADLINE_NEVER) {
 		now = at_ns ? clock_now_ns() : 0;
 		now = at_ns > now ? at_ns - now : 0;
-		ts = (struct timespec){ .tv_sec = (time_t)(now / NSEC_PER_SEC),
-					.tv_nsec = (long)(now % NSEC_PER_SEC) };
+		ts = timespec_of(now);
 		timeout = &ts;
 	}
 	ret = epoll_pwait2(l->epfd, l->ready, LOOP_BATCH, timeout, NULL);
