@@ -84,6 +84,21 @@ static int failed;
 		_exit(77);				\
 	} while (0)
 
+/* The number that is found by @format in the first line of @path that has it; -1: in none. */
+static inline long long number_in(const char *path, const char *format)
+{
+	char line[128];
+	long long n = -1;
+	FILE *f = fopen(path, "r");
+
+	while (f && n < 0 && fgets(line, sizeof(line), f))
+		if (sscanf(line, format, &n) != 1)
+			n = -1;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static inline int ctx_open(void)
 {
 	int fd = open(DEV, O_RDWR | O_CLOEXEC);

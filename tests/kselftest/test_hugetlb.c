@@ -14,20 +14,6 @@ static void reserve(int pages)
 		skip("no hugetlb pages to be had");
 }
 
-static long free_pages(const char *what)
-{
-	char line[128];
-	long n = -1;
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, what, strlen(what)))
-			n = strtol(line + strlen(what), NULL, 10);
-	if (f)
-		fclose(f);
-	return n;
-}
-
 static int hugetlb(int seals)
 {
 	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_ALLOW_SEALING);
@@ -55,7 +41,7 @@ static int can_import(void)
 	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_QUERY, &q)), 0);
 	if (q.features[0] >> MC_FEAT_IMPORT_HUGETLB & 1) {
 		reserve(8);
-		if (free_pages("HugePages_Free:") < 4)
+		if (number_in("/proc/meminfo", "HugePages_Free: %lld") < 4)
 			skip("no hugetlb pages to be had");
 		return ctx;
 	}
@@ -106,9 +92,9 @@ TEST(valid)
 	munmap(own, LEN);
 	close(fd);
 	EXPECT_EQ(sysfs_number("regions"), 0);
-	EXPECT_EQ(free_pages("HugePages_Free:"), free_pages("HugePages_Total:"));
+	EXPECT_EQ(number_in("/proc/meminfo", "HugePages_Free: %lld"), number_in("/proc/meminfo", "HugePages_Total: %lld"));
 	reserve(0);
-	EXPECT_EQ(free_pages("HugePages_Total:"), 0);
+	EXPECT_EQ(number_in("/proc/meminfo", "HugePages_Total: %lld"), 0);
 }
 
 TEST(wrong)
@@ -124,7 +110,7 @@ TEST(wrong)
 		    W(fd, hugetlb(F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE), EACCES), W(fd, open(ro, O_RDONLY), EACCES),
 		    W(length, LEN + 4096, EINVAL), W(offset, 4096, EINVAL), W(kind, MC_IMPORT_DMABUF, EINVAL));
 #undef W
-	EXPECT_EQ(free_pages("HugePages_Free:"), free_pages("HugePages_Total:"));
+	EXPECT_EQ(number_in("/proc/meminfo", "HugePages_Free: %lld"), number_in("/proc/meminfo", "HugePages_Total: %lld"));
 }
 
 /* More than there is: ENOMEM, and what was had is given back. Sealed afterwards where nothing of ours writes. */
@@ -132,7 +118,7 @@ TEST(too_much)
 {
 	int ctx = can_import(), fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_ALLOW_SEALING), r;
 	struct mc_ioc_region_import a = import_arg(fd);
-	long total = free_pages("HugePages_Total:");
+	long total = number_in("/proc/meminfo", "HugePages_Total: %lld");
 
 	ASSERT_EQ(SYS(ftruncate(fd, (total + 4) * HUGE_LEN)), 0);
 	ASSERT_EQ(SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)), 0);
@@ -146,7 +132,7 @@ TEST(too_much)
 	close(r);
 	EXPECT_EQ(SYS(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW)), 0);
 	close(fd);
-	EXPECT_EQ(free_pages("HugePages_Free:"), total);
+	EXPECT_EQ(number_in("/proc/meminfo", "HugePages_Free: %lld"), total);
 }
 
 /* More than anybody has memory to list the pages of: no warning. A file may be as long as that and empty. */

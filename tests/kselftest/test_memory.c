@@ -218,21 +218,6 @@ TEST(populate_killed)
 	put(THREADS, "0");
 }
 
-/* The number behind @format in @path, or -1. */
-static long long number_in(const char *path, const char *format)
-{
-	char line[128];
-	long long n = -1;
-	FILE *f = fopen(path, "r");
-
-	while (f && n < 0 && fgets(line, sizeof(line), f))
-		if (sscanf(line, format, &n) != 1)
-			n = -1;
-	if (f)
-		fclose(f);
-	return n;
-}
-
 /* What processors keep for themselves is free but does not count as that; since Linux 6.7 it may be an eighth of a zone. */
 static long long kept_kb(int only_node)
 {

@@ -18,20 +18,6 @@ static struct mc_ioc_region_pin pin_arg(void *p, size_t length)
 		.fd_flags = O_RDWR };
 }
 
-static long status_kb(const char *key)
-{
-	char line[128];
-	long kb = -1;
-	FILE *f = fopen("/proc/self/status", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key)))
-			kb = strtol(line + strlen(key), NULL, 10);
-	if (f)
-		fclose(f);
-	return kb;
-}
-
 TEST(pin_valid)
 {
 	int ctx = ctx_open();
@@ -41,13 +27,13 @@ TEST(pin_valid)
 	EXPECT_EQ(info(a.out_fd).backing, MC_BACKING_PINNED);
 	EXPECT_EQ(info(a.out_fd).pinned, LEN);
 	EXPECT_EQ(info(a.out_fd).id, a.out_id);
-	EXPECT_EQ(status_kb("VmPin:"), LEN / 1024);
+	EXPECT_EQ(number_in("/proc/self/status", "VmPin: %lld"), LEN / 1024);
 	EXPECT_EQ(sysfs_number("bytes_allocated"), 0);
 	EXPECT_EQ(SYS(mmap(NULL, LEN, PROT_READ, MAP_SHARED, a.out_fd, 0)), -ENODEV);
 	EXPECT_EQ(publish(a.out_fd, "pinned", 0600), -EPERM);
 	EXPECT_EQ(mark(a.out_fd, MC_MARK_SEAL_WRITE, 0, 0), -EOPNOTSUPP);
 	close(a.out_fd);
-	EXPECT_EQ(status_kb("VmPin:"), 0);
+	EXPECT_EQ(number_in("/proc/self/status", "VmPin: %lld"), 0);
 	EXPECT_EQ(sysfs_number("regions"), 0);
 }
 
@@ -68,7 +54,7 @@ TEST(pin_wrong)
 		    W(fd_flags, O_WRONLY, EINVAL), W(fd_flags, O_RDWR | O_APPEND, EINVAL));
 #undef W
 	check_sizes(ctx, MC_IOC_REGION_PIN, &good, sizeof(good), r);
-	EXPECT_EQ(status_kb("VmPin:"), 0);
+	EXPECT_EQ(number_in("/proc/self/status", "VmPin: %lld"), 0);
 	mprotect(p, LEN, PROT_READ);
 	EXPECT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_PIN, &good)), -EFAULT);
 	good.flags = MC_PIN_RDONLY;
@@ -125,7 +111,7 @@ TEST(pin_outlives_mapping)
 	EXPECT_EQ(info(a.out_fd).pinned, LEN);
 	EXPECT_EQ(revoke_region(a.out_fd), 0);
 	EXPECT_EQ(info(a.out_fd).pinned, 0);
-	EXPECT_EQ(status_kb("VmPin:"), 0);
+	EXPECT_EQ(number_in("/proc/self/status", "VmPin: %lld"), 0);
 	EXPECT_EQ(revoke_region(a.out_fd), 0);
 }
 
