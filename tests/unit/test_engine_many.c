@@ -4,8 +4,13 @@
 #include "peer.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 
 static unsigned entries(const char *dir, const char *link)
 {
@@ -29,6 +34,27 @@ static unsigned entries(const char *dir, const char *link)
 static unsigned sockets(void)
 {
 	return entries("/proc/self/fd", "socket:");
+}
+
+/* To one of its own, where that is allowed: what others leave in TIME_WAIT here does not count. Return: the one before. */
+static int leave_network(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int before = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+
+	if (unshare(CLONE_NEWNET))
+		return before;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	EXPECT_EQ(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
+	close(fd);
+	return before;
+}
+
+static void return_to(int network)
+{
+	if (setns(network, CLONE_NEWNET))
+		EXPECT_EQ(errno, EPERM);
+	close(network);
 }
 
 /* Connections of the loopback interface in TIME_WAIT. */
@@ -58,7 +84,7 @@ struct lot {
 	struct mc_batch *b[AT_ONCE];
 	struct mc_vec v[AT_ONCE];
 	uint8_t *mine, *there;
-	unsigned started, ended, failed, most;
+	unsigned started, ended, failed, looks, most;
 };
 
 static void start(struct lot *l, unsigned i)
@@ -90,7 +116,7 @@ static void go_on(struct lot *l, unsigned upto)
 			if (upto && l->started < upto)
 				start(l, at);
 		}
-		if (l->ended % 64 == 0)
+		if (l->looks++ % 16 == 0)
 			l->most = MAX(l->most, sockets());
 	}
 }
@@ -98,10 +124,12 @@ static void go_on(struct lot *l, unsigned upto)
 TEST(ten_thousand_transfers_over_few_sockets)
 {
 	struct peer_proc p = { .len = AT_ONCE * EACH }, next = p;
-	unsigned before, waiting = time_wait(), threads;
+	unsigned before, waiting, threads;
+	int network = leave_network();
 	static struct lot l;
 	char name[sizeof(p.name)];
 
+	waiting = time_wait();
 	ASSERT_EQ(peer_start(&p), 0);
 	next.mem = p.mem; /* what the next one serves lies at the same place */
 	ASSERT_EQ(peer_fork(&next), 0);
@@ -133,6 +161,7 @@ TEST(ten_thousand_transfers_over_few_sockets)
 	go_on(&l, 0);
 	EXPECT_EQ(l.ended, (unsigned)TOTAL);
 	EXPECT_EQ(l.failed, 0u);
+	EXPECT_GT(l.most, before);
 	EXPECT_LE(l.most - before, 16u);
 	EXPECT_LE(entries("/proc/self/task", NULL) - threads, 2u); /* that drives, and asks who is there */
 	for (unsigned i = 0; i < AT_ONCE; i++)
@@ -146,6 +175,7 @@ TEST(ten_thousand_transfers_over_few_sockets)
 	printf("# %u sockets at most, %d connections more in TIME_WAIT\n", l.most - before, (int)(time_wait() - waiting));
 	peer_free(&p);
 	free(l.mine);
+	return_to(network);
 }
 
 /* ---- 1,000 peers ----------------------------------------------------------------------------------------------------- */
