@@ -129,10 +129,13 @@ static int bool_word(PyObject *texts, const char *key)
 }
 
 /* What callers ask for and this release does not have. */
-static int warn_missing(bool ssd, bool http)
+static int warn_missing(bool ssd, bool http, bool ipc)
 {
 	if (ssd && PyErr_WarnEx(PyExc_UserWarning,
 				"setup(): enable_ssd_offload is not available and is ignored", 1))
+		return -1;
+	if (ipc && PyErr_WarnEx(PyExc_UserWarning,
+				"setup(): ipc_socket_path is ignored; clients of a node go to mooncake-node", 1))
 		return -1;
 	return http ? PyErr_WarnEx(
 			      PyExc_UserWarning,
@@ -143,12 +146,12 @@ static int warn_missing(bool ssd, bool http)
 
 static PyObject *setup_texts(struct store_obj *o, PyObject *texts)
 {
-	const char *segment, *local, *port;
+	const char *segment, *local, *port, *ipc;
 	struct mc_store_opts opts = { 0 };
 	int ssd = bool_word(texts, "enable_ssd_offload"),
 	    http = ssd < 0 ? -1 : bool_word(texts, "enable_client_http_server");
 
-	if (http < 0 || warn_missing(ssd, http) ||
+	if (http < 0 || !text_at(texts, "ipc_socket_path", "", &ipc) || warn_missing(ssd, http, *ipc) ||
 	    !text_at(texts, "local_hostname", "", &opts.local_name) ||
 	    !text_at(texts, "metadata_server", "", &opts.metadata) ||
 	    !text_at(texts, "protocol", "tcp", &opts.protocol) ||
@@ -210,7 +213,7 @@ static PyObject *setup_args(struct store_obj *o, const struct arg *a)
 	struct engine_ref *engine = NULL;
 	uint64_t port = a[HTTP_PORT].o ? a[HTTP_PORT].u64 : 9300;
 
-	if (warn_missing(a[SSD].flag, a[HTTP].flag))
+	if (warn_missing(a[SSD].flag, a[HTTP].flag, false))
 		return NULL;
 	if (!port || port > 65535)
 		return PyLong_FromLong(NOT_SET_UP);

@@ -94,7 +94,7 @@ def test_setup_dict():
         eq(setup(client_http_port=70000), -600)
         eq(setup(enable_ssd_offload="off", enable_client_http_server=False, tenant_id=5), 0)
     for key, value, text in (("colour", "blue", "'colour'"), ("enable_ssd_offload", "maybe", "'enable_ssd_offload'"),
-                             ("enable_ssd_offload", "Yes", "not available")):
+                             ("enable_ssd_offload", "Yes", "not available"), ("ipc_socket_path", "@x.sock", "ipc_socket_path")):
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             eq(setup(**{key: value}), 0)
