@@ -358,6 +358,22 @@ TEST(forgotten_embedded)
 	mc_store_close(s);
 }
 
+/* As long as there is: not at once, because a sum wrapped. */
+TEST(kept_for_ever)
+{
+	struct mc_store_opts o = { .size = sizeof(o), .master = "embedded", .pool_bytes = 8 * MiB, .session_idle_ns = UINT64_MAX };
+	uint64_t until = deadline_after_ms(200);
+	struct mc_store *s;
+
+	ASSERT_EQ(mc_store_open(&o, &s), 0);
+	ASSERT_EQ(write_start(s, "a", 100), 0);
+	while (!deadline_passed(until))
+		usleep(10000);
+	EXPECT_EQ(write_part(s, "a", bytes, 0, 100), 100);
+	EXPECT_EQ(write_end(s, "a"), 0);
+	mc_store_close(s);
+}
+
 /* However many a client starts: half of the pool is for others. What is given back is there for them at once. */
 TEST(half_of_the_pool)
 {

@@ -25,7 +25,7 @@ const struct mc_key *session_move_key(const void *items, unsigned i)
 
 struct idling {
 	struct sessions *ss;
-	uint64_t before_ns;
+	uint64_t now_ns;
 	struct session *found;
 	unsigned reads, writes;
 };
@@ -35,7 +35,7 @@ static int take_idle(struct hnode *n, void *arg)
 	struct session *x = container_of(n, struct session, node);
 	struct idling *i = arg;
 
-	if (x->refs > 1 || x->used_ns > i->before_ns)
+	if (x->refs > 1 || i->now_ns < x->used_ns || i->now_ns - x->used_ns < i->ss->idle_ns)
 		return 0;
 	htab_del(&i->ss->table, n);
 	x->listed = false;
@@ -59,7 +59,7 @@ void sessions_trim(struct mc_store *s, uint64_t deadline_ns)
 
 static void give_up_idle(struct sessions *ss)
 {
-	struct idling idling = { .ss = ss, .before_ns = clock_now_ns() - ss->idle_ns };
+	struct idling idling = { .ss = ss, .now_ns = clock_now_ns() };
 	struct session *x;
 
 	pthread_mutex_lock(&ss->lock);
@@ -115,6 +115,7 @@ static int take_limits(struct sessions *ss, const struct mc_store_opts *o)
 	ss->memory_max = o->session_bytes ? o->session_bytes : env.store_session_bytes;
 	if (!ss->idle_ns)
 		ss->idle_ns = SESSION_IDLE_NS;
+	ss->idle_ns = MIN(ss->idle_ns, SESSION_IDLE_MAX_NS);
 	env_close(&env);
 	return 0;
 }

@@ -31,6 +31,7 @@ struct session {
 
 #define SESSIONS_MAX (1u << 20)		     /* of one store; more: -ENOMEM */
 #define SESSION_IDLE_NS (600 * NSEC_PER_SEC) /* upstream gives up puts that do not end after so long */
+#define SESSION_IDLE_MAX_NS (365 * 24 * 3600 * NSEC_PER_SEC) /* for ever, and no sum wraps */
 
 struct sessions {
 	struct mc_store *store;

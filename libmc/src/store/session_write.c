@@ -217,6 +217,8 @@ static int carve(struct spool *p, struct writing **w, unsigned nr, uint64_t dead
 		}
 	}
 	free(t);
+	if (done < nr) /* what was granted and is too little helps others more */
+		grant_trim(p, deadline_ns);
 	return err || nr == all ? err : -ENOSPC;
 }
 
