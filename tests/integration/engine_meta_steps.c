@@ -138,6 +138,7 @@ struct scene {
 	unsigned files; /* open at most, between scenes */
 	unsigned struck, scenes;
 	int turns;
+	uint64_t bytes[WIRE_TURNS]; /* of each turn */
 };
 
 static unsigned open_files(void)
@@ -206,14 +207,13 @@ static bool restore(struct scene *s, enum wire_strike strike)
 
 static void strike_at(struct scene *s, enum task task, int turn, int part, enum wire_strike strike)
 {
-	static uint64_t bytes[WIRE_TURNS];
+	uint64_t bytes = s->bytes[turn];
 	struct mc_engine *eng = NULL;
 	uint64_t upto, by_ns, ended_ns;
 	bool struck;
 	int ret;
 
-	memcpy(bytes, s->wire.bytes, sizeof(bytes));
-	upto = part == 0 ? 0 : part == 1 ? bytes[turn] / 2 : bytes[turn] - MIN(bytes[turn], (uint64_t)8);
+	upto = part == 0 ? 0 : part == 1 ? bytes / 2 : bytes - MIN(bytes, (uint64_t)8);
 	if (task == FIND)
 		ASSERT_EQ(engine_here(s, "a name", s->wire.port, soon(), &eng), 0);
 	wire_arm(&s->wire, turn, upto, strike);
@@ -254,7 +254,7 @@ static int rehearse(struct scene *s, enum task task)
 	if (!ret)
 		ret = task == FIND ? find(eng, soon()) : publish_by(s, soon(), &eng);
 	EXPECT_EQ(ret, 0);
-	ret = ret ? 0 : wire_turns(&s->wire);
+	ret = ret ? 0 : wire_turns(&s->wire, s->bytes);
 	mc_engine_close(eng);
 	return ret;
 }
@@ -262,7 +262,6 @@ static int rehearse(struct scene *s, enum task task)
 static void strike_everywhere(const char *kind, enum task task)
 {
 	static struct scene s;
-	uint64_t bytes[WIRE_TURNS];
 
 	mc_log_set(NULL, NULL, MC_LOG_ERR);
 	memset(&s, 0, sizeof(s));
@@ -277,12 +276,10 @@ static void strike_everywhere(const char *kind, enum task task)
 	s.files = open_files();
 	s.turns = rehearse(&s, task);
 	EXPECT_GE(s.turns, 2);
-	memcpy(bytes, s.wire.bytes, sizeof(bytes));
 	metronome_start(&s.beat);
 	for (int strike = 0; strike < WIRE_STRIKES; strike++)
 		for (int turn = 0; turn < s.turns; turn++)
 			for (int part = 0; part < PARTS && !mctest_failed; part++) {
-				memcpy(s.wire.bytes, bytes, sizeof(bytes));
 				/* etcd takes a second to come back */
 				if (strike == WIRE_KILL && part != 1 && !strcmp(kind, "etcd"))
 					continue;

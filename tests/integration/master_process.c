@@ -25,6 +25,12 @@ static bool has(const struct buf *b, const char *text)
 	return memmem(b->data, b->len, text, strlen(text));
 }
 
+#ifdef __SANITIZE_THREAD__
+#define SLOW 4
+#else
+#define SLOW 1
+#endif
+
 /* ---- flags and ports ---- */
 
 TEST(bad_flags_are_refused_with_words)
@@ -139,7 +145,7 @@ TEST(stops_while_an_owner_is_silent)
 		;
 	start = clock_now_ns();
 	EXPECT_EQ(rig_stop(&r, SIGTERM), 0);
-	EXPECT_LE(clock_now_ns() - start, 1500 * NSEC_PER_MSEC);
+	EXPECT_LE(clock_now_ns() - start, SLOW * 1500 * NSEC_PER_MSEC);
 	EXPECT_NE(mux_wait(c.mux, &req, SOON), -ETIMEDOUT);
 	buf_fini(&req.reply);
 	buf_fini(&b);
@@ -308,13 +314,13 @@ TEST(ready_when_pools_have_told_all)
 	uint64_t end;
 	int code;
 
-	if (rig_master(&r, "--settle_time=300ms", NULL, NULL))
+	if (rig_master(&r, SLOW > 1 ? "--settle_time=1200ms" : "--settle_time=300ms", NULL, NULL))
 		return;
 	EXPECT_EQ(http(&r, "GET", "/health", &b), 200);
 	EXPECT_TRUE(has(&b, "\"status\":\"ok\""));
 	EXPECT_EQ(http(&r, "GET", "/ready", &b), 503);
 	EXPECT_EQ(owner_rig_open(&a, &r, 1), 0);
-	poll(NULL, 0, 500); /* settled, but the pool is not: nothing announces that */
+	poll(NULL, 0, 500 * SLOW); /* settled, but the pool is not: nothing announces that */
 	EXPECT_EQ(http(&r, "GET", "/ready", &b), 503);
 	buf_reset(&a.body);
 	EXPECT_EQ(owner_tell(&a, MSG_POOL_SYNCED), 0);

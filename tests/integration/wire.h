@@ -157,10 +157,13 @@ static inline void *wire_main(void *arg)
 
 	while (!w->stop) {
 		struct pollfd f[1 + 2 * WIRE_CONNS] = { { .fd = w->listener, .events = POLLIN } };
-		unsigned nr = w->nr;
+		unsigned nr;
 
+		pthread_mutex_lock(&w->lock);
+		nr = w->nr;
 		for (unsigned i = 0; i < 2 * nr; i++)
 			f[1 + i] = (struct pollfd){ .fd = w->conn[i / 2].stuck ? -1 : w->conn[i / 2].fd[i % 2], .events = POLLIN };
+		pthread_mutex_unlock(&w->lock);
 		if (w->silent)
 			poll(NULL, 0, 5);
 		else
@@ -211,13 +214,14 @@ static inline void wire_arm(struct wire *w, int at, uint64_t upto, enum wire_str
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* How many turns there were. */
-static inline int wire_turns(struct wire *w)
+/* How many turns there were, and the bytes of each. */
+static inline int wire_turns(struct wire *w, uint64_t bytes[WIRE_TURNS])
 {
 	int nr;
 
 	pthread_mutex_lock(&w->lock);
 	nr = MIN(w->turn + 1, WIRE_TURNS);
+	memcpy(bytes, w->bytes, sizeof(w->bytes));
 	pthread_mutex_unlock(&w->lock);
 	return nr;
 }
