@@ -145,6 +145,16 @@ static void give_back(struct module_peer *p, uint64_t addr)
 	pthread_rwlock_unlock(&p->lock);
 }
 
+/* The peer ended: its pages are free when nobody holds them any more. */
+static int give_back_all(struct module_peer *p)
+{
+	pthread_rwlock_wrlock(&p->lock);
+	while (p->nr)
+		forget(p, p->loan);
+	pthread_rwlock_unlock(&p->lock);
+	return -ECONNRESET;
+}
+
 /* ---- copying --------------------------------------------------------------------------------- */
 
 static bool ended(const struct module_peer *p)
@@ -211,10 +221,10 @@ static int module_move(struct peer *base, enum xfer_op op, struct slice *s)
 	}
 	if (ret == -EAGAIN) {
 		ret = borrow(p, addr);
-		return ret == -ESRCH || ret == -EBADMSG ? -ECONNRESET : ret ? ret : -EAGAIN;
+		ret = ret ? ret : -EAGAIN;
 	}
-	/* -EINVAL: the peer lent less than it said. */
-	return ret == -ESRCH || ret == -EINVAL ? -ECONNRESET : ret;
+	/* Those two: not what we said to each other; the peer lent less than it said. */
+	return ret == -ESRCH || ret == -EBADMSG || ret == -EINVAL ? give_back_all(p) : ret;
 }
 
 static void module_submit(struct peer *base, struct xfer *const *x, unsigned nr)
