@@ -98,35 +98,40 @@ static int stream_open(const struct limit *l)
 	return fd;
 }
 
-/* One stream of a round: its part of the memory is gone round in asks. */
+/* One stream of a round: its part of the memory is gone round in asks, at both ends, as the engine does. */
 struct course {
 	int fd;
-	uint8_t *mem; /* first byte of the part here; @at is of the whole there too */
-	uint64_t start, len, at, ask;
+	uint8_t *mem; /* first byte of the part here */
+	uint64_t start, len, ask;
+	uint64_t asked, taken; /* where the next of each lies, in the part */
 };
+
+static uint64_t go_on(const struct course *c, uint64_t *at)
+{
+	uint64_t now = *at;
+
+	*at = now + 2 * c->ask <= c->len ? now + c->ask : 0;
+	return now;
+}
 
 static bool ask_read(struct course *c)
 {
-	struct bare_ask a = { BARE_READ, c->start, c->ask };
+	struct bare_ask a = { BARE_READ, c->start + go_on(c, &c->asked), c->ask };
 
 	return send_all(c->fd, &a, sizeof(a));
 }
 
 static bool take_read(struct course *c)
 {
-	bool ok = recv_all(c->fd, c->mem + c->at, c->ask);
-
-	c->at = c->at + 2 * c->ask <= c->len ? c->at + c->ask : 0;
-	return ok;
+	return recv_all(c->fd, c->mem + go_on(c, &c->taken), c->ask);
 }
 
 static bool ask_write(struct course *c)
 {
-	struct bare_ask a = { BARE_WRITE, c->start, c->ask };
-	bool ok = send_all(c->fd, &a, sizeof(a)) && send_all(c->fd, c->mem + c->at, c->ask);
+	uint64_t at = go_on(c, &c->asked);
+	struct bare_ask a = { BARE_WRITE, c->start + at, c->ask };
 
-	c->at = c->at + 2 * c->ask <= c->len ? c->at + c->ask : 0;
-	return ok;
+	return send_all(c->fd, &a, sizeof(a)) && send_all(c->fd, c->mem + at, c->ask);
 }
 
 static bool take_write(struct course *c)
@@ -142,7 +147,7 @@ static void *run_stream(void *arg)
 	struct memory *m = r->l->mem;
 	bool write = *r->l->opt->operation == 'w';
 	uint64_t len = m->used / r->l->streams ?: m->used, start = MIN(len * r->nr, m->used - len);
-	struct course c = { r->l->stream[r->nr], m->buffer[0] + start, start, len, 0, MIN(len, ASK_MAX) };
+	struct course c = { r->l->stream[r->nr], m->buffer[0] + start, start, len, MIN(len, ASK_MAX), 0, 0 };
 	unsigned asked = 0;
 	bool ok = true;
 
