@@ -26,17 +26,29 @@ void iov_advance(struct iov_walk *w, uint64_t n)
 	}
 }
 
+/* Does @p go on where the last of @out ends? */
+static bool touches(const struct iovec *out, int nr, const char *p)
+{
+	return nr && (char *)out[nr - 1].iov_base + out[nr - 1].iov_len == p;
+}
+
 int iov_rest(const struct iov_walk *w, struct iovec *out, int max, uint64_t most)
 {
 	uint64_t skip = w->skip;
 	int nr = 0;
 
-	for (int i = 0; i < w->nr && nr < max && most; i++, skip = 0) {
+	for (int i = 0; i < w->nr && most; i++, skip = 0) {
 		uint64_t len = MIN((uint64_t)w->iov[i].iov_len - skip, most);
+		char *p = (char *)w->iov[i].iov_base + skip;
 
 		if (!len)
 			continue;
-		out[nr++] = (struct iovec){ .iov_base = (char *)w->iov[i].iov_base + skip, .iov_len = len };
+		if (touches(out, nr, p))
+			out[nr - 1].iov_len += len;
+		else if (nr < max)
+			out[nr++] = (struct iovec){ p, len };
+		else
+			break;
 		most -= len;
 	}
 	return nr;

@@ -55,7 +55,7 @@ struct iov_walk {
 int iov_total(const struct iovec *iov, int nr, uint64_t *total);
 /* Moves on by @n bytes, also past empty pieces. */
 void iov_advance(struct iov_walk *w, uint64_t n);
-/* What is left, at most @max pieces and @most bytes, into @out. Return: pieces. */
+/* What is left, at most @max pieces and @most bytes, into @out; those that touch as one: each costs the kernel. Return: pieces. */
 int iov_rest(const struct iov_walk *w, struct iovec *out, int max, uint64_t most);
 /* memcpy() into the walk, moving on; @n is at most what is left. */
 void iov_fill(struct iov_walk *w, const void *data, uint64_t n);
