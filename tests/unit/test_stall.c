@@ -5,7 +5,9 @@
  */
 #include "mctest.h"
 
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -182,6 +184,60 @@ static uint64_t read_slowly(int fd, uint64_t *got)
 		last = clock_now_ns();
 	}
 	return worst;
+}
+
+/* ---- those who always send a little more ---- */
+
+struct trickle {
+	int fd;
+	pthread_t thread;
+	atomic_bool stop;
+};
+
+static void *trickle_main(void *arg)
+{
+	const struct timespec nap = { .tv_nsec = 10 * NSEC_PER_MSEC };
+	struct trickle *t = arg;
+
+	while (!t->stop && send(t->fd, "x", 1, MSG_NOSIGNAL) == 1)
+		nanosleep(&nap, NULL);
+	return NULL;
+}
+
+/* For as long as its memory is registered it is served. */
+static void trickle(int fd)
+{
+	struct trickle t = { .fd = fd };
+	uint64_t began = clock_now_ns();
+
+	pthread_create(&t.thread, NULL, trickle_main, &t);
+	while (clock_now_ns() - began < 500 * NSEC_PER_MSEC)
+		sched_yield();
+	EXPECT_EQ(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	stop(fd);
+	t.stop = true;
+	pthread_join(t.thread, NULL);
+}
+
+TEST(a_writer_of_ours_that_trickles_holds_up_unregistering_for_a_while)
+{
+	int fd = start();
+
+	say_hello(fd);
+	ask(fd, MSG_WRITE, LEN);
+	while (send(fd, "abc", 3, MSG_NOSIGNAL) == 3 && !has_arrived())
+		sched_yield();
+	trickle(fd);
+}
+
+TEST(a_writer_of_upstreams_that_trickles_holds_up_unregistering_for_a_while)
+{
+	int fd = start();
+
+	classic(fd, true);
+	while (send(fd, "abc", 3, MSG_NOSIGNAL) == 3 && !has_arrived())
+		sched_yield();
+	trickle(fd);
 }
 
 /* One that reads slowly is not one that stopped. Where the machine itself stops for as long, the next try counts. */

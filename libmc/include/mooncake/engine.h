@@ -98,7 +98,7 @@ MC_API int mc_region_add_many(struct mc_engine *eng, const struct mc_range *rang
 
 /**
  * mc_region_del_addr - remove the range that starts at @addr; waits for transfers that peers have
- * under way in it.
+ * under way in it, but for no longer than about 10 s for those over TCP, which end then.
  * Return: 0; -ENOENT no range starts there.
  */
 MC_API int mc_region_del_addr(struct mc_engine *eng, void *addr);

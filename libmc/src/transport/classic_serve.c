@@ -168,11 +168,24 @@ static int serve(struct cconn *c)
 	return 0;
 }
 
+/* Memory that is to go has been waited for as long as a peer may take that does nothing. */
+static bool is_overdue(const struct cconn *c)
+{
+	const struct iovec v = { (void *)(uintptr_t)c->h.addr, c->h.size };
+
+	if (!c->held || !reach_overdue(c->tcp->reach, &v, 1, c->tcp->stall_ns))
+		return false;
+	log_warn_limited("tcp: a peer uses memory that is unregistered, and takes too long, its connection is closed");
+	return true;
+}
+
 static void cconn_ready(struct loop_fd *f, uint32_t ready)
 {
 	struct cconn *c = container_of(f, struct cconn, fd);
 	int ret = serve(c);
 
+	if (ret == -EAGAIN && is_overdue(c))
+		ret = -ETIMEDOUT;
 	if (ret && ret != -EAGAIN) {
 		cconn_close(c);
 		return;

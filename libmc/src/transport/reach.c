@@ -21,6 +21,7 @@ struct reach_range {
 	uint64_t addr, len;
 	uint32_t held;
 	struct list node; /* in reach_table.leaving */
+	uint64_t left_ns; /* when it began to leave */
 };
 
 struct reach_table {
@@ -269,6 +270,7 @@ int reach_del(struct reach_table *t, uint64_t addr)
 	t->nr--;
 	memmove(&t->range[at], &t->range[at + 1], (t->nr - at) * sizeof(*t->range));
 	list_append(&t->leaving, &r->node);
+	r->left_ns = clock_now_ns();
 	publish(t, at);
 	while (r->held)
 		pthread_cond_wait(&t->idle, &t->lock);
@@ -309,6 +311,19 @@ bool reach_hold(struct reach_table *t, uint64_t addr, uint64_t *start, uint64_t 
 	}
 	pthread_mutex_unlock(&t->lock);
 	return ok;
+}
+
+bool reach_overdue(struct reach_table *t, const struct iovec *v, unsigned nr, uint64_t ns)
+{
+	const struct reach_range *r;
+	bool overdue = false;
+
+	pthread_mutex_lock(&t->lock);
+	list_for_each_entry(r, &t->leaving, node)
+		for (unsigned i = 0; i < nr && !overdue && clock_now_ns() - r->left_ns > ns; i++)
+			overdue = inside(r, (uintptr_t)v[i].iov_base, 1);
+	pthread_mutex_unlock(&t->lock);
+	return overdue;
 }
 
 /* A held range is in the array or among those that leave, and no other range overlaps it. */

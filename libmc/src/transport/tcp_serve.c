@@ -19,7 +19,7 @@
 /* The ranges of one request, held. */
 struct held {
 	struct sstream *stream;
-	struct list node; /* in sstream.writes, while the payload arrives */
+	struct list node; /* in sstream.writes while the payload arrives, in .reads while it is sent */
 	unsigned nr;
 	struct iovec iov[];
 };
@@ -29,7 +29,7 @@ struct sstream {
 	struct list node;
 	struct conn *conn;
 	bool greeted;
-	struct list writes;
+	struct list writes, reads;
 	unsigned holding; /* requests that hold ranges */
 	/* Is anything moving? Looked at while something is held for so long that the first look comes: most are done before. */
 	struct loop_timer timer;
@@ -50,21 +50,38 @@ static uint64_t bytes_moved(int fd)
 
 static void watch(struct sstream *s);
 
+/* Memory that is to go has been waited for as long as a peer may take that does nothing. */
+static bool is_overdue(const struct sstream *s)
+{
+	const struct list *const all[] = { &s->writes, &s->reads };
+	const struct held *h;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
+		list_for_each_entry(h, all[i], node)
+			if (reach_overdue(s->tcp->reach, h->iov, h->nr, s->tcp->stall_ns))
+				return true;
+	return false;
+}
+
+static void give_up(struct sstream *s, const char *why)
+{
+	log_warn_limited("tcp: %s, its stream is closed", why);
+	conn_close(s->conn);
+}
+
 static void stall_look(struct loop_timer *timer)
 {
 	struct sstream *s = container_of(timer, struct sstream, timer);
 	uint64_t moved = bytes_moved(conn_fd(s->conn));
 
-	if (moved != s->moved) {
-		s->moved = moved;
-		s->looks = 0;
-	} else if (++s->looks >= STALL_LOOKS) {
-		log_warn_limited(
-			"tcp: a peer stopped in the middle of a transfer, its stream is closed");
-		conn_close(s->conn);
-		return;
-	}
-	watch(s);
+	s->looks = moved == s->moved ? s->looks + 1 : 0;
+	s->moved = moved;
+	if (s->looks >= STALL_LOOKS)
+		give_up(s, "a peer stopped in the middle of a transfer");
+	else if (is_overdue(s))
+		give_up(s, "a peer uses memory that is unregistered, and takes too long");
+	else
+		watch(s);
 }
 
 static void watch(struct sstream *s)
@@ -175,6 +192,7 @@ static void read_sent(void *arg)
 
 static void serve_read(struct conn_req *r)
 {
+	struct sstream *s = conn_user(r->conn);
 	struct held *h;
 	uint64_t bytes;
 	int ret = begin(r, &h, &bytes);
@@ -183,6 +201,7 @@ static void serve_read(struct conn_req *r)
 		conn_reply_status(r, ret);
 		return;
 	}
+	list_append(&s->reads, &h->node);
 	conn_reply(r, &(struct conn_reply){
 			      .payload = h->iov,
 			      .nr_payload = (int)h->nr,
@@ -278,6 +297,7 @@ int stream_serve(struct tcp *t, int fd)
 	}
 	s->tcp = t;
 	list_init(&s->writes);
+	list_init(&s->reads);
 	ret = conn_open(t->loop, fd, &stream_ops, NULL, s, &s->conn);
 	if (ret) {
 		close(fd);

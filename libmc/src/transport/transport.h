@@ -92,6 +92,8 @@ void reach_put(struct reach_table *t, uint64_t addr);
 /* The same of many at once, all or none. Return: @nr, or the first that lies in no range. */
 unsigned reach_get_all(struct reach_table *t, const struct iovec *v, unsigned nr);
 void reach_put_all(struct reach_table *t, const struct iovec *v, unsigned nr);
+/* Has reach_del() been waiting for longer than @ns for a range that any of @v is in? Who holds it then lets go. */
+bool reach_overdue(struct reach_table *t, const struct iovec *v, unsigned nr, uint64_t ns);
 /* The same with any range that contains @addr, and which it is. */
 bool reach_hold(struct reach_table *t, uint64_t addr, uint64_t *start, uint64_t *len);
 
