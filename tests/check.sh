@@ -25,15 +25,22 @@ if [ "$lib" ]; then
 fi
 export TEST_SKIP_PY TEST_ENV_PY
 
+# Seconds for a program; a sanitizer's takes several times as long, and the machine may be busy.
+if [ "$SAN" ]; then
+	limit=300 long=600
+else
+	limit=120 long=240
+fi
+
 # shellcheck disable=SC2086
 {
 	echo '== unit'
-	tests/run.sh $UNIT
+	TEST_LIMIT=$limit tests/run.sh $UNIT
 	echo '== integration'
-	TEST_LIMIT=240 tests/run.sh $INTEGRATION
+	TEST_LIMIT=$long tests/run.sh $INTEGRATION
 	if [ -n "$PYTHON_TESTS" ]; then
 		echo '== python'
-		tests/run.sh $PYTHON_TESTS
+		TEST_LIMIT=$limit tests/run.sh $PYTHON_TESTS
 	fi
 }
 if [ -z "$SAN" ]; then
