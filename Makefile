@@ -79,7 +79,7 @@ lint-all: $(LIBMC_SO) $(CAPI_SO)
 	$(Q)rc=0; for t in tests/lint/*.sh; do "$$t" || { echo "lint: $$t failed"; rc=1; }; done; [ $$rc -eq 0 ] && echo 'lint: clean'
 
 #: make analyze     clang's static analyzer over the C code; what is known to be no fault: tests/analyze.known
-ANALYZE_FLAGS = $(CPPFLAGS_ALL) $(PKG_CFLAGS) -std=gnu11 -DPy_LIMITED_API=0x030b0000 -isystem $(PY_INC) $(NL_CFLAGS) \
+ANALYZE_FLAGS = $(CPPFLAGS_ALL) $(PKG_CFLAGS) -std=gnu11 -DPy_LIMITED_API=0x030b0000 -isystem $(firstword $(PY_FACTS)) $(NL_CFLAGS) \
 	$(addprefix -I,daemon daemon/master daemon/metadata daemon/node tools tools/ctl tools/bench)
 analyze: deps-build
 	$(Q)tests/analyze.sh '$(ANALYZE_FLAGS)' $$(git ls-files 'libmc/src/*.c' 'daemon/*.c' 'tools/*.c' 'python/src/*.c')
