@@ -35,6 +35,9 @@ METHOD(batch_is_exist)
 	q = ITEMS_OF(struct mc_query, &a[0]);
 	if (q) {
 		run_exists(self, q, a[0].nr);
+		/* A client of a node knows one number for every error: -1, which has no errno of its own. */
+		for (Py_ssize_t i = 0; i < a[0].nr && store_is_dummy(self); i++)
+			q[i].result = q[i].result < 0 ? -ENOSYS : q[i].result;
 		out = LIST_OF_CODES(q, a[0].nr);
 	}
 	PyMem_Free(q);

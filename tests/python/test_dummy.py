@@ -132,6 +132,15 @@ def test_node_ends_and_comes_back(s, n, m):
     eq(s.health_check(), 1)
 
 
+@pair
+def test_master_away(s, n, m):
+    eq(s.put("k", b"v"), 0)
+    m.stop(signal.SIGKILL)
+    eq((s.get("k"), s.is_exist("k"), s.batch_is_exist(["k"])), (b"v", 1, [1]), "what is on this host needs no master")
+    eq((s.is_exist("no"), s.batch_is_exist(["no", "k"]), s.get_size("no"), s.put("k2", b"v")), (-900, [-1, 1], -900, -900))
+    eq((s.remove("k"), s.batch_remove(["k"]), s.remove_all(), s.get("no")), (-900, [-900], -900, b""))
+
+
 CLIENT = """
 import sys
 from mooncake.store import MooncakeDistributedStore, MooncakeHostMemAllocator
