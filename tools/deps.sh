@@ -37,6 +37,8 @@ need 'python3 -c "import sysconfig,os; assert os.path.exists(sysconfig.get_paths
 if [ "$goal" = check ] || [ "$goal" = bench ]; then
 	need 'have ip' iproute2 'network namespaces: several hosts on one machine'
 	need 'python3 -c "import ensurepip"' python3-venv 'interoperability: upstream in an environment of its own'
+	need 'ldconfig -p | grep -q libibverbs.so.1' libibverbs1 "interoperability: upstream's programs link it"
+	need 'ldconfig -p | grep -q libnuma.so.1' libnuma1 "interoperability: upstream's programs link it"
 	need 'have redis-server' redis-server 'tests of the metadata service'
 	need 'have etcd' etcd-server 'tests of the metadata service'
 	need 'have git' git 'lint: what belongs to the project'

@@ -135,7 +135,7 @@ def environment(path):
     if not os.path.exists(os.path.join(path, "ready")):
         subprocess.check_call([sys.executable, "-m", "venv", path], stdout=sys.stderr)
         subprocess.check_call([python, "-m", "pip", "-q", "install", *WHEEL], stdout=sys.stderr, timeout=200)
-        subprocess.check_call([python, "-c", "import torch, mooncake.store"], stdout=sys.stderr)
+        subprocess.check_call([python, "-I", "-c", "import torch, mooncake.store"], stdout=sys.stderr)  # not ours, which PYTHONPATH names
         open(os.path.join(path, "ready"), "w").close()
     return python
 

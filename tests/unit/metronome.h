@@ -48,6 +48,14 @@ static inline uint64_t metronome_late(const struct metronome *m)
 	return 3 * (now > next && now - next > worst ? now - next : worst);
 }
 
+/* How many milliseconds ago @start_ns was, but for those that the scheduler took. */
+static inline uint64_t metronome_ms_since(const struct metronome *m, uint64_t start_ns)
+{
+	uint64_t took = clock_now_ns() - start_ns, late = metronome_late(m);
+
+	return took > late ? (took - late) / NSEC_PER_MSEC : 0;
+}
+
 static inline void metronome_stop(struct metronome *m)
 {
 	atomic_store(&m->stop, true);

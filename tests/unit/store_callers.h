@@ -3,11 +3,19 @@
 #ifndef STORE_CALLERS_H
 #define STORE_CALLERS_H
 
+#include "unit/metronome.h"
 #include "unit/store_rig.h"
+
+static struct metronome beat;
+
+__attribute__((constructor)) static void start_beat(void)
+{
+	metronome_start(&beat);
+}
 
 static inline uint64_t ms_since(uint64_t start_ns)
 {
-	return (clock_now_ns() - start_ns) / NSEC_PER_MSEC;
+	return metronome_ms_since(&beat, start_ns);
 }
 
 static inline int put_by(struct mc_store *s, const char *key, const void *data, size_t len, uint64_t deadline_ns)
