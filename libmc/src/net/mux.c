@@ -204,6 +204,11 @@ int mux_open(int fd, struct mux **out)
 	return 0;
 }
 
+void mux_set_near(struct mux *m)
+{
+	m->is_near = true;
+}
+
 void mux_close(struct mux *m)
 {
 	if (!m)

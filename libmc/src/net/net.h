@@ -257,6 +257,7 @@ struct mux_req {
 
 /* Takes over the connected @fd. */
 int mux_open(int fd, struct mux **out);
+void mux_set_near(struct mux *m); /* before the first request: the other end is on this machine, whatever its address says */
 void mux_close(struct mux *m); /* fails what is open with -ECONNRESET; no other thread may be inside afterwards */
 bool mux_broken(const struct mux *m); /* the stream failed: nothing works any more, open another */
 int mux_fd(const struct mux *m);     /* to wait for; nothing else */

@@ -256,7 +256,7 @@ static int tcp_connect(struct transport *base, const struct segment_desc *desc, 
 	if (ret)
 		return -EHOSTUNREACH;
 	if (desc->mc.present && desc->mc.version >= PROTO_VERSION_MIN)
-		ret = tcp_peer_open(t, &addr, &p);
+		ret = tcp_peer_open(t, &addr, !memcmp(desc->mc.node, t->node, sizeof(t->node)), &p);
 	else
 		ret = classic_peer_open(t, &addr, desc->tcp_proto_version, &p);
 	if (ret)

@@ -69,7 +69,7 @@ struct tcp_peer_ops {
 };
 
 /* Neither waits for the network. */
-int tcp_peer_open(struct tcp *t, const struct net_addr *a, struct tcp_peer_head **out);
+int tcp_peer_open(struct tcp *t, const struct net_addr *a, bool near, struct tcp_peer_head **out);
 int classic_peer_open(struct tcp *t, const struct net_addr *a, int version,
 		      struct tcp_peer_head **out);
 
@@ -98,13 +98,15 @@ struct tcp_stream {
 	struct turn turn; /* of whoever moves it towards READY; guards what follows */
 	int err;
 	int fd;		 /* until the mux has it */
+	bool near;
 	uint64_t connect_by_ns;
 	struct mux *mux; /* constant once READY */
 	struct mux_req hello;
 	struct buf hello_body;
 };
 
-int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream **out);
+/* @near: the peer is on this machine. */
+int stream_open(const struct tcp *t, const struct net_addr *a, bool near, struct tcp_stream **out);
 void stream_get(struct tcp_stream *s);
 void stream_put(struct tcp_stream *s);
 

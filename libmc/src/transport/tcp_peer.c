@@ -18,6 +18,7 @@ struct tcp_peer {
 	struct tcp_peer_head head;
 	struct tcp *tcp;
 	struct net_addr addr;
+	bool near;
 	pthread_mutex_t lock; /* guards what follows; nobody waits with it */
 	struct tcp_stream *stream[STREAMS + 1];
 	/* After a failed connection: with what, the next one not before, and how long next time. */
@@ -46,7 +47,7 @@ static int stream_new(struct tcp_peer *p, int i)
 
 	if (p->err && clock_now_ns() < p->retry_ns)
 		return p->err;
-	ret = stream_open(p->tcp, &p->addr, &p->stream[i]);
+	ret = stream_open(p->tcp, &p->addr, p->near, &p->stream[i]);
 	if (ret)
 		log_debug("tcp: no stream: %s", strerror(-ret));
 	return ret;
@@ -320,7 +321,7 @@ static const struct tcp_peer_ops framed_ops = {
 	.backlog = peer_backlog,
 };
 
-int tcp_peer_open(struct tcp *t, const struct net_addr *a, struct tcp_peer_head **out)
+int tcp_peer_open(struct tcp *t, const struct net_addr *a, bool near, struct tcp_peer_head **out)
 {
 	struct tcp_peer *p = calloc(1, sizeof(*p));
 
@@ -330,6 +331,7 @@ int tcp_peer_open(struct tcp *t, const struct net_addr *a, struct tcp_peer_head 
 	p->head.ops = &framed_ops;
 	p->tcp = t;
 	p->addr = *a;
+	p->near = near;
 	pthread_mutex_init(&p->lock, NULL);
 	/* The first stream connects while the caller goes on. A failure shows when it is used. */
 	p->err = stream_new(p, 0);

@@ -11,7 +11,7 @@
 #include "transport/tcp.h"
 #include <mooncake/mooncake.h>
 
-int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream **out)
+int stream_open(const struct tcp *t, const struct net_addr *a, bool near, struct tcp_stream **out)
 {
 	struct msg_hello m = {
 		.version_min = PROTO_VERSION_MIN,
@@ -37,6 +37,7 @@ int stream_open(const struct tcp *t, const struct net_addr *a, struct tcp_stream
 	}
 	turn_init(&s->turn);
 	s->connect_by_ns = deadline_after_ns(NET_CONNECT_NS);
+	s->near = near;
 	s->refs = 1;
 	*out = s;
 	return 0;
@@ -100,6 +101,8 @@ static int say_hello(struct tcp_stream *s)
 	ret = mux_open(s->fd, &s->mux);
 	if (ret)
 		return ret;
+	if (s->near)
+		mux_set_near(s->mux);
 	s->hello.type = MSG_HELLO;
 	s->hello.body = s->hello_body.data;
 	s->hello.body_len = s->hello_body.len;
