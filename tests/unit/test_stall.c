@@ -207,7 +207,7 @@ static void *trickle_main(void *arg)
 /* For as long as its memory is registered it is served. */
 static void trickle(int fd)
 {
-	struct trickle t = { .fd = fd };
+	struct trickle t = { .fd = dup(fd) }; /* stop() closes the other */
 	uint64_t began = clock_now_ns();
 
 	pthread_create(&t.thread, NULL, trickle_main, &t);
@@ -217,6 +217,7 @@ static void trickle(int fd)
 	stop(fd);
 	t.stop = true;
 	pthread_join(t.thread, NULL);
+	close(t.fd);
 }
 
 TEST(a_writer_of_ours_that_trickles_holds_up_unregistering_for_a_while)
