@@ -57,7 +57,7 @@ def test_file():
         eq(r.other.get("k"), b"")
         eq(r.other.get_replica_desc("k"), [])
         eq(r.segments(), [])
-        tap.until(lambda: r.s.put("k", b"x") == -900, what="nobody takes puts")  # -800 while the master has not heard of it
+        until(lambda: r.s.put("k", b"x") == -900, what="nobody takes puts")  # -800 while the master has not heard of it
         eq(r.s.unmount_local_disk_segment(), 0)
         eq(r.s.unmount_segment([]), 0)
 
