@@ -28,6 +28,12 @@ def skip(reason):
     raise Skip(reason)
 
 
+def not_under(sanitizer, why):
+    """Skips where the programs, and this interpreter's extension, are built with it."""
+    if sanitizer in os.environ.get("SAN", ""):
+        skip(why)
+
+
 def eq(got, want, what=""):
     if got != want:
         raise AssertionError(f"{what + ': ' if what else ''}got {got!r}, want {want!r}")
