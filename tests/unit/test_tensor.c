@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "tensor/tensor.h"
 
 static struct mc_store *open_store(void)
