@@ -159,16 +159,14 @@ static pid_t start(unsigned int i, uint64_t seed, unsigned int ops)
 	_exit(fuzz_wild(seed, ops, mail[i - MODELS][0], post, WILDS));
 }
 
-/* Names outlive the killed; afterwards nothing may be left. */
-static long sweep(void)
+/* Names outlive the killed. */
+static void unpublish(const char *prefix)
 {
 	struct mc_ioc_region_publish u = { .size = sizeof(u), .flags = MC_UNPUBLISH_FORCE, .fd = -1 };
 	struct mc_ioc_region_info a;
-	int ctx = open(DEV, O_RDWR), i;
-	uint64_t id = 0;
+	int ctx = open(DEV, O_RDWR);
 	char name[MC_NAME_MAX];
-	long n = -1;
-	FILE *f;
+	uint64_t id = 0;
 
 	for (;;) {
 		a = (struct mc_ioc_region_info){ .size = sizeof(a), .flags = MC_INFO_NEXT, .fd = -1, .id = id,
@@ -178,10 +176,20 @@ static long sweep(void)
 		id = a.id;
 		u.name = UPTR(name);
 		u.name_len = a.name_len;
-		if (a.name_len)
+		if (a.name_len && a.name_len >= strlen(prefix) && !memcmp(name, prefix, strlen(prefix)))
 			ioctl(ctx, MC_IOC_REGION_UNPUBLISH, &u);
 	}
 	close(ctx);
+}
+
+/* Afterwards nothing may be left. */
+static long sweep(void)
+{
+	long n = -1;
+	FILE *f;
+	int i;
+
+	unpublish("");
 	for (i = 0; i < 300; i++) {
 		f = fopen("/sys/class/misc/mooncake/bytes_allocated", "r");
 		if (!f || fscanf(f, "%ld", &n) != 1)
@@ -195,8 +203,19 @@ static long sweep(void)
 	return n;
 }
 
+/* What a model left behind would some day be the whole quota of those that follow. */
+static void clean_up_after(pid_t pid)
+{
+	char prefix[32];
+
+	snprintf(prefix, sizeof(prefix), "model-%d-", pid);
+	unpublish(prefix);
+}
+
 static int finished(pid_t pid, int status, uint64_t seed, bool model, unsigned int ops)
 {
+	if (model)
+		clean_up_after(pid);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 		return 0;
 	if (!model && (WIFSIGNALED(status) || WEXITSTATUS(status) >= 99))
