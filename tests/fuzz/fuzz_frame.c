@@ -13,6 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define TAKE_MAX (256 * KiB)
+#define OUT_MAX	 4096 /* unanswered bodies above this stop the reading too */
 
 /* ---- frames ---- */
 
@@ -82,8 +83,8 @@ static void answer(struct conn_req *r)
 static void on_request(struct conn_req *r)
 {
 	placed = NULL; /* one at a time */
-	if (r->frame.type == 7 && !held && !(r->frame.flags & NET_ONEWAY)) {
-		held = r; /* answered when the stream is gone */
+	if (r->frame.type == 7 && !held && !(r->frame.flags & NET_ONEWAY) && r->frame.body_len <= OUT_MAX) {
+		held = r; /* answered when the stream is gone, of which a conn that reads no further learns nothing */
 		return;
 	}
 	if (r->frame.type == 9)
@@ -115,7 +116,7 @@ static void ignore(void *arg, int status, const uint8_t *body, size_t len)
 static void receive_conn(int fd)
 {
 	static const struct conn_ops ops = { on_payload, on_request, on_closed };
-	static const struct conn_limits lim = { .out_bytes_max = 4096, .requests_max = 3 };
+	static const struct conn_limits lim = { .out_bytes_max = OUT_MAX, .requests_max = 3 };
 	struct conn *c;
 
 	if (conn_open(loop, fd, &ops, &lim, NULL, &c))
