@@ -103,8 +103,10 @@ install: all
 	for p in libmc/*.pc.in; do to=$(DESTDIR)$(PREFIX)/lib/pkgconfig/$$(basename $$p .in); \
 		install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig && \
 		sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' $$p >$$to && chmod 644 $$to || exit; done
-	for m in docs/man/*.[0-9]; do [ -f "$$m" ] || continue; \
-		install -D -m 644 "$$m" $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/}; done
+	for m in docs/man/*.[0-9]; do s=$${m##*.} to=$(DESTDIR)$(PREFIX)/share/man/man$${m##*.}; \
+		install -D -m 644 "$$m" $$to/$${m##*/} || exit; \
+		for n in $$(sed -n '/^\.SH NAME/{n;s/ \\-.*//;s/,//g;p;q;}' $$m); do \
+			[ $$n.$$s = $${m##*/} ] || ln -sf $${m##*/} $$to/$$n.$$s; done; done
 	for u in systemd/*.service systemd/*.socket systemd/*.target; do [ -f "$$u" ] || continue; \
 		install -D -m 644 "$$u" $(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done
 	install -D -m 644 systemd/mooncake.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/mooncake-daemons.conf

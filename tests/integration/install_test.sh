@@ -21,6 +21,11 @@ units_start() {
 		"$tmp/root/usr/bin/$program" --version || return
 	done
 }
+pages() {
+	for call in $(sed -n 's/^\t\(mc_[a-z0-9_]*\);$/\1.3/p' libmc/libmc.map) $(cd "$tmp/root/usr/bin" && ls | sed 's/$/.[18]/'); do
+		ls "$tmp"/root/usr/share/man/man[138]/$call >/dev/null || return
+	done
+}
 links() { ! find "$tmp/root" -xtype l | grep .; }
 nothing_else() { ! find "$tmp/root" -mindepth 1 -maxdepth 2 ! -path "$tmp/root/usr*" | grep .; }
 builds() {
@@ -43,6 +48,7 @@ same_version() { [ "$(PKG_CONFIG_LIBDIR="$tmp/root/usr/lib/pkgconfig" pkg-config
 contract() { printf '#include <linux/mooncake.h>\n' | ${CC:-cc} -I "$tmp/root/usr/include" -fsyntax-only -x c -; }
 
 t 'install' installed
+t 'every call and program has a page by its name' pages
 t 'programs of the units start' units_start
 t 'links lead somewhere' links
 t 'everything lies below PREFIX' nothing_else
