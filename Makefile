@@ -43,11 +43,15 @@ LDFLAGS_ALL := -pthread $(SANFLAGS) $(LDFLAGS)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) libmicrohttpd libsystemd 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 SVC_LIBS := $(shell pkg-config --libs libmicrohttpd libsystemd 2>/dev/null)
+MISSING := $(shell pkg-config --exists $(PKGS) libmicrohttpd libsystemd 2>/dev/null || echo yes)
 
 include libmc/libmc.mk
 include $(wildcard daemon/daemon.mk tools/tools.mk python/python.mk kmod/kmod.mk tests/tests.mk)
 
-$(BUILD)/obj/%.o: %.c
+libraries:
+	$(if $(MISSING),$(error libraries are missing: `make deps-build` names them, and installs them where it may))
+
+$(BUILD)/obj/%.o: %.c | libraries
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
@@ -59,6 +63,7 @@ help:
 	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
 
 # Targets that need a tool look for it first; with nothing missing that is silent and needs no network.
+#: make deps-build  look for what a build needs; root on Debian gets it installed, others are told the command
 deps-%:
 	$(Q)tools/deps.sh $*
 
@@ -121,4 +126,4 @@ uninstall:
 clean:
 	rm -rf build build-*
 
-.PHONY: all help check demo lint lint-all analyze format install uninstall clean
+.PHONY: all help libraries check demo lint lint-all analyze format install uninstall clean
