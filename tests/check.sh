@@ -20,7 +20,8 @@ case $SAN in
 esac
 if [ "$lib" ]; then
 	lib=$(${CC:-cc} -print-file-name="$lib")
-	[ -f "$lib" ] && TEST_SKIP_PY='' TEST_ENV_PY="LD_PRELOAD=$lib $options"
+	cxx=$(${CC:-cc} -print-file-name=libstdc++.so.6) # a C++ extension that throws wants it there before the sanitizer starts
+	[ -f "$lib" ] && TEST_SKIP_PY='' TEST_ENV_PY="LD_PRELOAD=$lib$([ ! -f "$cxx" ] || echo ":$cxx") $options"
 	PYTHON=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)') # a wrapper would be preloaded too
 fi
 export TEST_SKIP_PY TEST_ENV_PY
