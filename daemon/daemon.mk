@@ -19,7 +19,6 @@ $(DAEMON_BIN): $(BUILD)/bin/mooncake-%: $$(call daemon_obj,%) $$(SVC_OBJ) $(LIBM
 	$(Q)$(if $(filter node,$*),ln -sf mooncake-node $(@D)/mooncake_client)
 
 # Tests of the master's state, which needs no sockets, and of what daemons share.
-$(BUILD)/obj/tests/unit/test_pattern.o: CPPFLAGS_ALL += -Idaemon
 $(BUILD)/obj/tests/unit/test_svc_http.o: CPPFLAGS_ALL += -Idaemon
 MASTER_STATE_OBJ := $(patsubst %,$(BUILD)/obj/daemon/master/%.o,objects objects_query objects_replicas table pools tasks)
 TEST_EXTRA_test_objects := $(MASTER_STATE_OBJ)
@@ -27,13 +26,12 @@ TEST_EXTRA_test_objects_gone := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_objects_kept := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_pools_index := $(MASTER_STATE_OBJ)
 TEST_EXTRA_test_tasks := $(MASTER_STATE_OBJ)
-TEST_EXTRA_test_pattern := $(BUILD)/obj/daemon/master/pattern.o
 $(BUILD)/obj/tests/unit/test_svc.o: CPPFLAGS_ALL += -Idaemon
 TEST_EXTRA_test_svc := $(BUILD)/obj/daemon/svc.o $(BUILD)/obj/daemon/metrics.o $(SVC_LIBS)
 $(BUILD)/tests/unit/test_svc: $(BUILD)/obj/daemon/svc.o $(BUILD)/obj/daemon/metrics.o
 TEST_EXTRA_test_svc_http := $(BUILD)/obj/daemon/http_server.o $(SVC_LIBS)
 $(BUILD)/tests/unit/test_svc_http: $(BUILD)/obj/daemon/http_server.o
-$(foreach t,objects objects_gone objects_kept pools_index tasks pattern,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))
+$(foreach t,objects objects_gone objects_kept pools_index tasks,$(eval $(BUILD)/tests/unit/test_$(t): $(TEST_EXTRA_test_$(t))))
 
 # The master as a process, with clients and owners made of net and proto.
 MASTER_TESTS := $(patsubst tests/integration/%.c,$(BUILD)/tests/integration/%,$(sort $(wildcard tests/integration/master_*.c)))
@@ -51,6 +49,3 @@ check-master: $(MASTER_TESTS) $(DAEMON_BIN)
 
 .PHONY: check-master
 
-$(BUILD)/obj/tests/fuzz/fuzz_pattern.o: CPPFLAGS_ALL += -Idaemon
-FUZZ_EXTRA_fuzz_pattern := $(BUILD)/obj/daemon/master/pattern.o
-$(BUILD)/tests/fuzz/fuzz_pattern: $(BUILD)/obj/daemon/master/pattern.o

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What clients and tools ask. */
 #include "base/log.h"
+#include "base/pattern.h"
 #include "master.h"
 
 #define LIST_BYTES_MAX (1 * MiB)
@@ -72,7 +73,7 @@ int on_pools(struct peer *p, struct conn_req *r)
 
 struct listing {
 	struct scratch *scratch;
-	const regex_t *re; /* NULL: all */
+	struct pattern *pattern; /* NULL: all */
 	struct key tenant;
 	struct list_item *items;
 	uint32_t nr, max;
@@ -110,7 +111,7 @@ static void keep_matching(struct listing *l)
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < l->nr; i++)
-		if (!key_split(&l->items[i].key, &tenant, &key) && pattern_matches(l->re, &key))
+		if (!key_split(&l->items[i].key, &tenant, &key) && pattern_find(l->pattern, key.data, key.len))
 			l->items[kept++] = l->items[i];
 	l->nr = kept;
 }
@@ -121,27 +122,24 @@ int on_list(struct peer *p, struct conn_req *r)
 	struct listing l = { .scratch = &w->scratch };
 	struct msg_list_reply rep = { 0 };
 	struct msg_match m;
-	regex_t re;
 	int ret;
 
 	ret = msg_match_decode(r->body, r->frame.body_len, &w->scratch, &m);
 	if (ret)
 		return ret;
 	if (m.pattern.len) {
-		ret = pattern_compile(&m.pattern, &re);
+		ret = pattern_open(m.pattern.data, m.pattern.len, &l.pattern);
 		if (ret)
 			return ret;
-		l.re = &re;
 	}
 	l.tenant = m.tenant;
 	l.max = MIN(m.max ? m.max : LIST_ITEMS_MAX, (uint32_t)LIST_ITEMS_MAX);
 	l.items = scratch_alloc(&w->scratch, l.max, sizeof(*l.items));
 	if (l.items)
 		rep.cursor = objects_walk(w->m->ix, m.cursor, LIST_STEPS, clock_now_ns(), list_one, &l);
-	if (l.re) {
+	if (l.pattern)
 		keep_matching(&l);
-		regfree(&re);
-	}
+	pattern_close(l.pattern);
 	if (!l.items || l.no_memory)
 		return -ENOMEM;
 	count(w, CNT_LIST, 1);

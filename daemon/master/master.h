@@ -20,7 +20,6 @@
 #define MC_MASTER_H
 
 #include <inttypes.h>
-#include <regex.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -206,12 +205,6 @@ struct removal_opts {
 
 /* On @w's thread. -EINVAL pattern; -ENOMEM. Then done() was not and will not be called. */
 int removal_start(struct worker *w, const struct removal_opts *o);
-
-/* ---- pattern.c --------------------------------------------------------------------------------------------------- */
-
-/* POSIX extended. Refused with -EINVAL and a text in err_text(): what does not compile, back references, huge repetitions. */
-int pattern_compile(const struct key *text, regex_t *out);
-bool pattern_matches(const regex_t *re, const struct key *key);
 
 /* ---- status.c, admin*.c ------------------------------------------------------------------------------------------ */
 

@@ -10,6 +10,7 @@
  * What the first way leaves (an owner kept more than it could name) the second takes up.
  */
 #include "base/log.h"
+#include "base/pattern.h"
 #include "master.h"
 
 #define SLICE_KEYS 2048
@@ -21,7 +22,7 @@ struct removal {
 	struct worker *w;
 	struct removal_opts o;
 	uint8_t tenant[TENANT_MAX];
-	regex_t re;
+	struct pattern *pattern; /* NULL: all */
 	bool whole; /* all objects: counted in master.emptying */
 	struct loop_work work; /* the next slice */
 	uint64_t removed;
@@ -53,8 +54,7 @@ static void finish(struct removal *rm)
 	if (rm->whole)
 		atomic_fetch_sub(&m->emptying, 1);
 	rm->o.done(rm->o.arg, rm->status, rm->removed);
-	if (rm->o.pattern.len)
-		regfree(&rm->re);
+	pattern_close(rm->pattern);
 	free(rm->text);
 	free(rm);
 	atomic_fetch_sub(&m->ops, 1);
@@ -93,7 +93,7 @@ static bool matches(const struct removal *rm, const struct key *full)
 {
 	struct key tenant, key;
 
-	return !rm->o.pattern.len || (!key_split(full, &tenant, &key) && pattern_matches(&rm->re, &key));
+	return !rm->pattern || (!key_split(full, &tenant, &key) && pattern_find(rm->pattern, key.data, key.len));
 }
 
 static void dropped_one(void *arg, uint32_t tag, const struct holder *h, const struct key *key, int status)
@@ -338,7 +338,7 @@ int removal_start(struct worker *w, const struct removal_opts *o)
 	memcpy(rm->tenant, o->tenant.data ? o->tenant.data : "", MIN(o->tenant.len, (uint16_t)TENANT_MAX));
 	rm->o.tenant.data = rm->tenant;
 	if (o->pattern.len) {
-		ret = pattern_compile(&o->pattern, &rm->re);
+		ret = pattern_open(o->pattern.data, o->pattern.len, &rm->pattern);
 		if (ret)
 			goto err;
 	}

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each call of the store does, in one process alone (embedded) and with a master and another process that owns the memory."""
 import ctypes
+import random
 import sys
+import time
 
 import tap
 from store_rig import MB, Memory, both
@@ -288,6 +290,19 @@ def existence(s):
 
 
 both(globals(), existence)
+
+
+def regex_in_bounded_time(s):
+    """Matchers that follow one way after the other, or remember each set of ways, take minutes and gigabytes for these."""
+    key = "".join(random.Random(1).choices("ab", k=4096))
+    eq(s.put(key, b"v"), 0)
+    start = time.monotonic()
+    eq([s.remove_by_regex(p) for p in ("[ab]*a[ab]{900}c", "(a|b|ab)*c", "((a*)*b*)*c", "(a|b)*a(a|b){400}c")], [0] * 4)
+    assert time.monotonic() - start < 5
+    eq(s.remove_by_regex("^(a|b)*a[ab]{900}"), 1)
+
+
+both(globals(), regex_in_bounded_time)
 
 
 def configs(s):

@@ -287,6 +287,10 @@ static const char *translate(struct to *o, const char *p)
 			something = !p[1] || !strchr("bB", p[1]);
 			why = take_escape(o, &p);
 			break;
+		case '.': /* any but what ends a line */
+			put_text(o, "[^\n\r]");
+			something = true;
+			break;
 		case ']':
 		case '}':
 			put_plain(o, *p);

@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/pattern.h"
 
 #define PROTO_VERSION 3	    /* what this build speaks */
 #define PROTO_VERSION_MIN 1 /* the oldest it still understands */
@@ -27,7 +28,6 @@
 #define TENANT_MAX 255
 #define FULL_KEY_MAX (KEY_MAX + TENANT_MAX + 1)
 #define TEXT_MAX 1024	       /* names, addresses, paths, versions */
-#define PATTERN_MAX 4096       /* regular expressions */
 #define BATCH_MAX 65536	       /* items in one message */
 #define POOL_REGIONS_MAX 16
 #define POOLS_MAX 4096

@@ -5,7 +5,6 @@
  */
 #include "store/store.h"
 
-#include <regex.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -184,40 +183,41 @@ static int64_t walk(struct mc_store *s, const char *regex, int (*fn)(void *arg, 
 {
 	struct publish_item item[WALK_STEP];
 	struct embedded *e = s->embedded;
-	uint8_t *keys = malloc((size_t)WALK_STEP * (FULL_KEY_MAX + 1));
+	uint8_t *keys = malloc((size_t)WALK_STEP * FULL_KEY_MAX);
 	struct key tenant, key;
 	uint64_t cursor = 0;
 	int64_t count = 0;
 	bool stop = false;
-	regex_t re;
+	struct pattern *p;
 	uint32_t n;
+	int ret;
 
 	if (!keys)
 		return -ENOMEM;
-	if (regcomp(&re, regex ? regex : "", REG_EXTENDED | REG_NOSUB)) {
+	ret = pattern_open(regex, regex ? strlen(regex) : 0, &p);
+	if (ret) {
 		free(keys);
-		return -EINVAL;
+		return ret;
 	}
 	do {
 		pthread_mutex_lock(&e->lock);
 		n = pool_walk(e->pool, &cursor, WALK_STEP, item);
 		for (uint32_t i = 0; i < n; i++) {
-			uint8_t *k = keys + (size_t)i * (FULL_KEY_MAX + 1);
+			uint8_t *k = keys + (size_t)i * FULL_KEY_MAX;
 
 			memcpy(k, item[i].key.data, item[i].key.len);
-			k[item[i].key.len] = 0;
 			item[i].key.data = k;
 		}
 		pthread_mutex_unlock(&e->lock);
 		for (uint32_t i = 0; i < n && !stop; i++) {
 			if (key_split(&item[i].key, &tenant, &key) || tenant.len != strlen(s->tenant) ||
-			    memcmp(tenant.data, s->tenant, tenant.len) || regexec(&re, key.data, 0, NULL, 0))
+			    memcmp(tenant.data, s->tenant, tenant.len) || !pattern_find(p, key.data, key.len))
 				continue;
 			count++;
 			stop = fn(arg, &item[i]);
 		}
 	} while (cursor && !stop);
-	regfree(&re);
+	pattern_close(p);
 	free(keys);
 	return count;
 }
