@@ -7,4 +7,5 @@ bad=0
 [ -n "$v" ] || { echo 'mooncake.h has no MC_VERSION'; exit 1; }
 [ ! -f dkms.conf ] || grep -q "PACKAGE_VERSION=\"\{0,1\}$v\"\{0,1\}$" dkms.conf || { echo "dkms.conf does not say $v"; bad=1; }
 grep -q "^MC_${v%.*} {" libmc/libmc.map || { echo "libmc.map has no node MC_${v%.*}"; bad=1; }
+grep -L "^\.TH [^ ]* [0-9] \"\" \"Mooncake $v\" " docs/man/* | sed "s/\$/: its .TH does not say Mooncake $v/" | grep . && bad=1
 exit $bad

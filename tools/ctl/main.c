@@ -36,7 +36,7 @@ static const struct conf_item items[] = {
 	  .help = "the master: host:port or unix:/path" },
 	{ OPT(tenant), .type = CONF_STRING, .env = "MOONCAKE_TENANT_ID", .deflt = "default", .help = "whose keys" },
 	{ OPT(metadata), .type = CONF_STRING, .env = "MOONCAKE_TE_META_DATA_SERVER", .deflt = "P2PHANDSHAKE",
-	  .help = "where nodes publish their segments: P2PHANDSHAKE or http://host:port/metadata" },
+	  .help = "where nodes publish their segments: P2PHANDSHAKE, http://host:port/metadata, etcd://, redis://" },
 	{ OPT(protocol), .type = CONF_STRING, .env = "MOONCAKE_PROTOCOL", .deflt = "tcp", .help = "how to read from other nodes" },
 	{ OPT(local_name), .type = CONF_STRING, .env = "MOONCAKE_LOCAL_HOSTNAME", .deflt = "127.0.0.1",
 	  .help = "this machine's address" },

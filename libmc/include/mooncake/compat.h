@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The numbers that existing callers expect, from the errnos that everything here speaks (docs/protocol.md, "Codes"). */
+/* The numbers that existing callers expect, from the errnos that everything here speaks (mc_store_code(3) lists them). */
 #ifndef MOONCAKE_COMPAT_H
 #define MOONCAKE_COMPAT_H
 

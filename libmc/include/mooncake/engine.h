@@ -25,7 +25,7 @@ struct mc_engine_opts {
 	size_t size; /* sizeof(struct mc_engine_opts) */
 	/* "host" or "host:port"; default "127.0.0.1"; "0.0.0.0": listen everywhere */
 	const char *local_name;
-	const char *metadata; /* "P2PHANDSHAKE" (default), "http://…/metadata" */
+	const char *metadata; /* "P2PHANDSHAKE" (default), "http://…/metadata", "etcd://…", "redis://…" */
 	/* "tcp" (default), "rdma" (comes up on tcp with one warning where there is no RDMA) */
 	const char *protocol;
 	const char *devices; /* comma list of RDMA devices; default: all */

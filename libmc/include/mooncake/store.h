@@ -99,7 +99,7 @@ struct mc_put_opts {
 	size_t size;
 	unsigned replicas;	    /* default 1; fewer nodes than asked: as many as there are */
 	uint32_t flags;		    /* MC_PUT_* */
-	uint64_t soft_pin_ms;	    /* with MC_PUT_SOFT_PIN, from now on; 0: the default, 30 min */
+	uint64_t soft_pin_ms;	    /* with MC_PUT_SOFT_PIN, from now on; 0: the master's default, 30 min unless told otherwise */
 	const char *const *preferred; /* segment names */
 	unsigned nr_preferred;
 	unsigned data_type;	    /* enum mc_data_type, or any number up to 15: kept for who asks, mc_store_stat() */
@@ -197,7 +197,7 @@ MC_API int mc_store_stat(struct mc_store *s, struct mc_query *items, unsigned nr
 
 struct mc_remove {
 	struct mc_key key;
-	int result; /* out: 0; -ENOENT; -EBUSY leased */
+	int result; /* out: 0; -ENOENT; -EBUSY leased; -ETXTBSY being copied or moved, also with MC_REMOVE_FORCE */
 };
 #define MC_REMOVE_FORCE 1u /* leases do not protect */
 /** mc_store_remove - afterwards no get anywhere returns the object. Return: how many went. */

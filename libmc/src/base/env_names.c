@@ -13,8 +13,8 @@ static const char offload[] = "objects are not written to disks";
 static const char tent[] = "there is one runtime";
 static const char gpu[] = "this build copies no device memory";
 static const char refresh[] = "descriptions of peers are fetched anew when they are found to be old";
-static const char python[] = "the Python modules read it";
-static const char tools[] = "mooncakectl and the Python modules read it";
+static const char engines[] = "inference engines read it, and say it in setup()";
+static const char tools[] = "mooncakectl and inference engines read it";
 static const char messages[] = "messages go to the program, or to standard error";
 static const char metric[] = "figures are asked for, not printed";
 static const char grown[] = "memory is taken as it is needed";
@@ -23,18 +23,18 @@ static const char others[] = "another program's";
 static const struct {
 	const char *name, *why;
 } idle[] = {
-	/* tools and Python */
+	/* tools and callers */
 	{ "MOONCAKE_MASTER", tools },
 	{ "MOONCAKE_TENANT_ID", tools },
 	{ "MOONCAKE_TE_META_DATA_SERVER", tools },
 	{ "MOONCAKE_PROTOCOL", tools },
 	{ "MOONCAKE_LOCAL_HOSTNAME", tools },
-	{ "MOONCAKE_CONFIG_PATH", python },
-	{ "MOONCAKE_DEVICE", python },
-	{ "MOONCAKE_GLOBAL_SEGMENT_SIZE", python },
-	{ "MOONCAKE_LOCAL_BUFFER_SIZE", python },
-	{ "MOONCAKE_ENABLE_CLIENT_HTTP_SERVER", python },
-	{ "MOONCAKE_CLIENT_HTTP_PORT", python },
+	{ "MOONCAKE_CONFIG_PATH", engines },
+	{ "MOONCAKE_DEVICE", engines },
+	{ "MOONCAKE_GLOBAL_SEGMENT_SIZE", engines },
+	{ "MOONCAKE_LOCAL_BUFFER_SIZE", engines },
+	{ "MOONCAKE_ENABLE_CLIENT_HTTP_SERVER", engines },
+	{ "MOONCAKE_CLIENT_HTTP_PORT", engines },
 	/* RDMA */
 	{ "MC_NUM_CQ_PER_CTX", rdma },
 	{ "MC_NUM_COMP_CHANNELS_PER_CTX", rdma },
@@ -182,7 +182,7 @@ const char *env_idle(const char *name)
 
 bool env_elsewhere(const char *why)
 {
-	return why == python || why == tools || why == others;
+	return why == engines || why == tools || why == others;
 }
 
 const char *env_idle_name(size_t i, const char **why)
