@@ -4,9 +4,14 @@
  * accepted and can be published again reads back as the same, from the second round on: in the first, what
  * is no UTF-8 becomes U+FFFD, and json-c 0.16 does the same to U+1D800 to U+1DFFF and their likes above.
  */
+#include "base/log.h"
 #include "proto/proto.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void quiet(void *arg, enum mc_log_level level, const char *text)
+{
+}
 
 /* Decodes @text and encodes what was read. */
 typedef int round_fn(const char *text, size_t len, struct buf *out);
@@ -59,13 +64,26 @@ static int topology(const char *text, size_t len, struct buf *out)
 	return out->err;
 }
 
+static int pairs(const char *text, size_t len, struct buf *out)
+{
+	struct pairs_json p;
+	int ret = pairs_json_decode(text, len, &p);
+
+	if (ret)
+		return ret;
+	ret = pairs_json_encode(&p, out);
+	pairs_json_fini(&p);
+	return ret;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static round_fn *const decoders[] = { segment, rpc, notify, topology };
+	static round_fn *const decoders[] = { segment, rpc, notify, topology, pairs };
 	struct buf b[3] = { BUF_INIT, BUF_INIT, BUF_INIT };
 	round_fn *fn;
 
-	/* '0' to '3': a corpus of text stays text. */
+	mc_log_set(quiet, NULL, MC_LOG_ERR);
+	/* '0' to '4': a corpus of text stays text. */
 	if (!len || data[0] < '0' || data[0] >= '0' + ARRAY_SIZE(decoders))
 		return 0;
 	fn = decoders[data[0] - '0'];

@@ -5,6 +5,8 @@
 
 #include <time.h>
 
+#include "base/log.h"
+
 TEST(published_bytes)
 {
 	struct segment_desc d = sample();
@@ -106,7 +108,15 @@ TEST(what_must_not_be_published)
 		EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
 	}
 	d = sample();
+	d.protocol = (char *)"efa";
+	EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
+	d = sample();
 	d.protocol = (char *)"rdma";
+	d.nics = &(struct segment_nic){ (char *)"mlx5_0", (char *)"fe:80", 0 };
+	d.nr_nics = 1; /* and no keys */
+	EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
+	d.nr_buffers = 0;
+	d.nics->gid = (char *)"";
 	EXPECT_EQ(segment_desc_encode(&d, &b), -EINVAL);
 	d = sample();
 	d.name = (char *)"";
@@ -185,7 +195,88 @@ TEST(absent_and_null_members)
 	"8," keys "}]}"
 #define NIC(n) "{\"name\":\"mlx5_" n "\",\"lid\":0,\"gid\":\"fe:80\"}"
 
-/* We have no RDMA yet; the descriptor is read so that the refusal can name it. Its own rules hold all the same. */
+TEST(published_bytes_of_rdma)
+{
+	struct segment_keys keys[] = { { 7, UINT32_MAX }, { 9, 10 } };
+	struct segment_nic nics[] = { { (char *)"mlx5_1", (char *)"fe:80:01", 0 }, { (char *)"mlx5_0", (char *)"fe:80:02", 65535 } };
+	struct segment_buffer buffer = { .name = (char *)"cpu:0", .addr = 4096, .len = 8, .keys = keys, .nr_keys = 2 };
+	struct segment_desc d = {
+		.name = (char *)"n1:15001",
+		.protocol = (char *)"rdma",
+		.tcp_data_port = 16001,
+		.tcp_proto_version = 2,
+		.buffers = &buffer,
+		.nr_buffers = 1,
+		.nics = nics,
+		.nr_nics = 2,
+		.rdma_server_name = (char *)"10.1.0.1:15001",
+	};
+	static const char start[] = "{\"buffers\":["
+				    "{\"addr\":4096,\"length\":8,\"lkey\":[4294967295,10],\"name\":\"cpu:0\",\"rkey\":[7,9]}],"
+				    "\"devices\":[{\"gid\":\"fe:80:01\",\"lid\":0,\"name\":\"mlx5_1\"},"
+				    "{\"gid\":\"fe:80:02\",\"lid\":65535,\"name\":\"mlx5_0\"}],\"name\":\"n1:15001\",\"priority_matrix\":",
+		end[] = ",\"protocol\":\"rdma\",\"rdma_server_name\":\"10.1.0.1:15001\",\"tcp_data_port\":16001,\"tcp_proto_version\":2}";
+	static const char *const matrix[] = { "null", "{\"cpu:0\":[[\"mlx5_1\"],[\"mlx5_0\"]],\"cuda:1\":[[],[]]}" };
+	struct segment_desc back, copy;
+	struct place *p;
+	char want[1024];
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(want, sizeof(want), "%s%s%s", start, matrix[i], end);
+		EXPECT_JSON(&d, want);
+		ASSERT_EQ(decode(want, &back), 0);
+		ASSERT_EQ(segment_desc_copy(&back, &copy), 0);
+		segment_desc_fini(&back);
+		ASSERT_EQ(copy.nr_nics, 2u);
+		EXPECT_STREQ(copy.nics[1].gid, "fe:80:02");
+		EXPECT_EQ(copy.nics[1].lid, 65535);
+		EXPECT_STREQ(copy.rdma_server_name, "10.1.0.1:15001");
+		ASSERT_EQ(copy.buffers[0].nr_keys, 2u);
+		EXPECT_MEMEQ(copy.buffers[0].keys, keys, sizeof(keys));
+		EXPECT_EQ(copy.places.nr, i ? 2u : 0u);
+		EXPECT_EQ(copy.tcp_data_port, 0); /* of upstream's, which leave it as it was */
+		free(copy.timestamp);
+		copy.timestamp = NULL;
+		copy.tcp_data_port = 16001;
+		copy.tcp_proto_version = 2;
+		EXPECT_JSON(&copy, want);
+		segment_desc_fini(&copy);
+		ASSERT_EQ(i || places_add(&d.places, "cpu:0", &p) || place_add_nic(p, true, "mlx5_1") ||
+				  place_add_nic(p, false, "mlx5_0") || places_add(&d.places, "cuda:1", &p), i);
+	}
+	places_fini(&d.places);
+	d.mc.present = true; /* ours are there by tcp too */
+	d.mc.version = 1;
+	d.mc.pid = 1;
+	{
+		char *text = encode(&d);
+
+		ASSERT_EQ(decode(text, &back), 0);
+		EXPECT_EQ(back.tcp_data_port, 16001);
+		segment_desc_fini(&back);
+		free(text);
+	}
+}
+
+/* One that makes no sense is none; upstream's readers warn and go on. */
+TEST(a_malformed_priority_matrix)
+{
+	static const char *const bad[] = { "7", "[]", "{\"cpu:0\":[]}", "{\"cpu:0\":[[],[],[]]}", "{\"cpu:0\":[[7],[]]}" };
+	struct segment_desc d;
+	char text[256];
+
+	mc_log_set(NULL, NULL, MC_LOG_ERR);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), "{\"name\":\"n\",\"protocol\":\"rdma\",\"devices\":[],\"buffers\":[],\"priority_matrix\":%s}",
+			 bad[i]);
+		ASSERT_EQ(decode(text, &d), 0);
+		EXPECT_EQ(d.places.nr, 0u);
+		segment_desc_fini(&d);
+	}
+	mc_log_set(NULL, NULL, MC_LOG_WARN);
+}
+
+/* Upstream's rules. */
 TEST(rdma_descriptors)
 {
 	static const struct {
@@ -206,6 +297,11 @@ TEST(rdma_descriptors)
 		  -EBADMSG },
 		{ RDMA("\"rdma\"", "[7]", "\"rkey\":[1],\"lkey\":[3]"), -EBADMSG },
 		{ RDMA("\"rdma\"", "7", "\"rkey\":[],\"lkey\":[]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "[{\"name\":\"x\",\"gid\":\"y\",\"lid\":65536}]", "\"rkey\":[1],\"lkey\":[3]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "[" NIC("0") "]", "\"rkey\":[4294967296],\"lkey\":[3]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "[" NIC("0") "]", "\"rkey\":[1],\"lkey\":[-3]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "[" NIC("0") "]", "\"rkey\":[\"1\"],\"lkey\":[3]"), -EBADMSG },
+		{ RDMA("\"rdma\"", "[" NIC("0") "],\"rdma_server_name\":1", "\"rkey\":[1],\"lkey\":[3]"), -EBADMSG },
 	};
 
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {

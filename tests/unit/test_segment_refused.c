@@ -123,6 +123,26 @@ TEST(too_many_buffers)
 	buf_fini(&b);
 }
 
+TEST(too_many_nics)
+{
+	struct segment_desc d;
+	struct buf b = BUF_INIT;
+
+	for (int extra = 0; extra < 2; extra++) {
+		buf_reset(&b);
+		buf_printf(&b, "{\"name\":\"n\",\"protocol\":\"rdma\",\"devices\":[");
+		for (int i = 0; i < SEGMENT_NICS_MAX + extra; i++)
+			buf_printf(&b, "%s{\"name\":\"n%d\",\"gid\":\"g\"}", i ? "," : "", i);
+		buf_printf(&b, "]}");
+		ASSERT_EQ(segment_desc_decode((char *)b.data, b.len, &d), extra ? -EBADMSG : 0);
+		if (!extra) {
+			EXPECT_EQ(d.nr_nics, (uint32_t)SEGMENT_NICS_MAX);
+			segment_desc_fini(&d);
+		}
+	}
+	buf_fini(&b);
+}
+
 TEST(every_truncation_is_refused)
 {
 	struct segment_desc d = sample(), got;

@@ -29,4 +29,7 @@ bool json_has_text(struct json_object *o, const char *name);
 /* A string in quotes. Non-ASCII as \uXXXX, what is no UTF-8 as \ufffd. */
 void json_put_text(struct buf *b, const char *text);
 
+/* An object of places, each a list of two lists. -EBADMSG: *@bad, of @all or a literal, is what makes no sense; -ENOMEM. */
+int places_read(struct json_object *all, struct places *out, const char **bad);
+
 #endif

@@ -71,6 +71,37 @@ void places_fini(struct places *t)
 	*t = (struct places){ 0 };
 }
 
+static int copy_names(char *const *names, unsigned nr, bool near, struct place *p)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < nr && !ret; i++)
+		ret = place_add_nic(p, near, names[i]);
+	return ret;
+}
+
+int places_copy(const struct places *t, struct places *out)
+{
+	struct places copy = { 0 };
+	struct place *p;
+	int ret = 0;
+
+	for (unsigned i = 0; i < t->nr && !ret; i++) {
+		const struct place *from = &t->place[i];
+
+		ret = places_add(&copy, from->name, &p);
+		if (!ret)
+			ret = copy_names(from->near, from->nr_near, true, p);
+		if (!ret)
+			ret = copy_names(from->far, from->nr_far, false, p);
+	}
+	if (ret)
+		places_fini(&copy);
+	else
+		*out = copy;
+	return ret;
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static void print_names(char *const *names, unsigned nr, struct buf *out)
@@ -98,6 +129,34 @@ void places_print(const struct places *t, struct buf *out)
 		buf_printf(out, "\n\t]");
 	}
 	buf_printf(out, "%s}\n", t->nr ? "\n" : "");
+}
+
+static void put_names(char *const *names, unsigned nr, struct buf *out)
+{
+	buf_put_u8(out, '[');
+	for (unsigned i = 0; i < nr; i++) {
+		if (i)
+			buf_put_u8(out, ',');
+		json_put_text(out, names[i]);
+	}
+	buf_put_u8(out, ']');
+}
+
+void places_put(const struct places *t, struct buf *out)
+{
+	if (!t->nr)
+		buf_printf(out, "null");
+	for (unsigned i = 0; i < t->nr; i++) {
+		const struct place *p = &t->place[i];
+
+		buf_put_u8(out, i ? ',' : '{');
+		json_put_text(out, p->name);
+		buf_printf(out, ":[");
+		put_names(p->near, p->nr_near, out);
+		buf_put_u8(out, ',');
+		put_names(p->far, p->nr_far, out);
+		buf_printf(out, "]%s", i + 1 == t->nr ? "}" : "");
+	}
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -139,32 +198,38 @@ static int take_place(const char *name, struct json_object *lists, struct places
 	return ret;
 }
 
+int places_read(struct json_object *all, struct places *out, const char **bad)
+{
+	struct places t = { 0 };
+	int ret = 0;
+
+	json_object_object_foreach(all, name, lists)
+	{
+		ret = take_place(name, lists, &t);
+		if (ret) {
+			*bad = name;
+			places_fini(&t);
+			return ret == -ENOMEM ? ret : -EBADMSG;
+		}
+	}
+	places_sort(&t);
+	*out = t;
+	return 0;
+}
+
 int places_parse(const char *text, size_t len, struct places *out)
 {
 	struct json_object *all = json_read(text, len);
-	struct places t = { 0 };
-	int ret = 0;
+	const char *bad;
+	int ret;
 
 	if (!all) {
 		log_err("topology: an object in JSON is expected, such as {\"cpu:0\": [[\"mlx5_0\"], []]}");
 		return -EBADMSG;
 	}
-	json_object_object_foreach(all, name, lists)
-	{
-		ret = take_place(name, lists, &t);
-		if (ret) {
-			log_err("topology: place \"%.60s\" is malformed: two lists of device "
-				"names are expected",
-				name);
-			break;
-		}
-	}
+	ret = places_read(all, out, &bad);
+	if (ret == -EBADMSG)
+		log_err("topology: place \"%.60s\" is malformed: two lists of device names are expected", bad);
 	json_object_put(all);
-	if (ret) {
-		places_fini(&t);
-		return ret == -ENOMEM ? ret : -EBADMSG;
-	}
-	places_sort(&t);
-	*out = t;
-	return 0;
+	return ret;
 }

@@ -36,6 +36,8 @@
 #define DATA_VECS_MAX 4096
 #define TASK_TARGETS_MAX 16
 #define SEGMENT_BUFFERS_MAX 8192
+#define SEGMENT_NICS_MAX 64
+#define QPS_MAX 255 /* queue pairs between two NICs */
 #define JSON_TEXT_MAX (4 * MiB)
 
 /* ---- message numbers ------------------------------------------------------------------------------------------------ */
@@ -432,66 +434,6 @@ PROTO_MSG(msg_data);
 void msg_located_begin(struct buf *b, uint32_t view, uint32_t nr);
 void msg_located_add(struct buf *b, const struct located *item);
 
-/* ---- upstream's JSON (segment.c): docs/protocol.md, "Metadata" -------------------------------------------------------- */
-
-struct segment_buffer {
-	char *name;
-	uint64_t addr, len;
-};
-
-/* A segment descriptor. Strings are owned; segment_desc_fini() frees. */
-struct segment_desc {
-	char *name;
-	char *protocol; /* "tcp", "rdma", … as published; of an array the one we can use */
-	int tcp_data_port;
-	int tcp_proto_version; /* absent: 1 */
-	char *timestamp;
-	struct segment_buffer *buffers;
-	uint32_t nr_buffers;
-	char *host; /* where its ports are: from rpc_meta or the name; not in the JSON */
-
-	/* Our extension, member "mc"; peers that do not know it skip it. */
-	struct {
-		bool present;
-		int version;	    /* of the data conversation */
-		uint8_t node[16];
-		int64_t pid;
-		uint64_t start_time, pid_ns;
-		int reach_fd;	    /* shared memory with the registered ranges, in that process */
-	} mc;
-};
-void segment_desc_fini(struct segment_desc *d);
-int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out); /* -ENOMEM */
-
-/*
- * Upstream's dialect, no newline at the end. A NULL timestamp is left out. -EINVAL: something that upstream's readers refuse
- * (no name, a protocol other than "tcp", a buffer without name, address or length), -ENOMEM.
- */
-int segment_desc_encode(const struct segment_desc *d, struct buf *json);
-
-/*
- * Upstream's acceptance rules. Of protocols other than tcp only name, protocol and (rdma, barex, efa, cxi) buffers are kept: who
- * cannot use them can say so by name. The timestamp is "" when there was none. -EBADMSG, -ENOMEM; then @d is unchanged.
- */
-int segment_desc_decode(const char *json, size_t len, struct segment_desc *d);
-
-#define SEGMENT_TIMESTAMP_BYTES 32
-void segment_timestamp(char out[SEGMENT_TIMESTAMP_BYTES]); /* now, local time, as upstream writes it */
-
-struct rpc_meta {
-	char host[256];
-	uint16_t port;
-};
-int rpc_meta_encode(const struct rpc_meta *m, struct buf *json); /* -EINVAL: no host or port 0 */
-int rpc_meta_decode(const char *json, size_t len, struct rpc_meta *m); /* -EBADMSG */
-
-struct notify_json {
-	char *name, *msg;
-};
-void notify_json_fini(struct notify_json *n); /* absent members decode as "", which in a reply's msg means refused */
-int notify_json_encode(const struct notify_json *n, struct buf *json);
-int notify_json_decode(const char *json, size_t len, struct notify_json *n);
-
 /* ---- topology: for each place memory can be in, the NICs near it and the others --------------------------------------- */
 
 #define PLACE_NAME_MAX 64
@@ -514,7 +456,110 @@ void places_sort(struct places *t);					/* by name, as bytes: upstream's order *
 
 void places_print(const struct places *t, struct buf *json); /* as upstream's topology dump: tabs, a newline at the end */
 
+void places_put(const struct places *t, struct buf *json); /* as in a descriptor: no spaces, null when there are none */
+int places_copy(const struct places *t, struct places *out); /* -ENOMEM */
+
 /* An object of places, each a list of two lists. -EBADMSG: anything else, after a log line that names it; -ENOMEM. */
 int places_parse(const char *json, size_t len, struct places *out);
+
+/* ---- upstream's JSON (segment.c, segment_nics.c): docs/protocol.md, "Metadata" ---------------------------------------- */
+
+/* What a NIC needs to know of a registered range: one pair of keys for each of the publisher's NICs, in their order. */
+struct segment_keys {
+	uint32_t rkey, lkey;
+};
+
+struct segment_buffer {
+	char *name;
+	uint64_t addr, len;
+	struct segment_keys *keys; /* NULL: reached without */
+	uint32_t nr_keys;
+};
+void segment_buffer_fini(struct segment_buffer *b);
+
+struct segment_nic {
+	char *name, *gid; /* "mlx5_0"; 16 bytes in hex with ':' between */
+	uint16_t lid;
+};
+
+/* A segment descriptor. Strings are owned; segment_desc_fini() frees. */
+struct segment_desc {
+	char *name;
+	char *protocol; /* "tcp", "rdma", … as published; of an array the one we can use */
+	int tcp_data_port;
+	int tcp_proto_version; /* absent: 1 */
+	char *timestamp;
+	struct segment_buffer *buffers;
+	uint32_t nr_buffers;
+	char *host; /* where its ports are: from rpc_meta or the name; not in the JSON */
+
+	/* Of protocols that move memory by NICs: */
+	char *rdma_server_name; /* before the @ of its NIC paths; NULL: @name is */
+	struct segment_nic *nics;
+	uint32_t nr_nics;
+	struct places places; /* "priority_matrix": which NICs are near which memory */
+
+	/* Our extension, member "mc"; peers that do not know it skip it. */
+	struct {
+		bool present;
+		int version;	    /* of the data conversation */
+		uint8_t node[16];
+		int64_t pid;
+		uint64_t start_time, pid_ns;
+		int reach_fd;	    /* shared memory with the registered ranges, in that process */
+	} mc;
+};
+void segment_desc_fini(struct segment_desc *d);
+int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out); /* -ENOMEM */
+
+/*
+ * Upstream's dialect, no newline at the end. A NULL timestamp is left out. -EINVAL: something that upstream's readers refuse
+ * (no name, a protocol other than "tcp" and "rdma", a buffer without name, address or length; of rdma a NIC without name or
+ * gid, a buffer without keys for each), -ENOMEM.
+ */
+int segment_desc_encode(const struct segment_desc *d, struct buf *json);
+
+/*
+ * Upstream's acceptance rules. NICs, keys and places are kept of rdma, barex, efa and cxi; of protocols never heard of only name
+ * and protocol: who cannot use them can say so by name. The timestamp is "" when there was none. -EBADMSG, -ENOMEM; then @d is
+ * unchanged.
+ */
+int segment_desc_decode(const char *json, size_t len, struct segment_desc *d);
+
+#define SEGMENT_TIMESTAMP_BYTES 32
+void segment_timestamp(char out[SEGMENT_TIMESTAMP_BYTES]); /* now, local time, as upstream writes it */
+
+struct rpc_meta {
+	char host[256];
+	uint16_t port;
+};
+int rpc_meta_encode(const struct rpc_meta *m, struct buf *json); /* -EINVAL: no host or port 0 */
+int rpc_meta_decode(const char *json, size_t len, struct rpc_meta *m); /* -EBADMSG */
+
+/*
+ * The two ends of a connection between NICs tell each other their queue pairs: "connection" on the handshake channel. The first
+ * answer joins number i of one side with number i of the other.
+ */
+struct pairs_json {
+	char *local_nic_path, *peer_nic_path; /* server@device: the speaker's, and the one it wants or answers */
+	char *local_gid;		      /* "": as in the descriptor */
+	uint16_t local_lid;
+	uint32_t qp[QPS_MAX];
+	unsigned nr_qps;
+	char *payload;
+	/* Is the asker's side ready? Who knows that question asks a second time when it is. */
+	enum { PAIRS_READY_UNSAID, PAIRS_READY_LATER, PAIRS_READY } ready;
+	char *reply_msg; /* of an answer: why not; "": joined */
+};
+void pairs_json_fini(struct pairs_json *p); /* absent texts decode as "" and NULL is written as "" */
+int pairs_json_encode(const struct pairs_json *p, struct buf *json); /* with upstream's newline at the end. -ENOMEM */
+int pairs_json_decode(const char *json, size_t len, struct pairs_json *p); /* -EBADMSG; -E2BIG over QPS_MAX; -ENOMEM */
+
+struct notify_json {
+	char *name, *msg;
+};
+void notify_json_fini(struct notify_json *n); /* absent members decode as "", which in a reply's msg means refused */
+int notify_json_encode(const struct notify_json *n, struct buf *json);
+int notify_json_decode(const char *json, size_t len, struct notify_json *n);
 
 #endif

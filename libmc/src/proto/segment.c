@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Segment descriptors in upstream's JSON, with our extension as the member "mc". */
-#include "proto/json.h"
+#include "proto/segment.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <time.h>
 
+void segment_buffer_fini(struct segment_buffer *b)
+{
+	free(b->name);
+	free(b->keys);
+	*b = (struct segment_buffer){ 0 };
+}
+
 void segment_desc_fini(struct segment_desc *d)
 {
 	for (uint32_t i = 0; i < d->nr_buffers; i++)
-		free(d->buffers[i].name);
+		segment_buffer_fini(&d->buffers[i]);
+	nics_fini(d);
 	free(d->buffers);
 	free(d->name);
 	free(d->protocol);
@@ -38,13 +46,14 @@ int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out)
 	ok &= copy_text(d->protocol, &c.protocol);
 	ok &= copy_text(d->timestamp, &c.timestamp);
 	ok &= copy_text(d->host, &c.host);
+	ok &= nics_copy(d, &c);
 	if (ok && d->nr_buffers) {
 		c.buffers = calloc(d->nr_buffers, sizeof(*c.buffers));
 		ok = c.buffers;
 	}
 	for (uint32_t i = 0; ok && i < d->nr_buffers; i++) {
 		c.buffers[i] = d->buffers[i];
-		ok = copy_text(d->buffers[i].name, &c.buffers[i].name);
+		ok = keys_copy(&d->buffers[i], &c.buffers[i]) & copy_text(d->buffers[i].name, &c.buffers[i].name);
 		c.nr_buffers++;
 	}
 	if (!ok) {
@@ -69,16 +78,24 @@ void segment_timestamp(char out[SEGMENT_TIMESTAMP_BYTES])
 
 /* ---- writing: members in byte order ----------------------------------------------------------- */
 
+static bool is_rdma(const struct segment_desc *d)
+{
+	return !strcmp(d->protocol, "rdma");
+}
+
 static void put_buffers(struct buf *b, const struct segment_desc *d)
 {
 	buf_printf(b, "\"buffers\":[");
 	for (uint32_t i = 0; i < d->nr_buffers; i++) {
 		const struct segment_buffer *s = &d->buffers[i];
 
-		buf_printf(b,
-			   "%s{\"addr\":%" PRIu64 ",\"length\":%" PRIu64 ",\"name\":", i ? "," : "",
-			   s->addr, s->len);
+		buf_printf(b, "%s{\"addr\":%" PRIu64 ",\"length\":%" PRIu64 ",", i ? "," : "", s->addr, s->len);
+		if (is_rdma(d))
+			keys_put_lkey(s, b);
+		buf_printf(b, "\"name\":");
 		json_put_text(b, s->name);
+		if (is_rdma(d))
+			keys_put_rkey(s, b);
 		buf_put_u8(b, '}');
 	}
 	buf_put_u8(b, ']');
@@ -104,8 +121,9 @@ static bool range_ok(uint64_t addr, uint64_t len)
 /* Upstream refuses a whole descriptor for one such buffer, so it must not leave us. */
 static bool publishable(const struct segment_desc *d)
 {
-	if (!d->name || !*d->name || !d->protocol || strcmp(d->protocol, "tcp") ||
-	    d->nr_buffers > SEGMENT_BUFFERS_MAX)
+	if (!d->name || !*d->name || !d->protocol || d->nr_buffers > SEGMENT_BUFFERS_MAX)
+		return false;
+	if (is_rdma(d) ? !nics_publishable(d) : strcmp(d->protocol, "tcp"))
 		return false;
 	for (uint32_t i = 0; i < d->nr_buffers; i++) {
 		const struct segment_buffer *s = &d->buffers[i];
@@ -122,12 +140,20 @@ int segment_desc_encode(const struct segment_desc *d, struct buf *json)
 		return -EINVAL;
 	buf_put_u8(json, '{');
 	put_buffers(json, d);
+	if (is_rdma(d))
+		nics_put_devices(d, json);
 	if (d->mc.present)
 		put_mc(json, d);
 	buf_printf(json, ",\"name\":");
 	json_put_text(json, d->name);
+	if (is_rdma(d))
+		nics_put_places(d, json);
 	buf_printf(json, ",\"protocol\":");
 	json_put_text(json, d->protocol);
+	if (is_rdma(d) && d->rdma_server_name) {
+		buf_printf(json, ",\"rdma_server_name\":");
+		json_put_text(json, d->rdma_server_name);
+	}
 	buf_printf(json, ",\"tcp_data_port\":%d,\"tcp_proto_version\":%d", d->tcp_data_port,
 		   MAX(d->tcp_proto_version, 1));
 	if (d->timestamp) {
@@ -203,47 +229,8 @@ static int read_tcp(struct json_object *o, struct segment_desc *d)
 	return 0;
 }
 
-/* How the members that only RDMA-like protocols have must hang together; we keep none of them. */
-struct rdma_rules {
-	bool keys;    /* buffers have as many lkeys as rkeys */
-	bool per_nic; /* … and one for each device */
-	size_t nr_nics;
-};
-
-static int read_devices(struct json_object *o, struct rdma_rules *rules)
-{
-	struct json_object *a, *dev;
-	int ret = json_get_array(o, "devices", &a);
-
-	if (ret <= 0)
-		return ret;
-	rules->nr_nics = json_object_array_length(a);
-	for (size_t i = 0; i < rules->nr_nics; i++) {
-		dev = json_object_array_get_idx(a, i);
-		if (!json_object_is_type(dev, json_type_object) || !json_has_text(dev, "name") ||
-		    !json_has_text(dev, "gid"))
-			return -EBADMSG;
-	}
-	return 0;
-}
-
-static int check_keys(struct json_object *o, const struct rdma_rules *rules)
-{
-	struct json_object *rkey = NULL, *lkey = NULL;
-	size_t nr_rkeys, nr_lkeys;
-
-	if (!rules->keys)
-		return 0;
-	if (json_get_array(o, "rkey", &rkey) < 0 || json_get_array(o, "lkey", &lkey) < 0)
-		return -EBADMSG;
-	nr_rkeys = rkey ? json_object_array_length(rkey) : 0;
-	nr_lkeys = lkey ? json_object_array_length(lkey) : 0;
-	if (nr_rkeys && nr_rkeys != nr_lkeys)
-		return -EBADMSG;
-	return rules->per_nic && nr_rkeys != rules->nr_nics ? -EBADMSG : 0;
-}
-
-static int read_buffer(struct json_object *o, const struct rdma_rules *rules,
+/* What was read of one that is refused is freed with the descriptor. */
+static int read_buffer(struct json_object *o, const struct nic_rules *rules, uint32_t nr_nics,
 		       struct segment_buffer *out)
 {
 	uint64_t addr = 0, len = 0;
@@ -253,7 +240,7 @@ static int read_buffer(struct json_object *o, const struct rdma_rules *rules,
 		return -EBADMSG;
 	if (!json_has_text(o, "name") || !range_ok(addr, len))
 		return -EBADMSG;
-	ret = check_keys(o, rules);
+	ret = keys_read(o, rules, nr_nics, out);
 	if (ret)
 		return ret;
 	ret = own_text(o, "name", &out->name);
@@ -272,7 +259,7 @@ static bool buffer_wanted(struct json_object *o, const char *protocol)
 	return json_get_text(o, "protocol", &text) <= 0 || !strcmp(text, protocol);
 }
 
-static int read_buffers(struct json_object *o, const struct rdma_rules *rules,
+static int read_buffers(struct json_object *o, const struct nic_rules *rules,
 			struct segment_desc *d)
 {
 	struct json_object *a, *v;
@@ -295,10 +282,9 @@ static int read_buffers(struct json_object *o, const struct rdma_rules *rules,
 			return -EBADMSG;
 		if (!buffer_wanted(v, d->protocol))
 			continue;
-		ret = read_buffer(v, rules, &d->buffers[d->nr_buffers]);
+		ret = read_buffer(v, rules, d->nr_nics, &d->buffers[d->nr_buffers++]);
 		if (ret)
 			return ret;
-		d->nr_buffers++;
 	}
 	return 0;
 }
@@ -341,7 +327,7 @@ static int read_mc(struct json_object *o, struct segment_desc *d)
 
 static int read_desc(struct json_object *o, struct segment_desc *d)
 {
-	struct rdma_rules rules = { 0 };
+	struct nic_rules rules = { 0 };
 	bool tcp;
 	int ret;
 
@@ -360,8 +346,10 @@ static int read_desc(struct json_object *o, struct segment_desc *d)
 	rules.keys = rules.per_nic || !strcmp(d->protocol, "barex");
 	if (!tcp && !rules.keys)
 		return 0; /* buffers of another shape, and nothing here could reach them */
-	/* A publisher without TCP leaves these two uninitialised. */
-	ret = tcp ? read_tcp(o, d) : read_devices(o, &rules);
+	/* Upstream leaves these two uninitialised where there is no TCP. */
+	ret = tcp || d->mc.present ? read_tcp(o, d) : 0;
+	if (!ret && rules.keys)
+		ret = nics_read(o, d);
 	if (ret)
 		return ret;
 	return read_buffers(o, &rules, d);
