@@ -32,6 +32,7 @@ struct proxy_step {
 	bool handshake; /* else a data connection */
 	unsigned conn;	/* which of them: 0 is the first */
 	bool classic;	/* nothing is said of our extension, so all is upstream's protocol */
+	bool named;	/* on the handshake port each end is told the name it expects */
 	bool back;	/* what the peer says */
 	unsigned frame; /* of a data connection: 0 is HELLO, or in upstream's protocol the first exchange */
 	enum part part;
@@ -199,6 +200,16 @@ static inline void proxy_rewrite(struct proxy *p, struct proxy_way *w)
 	memcpy(at, digits, 5);
 }
 
+/* Ports have five digits everywhere. */
+static inline void proxy_rename(struct proxy_way *w, const char *from, const char *to)
+{
+	size_t len = strlen(from);
+	uint8_t *at = w->held;
+
+	while (len == strlen(to) && (at = memmem(at, w->nr - (size_t)(at - w->held), from, len)))
+		memcpy(at, to, len);
+}
+
 /* Passes on what may pass. Return: false when the connection is gone. */
 static inline bool proxy_pass(struct proxy *p, struct proxy_conn *c, struct proxy_way *w)
 {
@@ -213,6 +224,8 @@ static inline bool proxy_pass(struct proxy *p, struct proxy_conn *c, struct prox
 			return true;
 		if (c->handshake && w == &c->way[1] && !w->done)
 			proxy_rewrite(p, w);
+		if (c->handshake && p->step.named && !w->done)
+			proxy_rename(w, w == &c->way[1] ? p->peer->name : p->name, w == &c->way[1] ? p->name : p->peer->name);
 		upto = here ? proxy_upto(p->step.part, body, whole) : whole;
 		while (w->done < upto) {
 			struct pollfd f = { .fd = w->to, .events = POLLOUT };

@@ -28,7 +28,7 @@ static int notify(void *arg, const char *text, size_t len, struct buf *answer)
 	return -EBADMSG;
 }
 
-static struct handshake_ops ops = { metadata, notify, 0 };
+static struct handshake_ops ops = { .metadata = metadata, .notify = notify };
 
 static int serve(void *arg)
 {

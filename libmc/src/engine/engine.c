@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/opts.h"
 #include "dev/dev.h"
+#include "engine/topology.h"
 #include "net/net.h"
 
 _Atomic uint64_t engine_fork_gen;
@@ -130,7 +131,7 @@ static void withdraw(struct mc_engine *eng, uint64_t deadline_ns)
 
 /* ---- transports ------------------------------------------------------------------------------ */
 
-static int open_transports(struct mc_engine *eng, const char *list)
+static int open_transports(struct mc_engine *eng, const char *list, const char *devices)
 {
 	const struct transport_env env = {
 		.loop = eng->loop,
@@ -138,6 +139,11 @@ static int open_transports(struct mc_engine *eng, const char *list)
 		.bind_host = eng->address.bind,
 		.min_port = eng->address.min_port,
 		.max_port = eng->address.max_port,
+		.name = eng->address.name,
+		.devices = devices,
+		.places = topology_find,
+		.pair = pairs_ask,
+		.arg = eng,
 	};
 
 	for (int i = 0; transports[i]; i++) {
@@ -146,14 +152,26 @@ static int open_transports(struct mc_engine *eng, const char *list)
 		if (!list_has(list, transports[i]->name))
 			continue;
 		ret = transports[i]->open(&env, &eng->transport[eng->nr_transports]);
+		if (ret == -ENODEV) {
+			log_info("transport %s: this machine has no device for it", transports[i]->name);
+			continue;
+		}
 		if (ret)
 			return ret;
 		eng->nr_transports++;
 	}
 	if (eng->nr_transports)
 		return 0;
-	log_err("transports \"%s\": none of them is known; \"local\", \"module\" and \"tcp\" are", list);
+	log_err("transports \"%s\": none of them is known and has what it needs; \"local\", \"module\" and \"tcp\" are known", list);
 	return -EINVAL;
+}
+
+static bool has_transport(const char *name)
+{
+	for (int i = 0; transports[i]; i++)
+		if (!strcmp(transports[i]->name, name))
+			return true;
+	return false;
 }
 
 int mc_engine_protocol(const char *protocol)
@@ -167,6 +185,8 @@ int mc_engine_protocol(const char *protocol)
 		err_note("protocol \"%s\" is unknown: use \"tcp\" or \"rdma\"", protocol);
 		return -EPROTONOSUPPORT;
 	}
+	if (has_transport(protocol))
+		return 0;
 	if (!atomic_exchange(&told, true))
 		log_warn("protocol \"rdma\": no RDMA in this build, memory of this host and tcp take its place");
 	return -EOPNOTSUPP;
@@ -225,7 +245,7 @@ static int start(struct mc_engine *eng, const struct mc_engine_opts *o)
 	if (!ret && meta_is_p2p(eng->meta))
 		ret = address_name_with_port(&eng->address, eng->rpc_port);
 	if (!ret)
-		ret = open_transports(eng, o->transports);
+		ret = open_transports(eng, o->transports, o->devices);
 	if (!ret)
 		ret = build_desc(eng);
 	if (!ret && eng->loop) {
@@ -292,6 +312,7 @@ static void engine_free(struct mc_engine *eng, uint64_t deadline_ns)
 	driver_fini(&eng->driver);
 	if (eng->handshake)
 		loop_call(eng->loop, unserve_here, eng);
+	regions_free(eng);
 	while (eng->nr_transports) {
 		struct transport *t = eng->transport[--eng->nr_transports];
 
@@ -300,7 +321,6 @@ static void engine_free(struct mc_engine *eng, uint64_t deadline_ns)
 	loop_close(eng->loop);
 	reach_close(eng->reach);
 	meta_close(eng->meta, deadline_ns);
-	regions_free(eng);
 	notifies_free(eng);
 	segment_desc_fini(&eng->desc);
 	pthread_mutex_destroy(&eng->background.lock);

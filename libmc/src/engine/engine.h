@@ -13,6 +13,7 @@
  *	cq.c		completion queues
  *	check.c		is the peer another process by now? asked where nobody waits for the answer
  *	notify.c	messages, probes, and what peers ask on the handshake port
+ *	pairs.c		queue pairs: what a transport here and one there say to join them
  *	topology.c	this machine's locations as upstream writes them
  *
  * Locks, in this order: mc_batch.turn, driver.lock, mc_segment.lock, mc_engine.seg_lock,
@@ -45,7 +46,7 @@
 /* Longer than anybody waits, and far from where sums with it would wrap. */
 #define ENGINE_TIMEOUT_MAX_NS (365 * 24 * 3600 * NSEC_PER_SEC)
 #define ENGINE_NOTIFIES_MAX   65536
-#define ENGINE_NAME_MAX	      256
+#define ENGINE_NAME_MAX	      256 /* of a segment, and of a device */
 
 /* Where to listen, and what to tell others. */
 struct address {
@@ -301,9 +302,19 @@ void item_start(struct mc_batch *b, struct item *it, unsigned nr); /* items that
 /* Ends the caller's turn; calls @done if it is time. @kick: the driver goes on from here. */
 void batch_leave(struct mc_batch *b, bool kick);
 
+/* ---- pairs.c --------------------------------------------------------------------------------- */
+
+/* For struct handshake_ops: on the loop. */
+int pairs_serve(void *eng, const char *text, size_t len, struct buf *answer);
+/* For struct transport_env. */
+int pairs_ask(void *eng, const char *peer, const struct pairs_json *ask, uint64_t deadline_ns, struct pairs_json *answer);
+
 /* ---- notify.c -------------------------------------------------------------------------------- */
 
 extern const struct handshake_ops engine_handshake_ops;
 void notifies_free(struct mc_engine *eng);
+/* One exchange on the handshake port of the segment @peer. Blocks, by the deadline. */
+int engine_call(struct mc_engine *eng, const char *peer, enum handshake_type type, const char *text, uint64_t deadline_ns,
+		struct buf *answer);
 
 #endif

@@ -59,6 +59,7 @@ static int serve_notify(void *arg, const char *text, size_t len, struct buf *ans
 }
 
 const struct handshake_ops engine_handshake_ops = {
+	.connection = pairs_serve,
 	.metadata = serve_metadata,
 	.notify = serve_notify,
 };
@@ -75,8 +76,8 @@ void notifies_free(struct mc_engine *eng)
 
 /* ---- the calls ------------------------------------------------------------------------------- */
 
-static int call(struct mc_engine *eng, const char *peer, enum handshake_type type, const char *text,
-		uint64_t deadline_ns, struct buf *answer)
+int engine_call(struct mc_engine *eng, const char *peer, enum handshake_type type, const char *text, uint64_t deadline_ns,
+		struct buf *answer)
 {
 	struct rpc_meta rpc;
 	int ret = meta_get_rpc(eng->meta, peer, deadline_ns, &rpc);
@@ -100,8 +101,7 @@ int mc_notify_send(struct mc_segment *seg, const char *name, const char *msg, ui
 	if (!ret)
 		ret = text.err;
 	if (!ret)
-		ret = call(seg->eng, seg->name, HANDSHAKE_NOTIFY, (const char *)text.data,
-			   deadline_ns, &answer);
+		ret = engine_call(seg->eng, seg->name, HANDSHAKE_NOTIFY, (const char *)text.data, deadline_ns, &answer);
 	if (!ret)
 		ret = notify_json_decode((const char *)answer.data, answer.len, &reply);
 	if (!ret) {
@@ -143,7 +143,7 @@ int mc_probe(struct mc_engine *eng, const char *name, uint64_t deadline_ns)
 		return engine_refuse_fork();
 	if (!name || !*name)
 		return -ENOENT;
-	ret = call(eng, name, HANDSHAKE_PROBE, "{}", deadline_ns, &answer);
+	ret = engine_call(eng, name, HANDSHAKE_PROBE, "{}", deadline_ns, &answer);
 	buf_fini(&answer);
 	return ret;
 }

@@ -20,50 +20,85 @@ static struct mc_region *find(struct mc_engine *eng, uint64_t addr)
 	return NULL;
 }
 
-static int desc_add(struct mc_engine *eng, uint64_t addr, uint64_t len)
+/* ---- keys for NICs --------------------------------------------------------------------------- */
+
+static void unkey(struct mc_engine *eng, struct segment_buffer *b)
+{
+	for (unsigned i = 0; i < eng->nr_transports; i++) {
+		struct transport *t = eng->transport[i];
+
+		if (t->ops->dereg && b->nr_keys)
+			t->ops->dereg(t, b);
+	}
+	segment_buffer_fini(b);
+}
+
+/* Upstream's descriptors name the location, those of tcp the server. */
+static int buffer_new(struct mc_engine *eng, const struct mc_region *r, const char *location, struct segment_buffer *out)
+{
+	struct segment_buffer b = { .addr = r->addr, .len = r->len };
+	int ret;
+
+	if (!strcmp(eng->desc.protocol, "tcp"))
+		location = eng->address.name;
+	b.name = strdup(location && *location ? location : "*");
+	ret = b.name ? 0 : -ENOMEM;
+	for (unsigned i = 0; i < eng->nr_transports && !ret; i++) {
+		struct transport *t = eng->transport[i];
+
+		if (t->ops->reg)
+			ret = t->ops->reg(t, &b);
+	}
+	if (ret)
+		unkey(eng, &b);
+	else
+		*out = b;
+	return ret;
+}
+
+/* ---- the descriptor -------------------------------------------------------------------------- */
+
+static int desc_add(struct mc_engine *eng, const struct segment_buffer *b)
 {
 	struct segment_desc *d = &eng->desc;
 	struct segment_buffer *grown;
-	int ret = -ENOMEM;
 
 	pthread_mutex_lock(&eng->desc_lock);
 	grown = reallocarray(d->buffers, d->nr_buffers + 1, sizeof(*grown));
 	if (grown) {
 		d->buffers = grown;
-		/* Upstream's tcp descriptors name the server here, not the location. */
-		grown[d->nr_buffers] =
-			(struct segment_buffer){ strdup(eng->address.name), addr, len };
-		if (grown[d->nr_buffers].name) {
-			d->nr_buffers++;
-			ret = 0;
-		}
+		grown[d->nr_buffers++] = *b;
 	}
 	pthread_mutex_unlock(&eng->desc_lock);
-	return ret;
+	return grown ? 0 : -ENOMEM;
 }
 
-static void desc_del(struct mc_engine *eng, uint64_t addr)
+/* The caller's then; empty: not there. */
+static struct segment_buffer desc_del(struct mc_engine *eng, uint64_t addr)
 {
 	struct segment_desc *d = &eng->desc;
+	struct segment_buffer b = { 0 };
 
 	pthread_mutex_lock(&eng->desc_lock);
 	for (uint32_t i = 0; i < d->nr_buffers; i++) {
 		if (d->buffers[i].addr != addr)
 			continue;
-		free(d->buffers[i].name);
+		b = d->buffers[i];
 		d->nr_buffers--;
 		memmove(&d->buffers[i], &d->buffers[i + 1],
 			(d->nr_buffers - i) * sizeof(d->buffers[0]));
 		break;
 	}
 	pthread_mutex_unlock(&eng->desc_lock);
+	return b;
 }
 
 /* Without publishing. */
-static int add_one(struct mc_engine *eng, const struct mc_range *range, struct mc_region **out)
+static int add_one(struct mc_engine *eng, const struct mc_range *range, const char *location, struct mc_region **out)
 {
 	uint64_t addr = (uintptr_t)range->addr;
 	struct mc_region *r = calloc(1, sizeof(*r));
+	struct segment_buffer b;
 	int ret;
 
 	if (!r)
@@ -76,13 +111,18 @@ static int add_one(struct mc_engine *eng, const struct mc_range *range, struct m
 				range->len);
 		goto err_free;
 	}
-	ret = desc_add(eng, addr, range->len);
+	ret = buffer_new(eng, r, location, &b);
 	if (ret)
 		goto err_reach;
+	ret = desc_add(eng, &b);
+	if (ret)
+		goto err_unkey;
 	list_append(&eng->regions, &r->node);
 	*out = r;
 	return 0;
 
+err_unkey:
+	unkey(eng, &b);
 err_reach:
 	reach_del(eng->reach, addr);
 err_free:
@@ -93,8 +133,10 @@ err_free:
 /* Takes the region out of sight; its memory may still be in use until reach_del(). */
 static void hide(struct mc_engine *eng, struct mc_region *r)
 {
+	struct segment_buffer b = desc_del(eng, r->addr);
+
 	list_del(&r->node);
-	desc_del(eng, r->addr);
+	unkey(eng, &b);
 }
 
 static void drop(struct mc_engine *eng, struct list *gone)
@@ -113,7 +155,7 @@ static int publish(struct mc_engine *eng)
 	return engine_publish(eng, deadline_after_ns(ENGINE_META_NS));
 }
 
-static int add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr,
+static int add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr, const char *location,
 		    struct mc_region **last)
 {
 	struct mc_region *r = NULL;
@@ -123,7 +165,7 @@ static int add_many(struct mc_engine *eng, const struct mc_range *ranges, unsign
 
 	pthread_mutex_lock(&eng->region_lock);
 	for (i = 0; i < nr && !ret; i++)
-		ret = add_one(eng, &ranges[i], &r);
+		ret = add_one(eng, &ranges[i], location, &r);
 	if (!ret)
 		ret = publish(eng);
 	else
@@ -151,7 +193,7 @@ int mc_region_add(struct mc_engine *eng, void *addr, size_t len, const char *loc
 
 	if (engine_forked(eng))
 		return engine_refuse_fork();
-	return add_many(eng, &range, 1, out);
+	return add_many(eng, &range, 1, location, out);
 }
 
 int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, unsigned nr,
@@ -159,7 +201,7 @@ int mc_region_add_many(struct mc_engine *eng, const struct mc_range *ranges, uns
 {
 	if (engine_forked(eng))
 		return engine_refuse_fork();
-	return nr ? add_many(eng, ranges, nr, NULL) : 0;
+	return nr ? add_many(eng, ranges, nr, location, NULL) : 0;
 }
 
 int mc_region_del_many(struct mc_engine *eng, void *const *addrs, unsigned nr)
@@ -206,7 +248,7 @@ void regions_free(struct mc_engine *eng)
 	while (!list_empty(&eng->regions)) {
 		struct mc_region *r = list_first(&eng->regions, struct mc_region, node);
 
-		list_del(&r->node);
+		hide(eng, r);
 		free(r);
 	}
 }

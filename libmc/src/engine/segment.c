@@ -132,13 +132,36 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+static bool same_nics(const struct segment_desc *a, const struct segment_desc *b)
+{
+	bool same = a->nr_nics == b->nr_nics;
+
+	for (uint32_t i = 0; same && i < a->nr_nics; i++)
+		same = same_text(a->nics[i].name, b->nics[i].name) && same_text(a->nics[i].gid, b->nics[i].gid) &&
+		       a->nics[i].lid == b->nics[i].lid;
+	return same;
+}
+
+static bool same_keys(const struct segment_desc *a, const struct segment_desc *b)
+{
+	bool same = a->nr_buffers == b->nr_buffers;
+
+	for (uint32_t i = 0; same && i < a->nr_buffers; i++) {
+		const struct segment_buffer *x = &a->buffers[i], *y = &b->buffers[i];
+
+		same = x->addr == y->addr && x->len == y->len && x->nr_keys == y->nr_keys &&
+		       (!x->nr_keys || !memcmp(x->keys, y->keys, x->nr_keys * sizeof(*x->keys)));
+	}
+	return same;
+}
+
 /*
- * Would both be reached in the same way? Registered ranges do not matter: the peer itself looks
- * them up.
+ * Would both be reached in the same way? Registered ranges matter to NICs alone, which need their keys: else the peer itself
+ * looks them up.
  */
 static bool same_process(const struct segment_desc *a, const struct segment_desc *b)
 {
-	return a->tcp_data_port == b->tcp_data_port &&
+	return same_nics(a, b) && (!a->nr_nics || same_keys(a, b)) && a->tcp_data_port == b->tcp_data_port &&
 	       a->tcp_proto_version == b->tcp_proto_version && same_text(a->host, b->host) &&
 	       same_text(a->protocol, b->protocol) && a->mc.present == b->mc.present &&
 	       a->mc.version == b->mc.version && a->mc.pid == b->mc.pid &&

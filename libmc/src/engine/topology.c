@@ -164,7 +164,7 @@ int topology_custom(const char *path, struct places *out)
 
 /* ---- the public call ------------------------------------------------------------------------- */
 
-static int find_topology(const char *devices, struct places *out)
+int topology_find(const char *devices, struct places *out)
 {
 	struct topology_source from = { .devices = devices };
 	struct env env;
@@ -186,7 +186,7 @@ char *mc_topology_json(const char *devices)
 {
 	struct buf b = BUF_INIT;
 	struct places t;
-	int ret = find_topology(devices, &t);
+	int ret = topology_find(devices, &t);
 
 	if (!ret) {
 		places_print(&t, &b);

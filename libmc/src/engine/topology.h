@@ -23,4 +23,7 @@ int topology_discover(const struct topology_source *from, struct places *out);
  */
 int topology_custom(const char *path, struct places *out);
 
+/* What mc_topology_json() writes: the file that MC_CUSTOM_TOPO_JSON names, or what is found. -EBADMSG, -ENOMEM. */
+int topology_find(const char *devices, struct places *out);
+
 #endif

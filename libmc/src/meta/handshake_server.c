@@ -63,12 +63,20 @@ static int hconn_alive(struct hconn *c)
 	return loop_timer_set(c->server->loop, &c->timer, MIN(until_ns, c->by_ns), hconn_silent);
 }
 
-/* The answer to @f into @answer; types nobody handles get what upstream gives them. */
+/* Types nobody handles get what upstream gives them. */
+static int answer_none(struct buf *answer)
+{
+	buf_printf(answer, "null\n");
+	return answer->err;
+}
+
 static int answer_to(struct hconn *c, const struct handshake_frame *f, struct buf *answer)
 {
 	const struct handshake_ops *ops = c->server->ops;
 
 	switch (f->type) {
+	case HANDSHAKE_CONNECTION:
+		return ops->connection ? ops->connection(c->server->arg, f->text, f->len, answer) : answer_none(answer);
 	case HANDSHAKE_METADATA:
 		return ops->metadata(c->server->arg, f->text, f->len, answer);
 	case HANDSHAKE_NOTIFY:
@@ -77,8 +85,7 @@ static int answer_to(struct hconn *c, const struct handshake_frame *f, struct bu
 		buf_printf(answer, "{\"status\":\"success\"}\n");
 		return answer->err;
 	default:
-		buf_printf(answer, "null\n");
-		return answer->err;
+		return answer_none(answer);
 	}
 }
 

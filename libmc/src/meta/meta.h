@@ -73,7 +73,8 @@ int handshake_call(const char *host, uint16_t port, enum handshake_type type, co
 
 struct handshake_server;
 struct handshake_ops {
-	/* On the loop. The answer's JSON goes into @answer; a negative errno closes without one. */
+	/* On the loop. The answer's JSON goes into @answer; a negative errno closes without one. NULL: answered with "null". */
+	int (*connection)(void *arg, const char *text, size_t len, struct buf *answer);
 	int (*metadata)(void *arg, const char *text, size_t len, struct buf *answer);
 	int (*notify)(void *arg, const char *text, size_t len, struct buf *answer);
 	uint64_t lasts_ns; /* a connection at most, however it goes on; 0: 30 s */

@@ -249,8 +249,10 @@ static int tcp_connect(struct transport *base, const struct segment_desc *desc, 
 	struct net_addr addr;
 	int ret;
 
-	if (desc->tcp_data_port <= 0 || desc->tcp_data_port > UINT16_MAX || !desc->host ||
-	    !desc->protocol || strcmp(desc->protocol, "tcp"))
+	if (desc->tcp_data_port <= 0 || desc->tcp_data_port > UINT16_MAX || !desc->host)
+		return -EOPNOTSUPP;
+	/* Ours listen whatever way they would rather be reached. */
+	if (!desc->mc.present && (!desc->protocol || strcmp(desc->protocol, "tcp")))
 		return -EOPNOTSUPP;
 	ret = net_addr_parse(desc->host, (uint16_t)desc->tcp_data_port, &addr);
 	if (ret)

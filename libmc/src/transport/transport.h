@@ -7,7 +7,7 @@
  *	local	the same node: copy through a mapping or process_vm_readv/writev
  *	module	the same node, where the kernel forbids that: copy through /dev/mooncake
  *	tcp	frames over a few long-lived streams per peer; upstream's protocol for its peers
- *	rdma	(a plug-in of its own, later) one-sided verbs
+ *	rdma	(a plug-in of its own, later) one-sided verbs; its places are env.places, env.pair, reg() and pair()
  */
 #ifndef MC_TRANSPORT_H
 #define MC_TRANSPORT_H
@@ -147,18 +147,47 @@ struct transport_env {
 	struct reach_table *reach;
 	const char *bind_host; /* where to listen; loopback until told otherwise */
 	uint16_t min_port, max_port;
+
+	/* For transports that move memory by NICs: */
+	const char *name;    /* of this process's segment: before the @ of its NICs' paths */
+	const char *devices; /* comma list of those that may be used; NULL: all. While it is opened */
+	/* Which NICs are near which memory of this machine; places_fini() is the caller's. -EBADMSG, -ENOMEM. */
+	int (*places)(const char *devices, struct places *out);
+	/*
+	 * Asks the peer whose segment is @peer to join queue pairs: blocks, by the deadline, so never on the loop.
+	 * pairs_json_fini(@answer) is the caller's. 0: an answer, and if it has no reply_msg, one for the NICs that were asked
+	 * for, with as many pairs. -EPROTO: an answer that makes no sense, or the peer knows no such question; else as connecting to it.
+	 */
+	int (*pair)(void *arg, const char *peer, const struct pairs_json *ask, uint64_t deadline_ns, struct pairs_json *answer);
+	void *arg;
 };
 
 struct transport_ops {
 	const char *name;
+	/* -ENODEV: this machine has nothing for it, which is no error. */
 	int (*open)(const struct transport_env *env, struct transport **out);
-	void (*close)(struct transport *t); /* no peer left open, nothing in flight */
+	void (*close)(struct transport *t); /* no peer left open, nothing registered, nothing in flight */
 
 	/*
 	 * What a descriptor must say so that peers can come here; who this process is, the engine
 	 * has written already.
 	 */
 	void (*describe)(struct transport *t, struct segment_desc *desc);
+
+	/*
+	 * NULL, or memory that peers may reach from now on: reg() sets @b's keys, one pair for each NIC that describe() named;
+	 * after dereg() they are of no use to anybody.
+	 */
+	int (*reg)(struct transport *t, struct segment_buffer *b);
+	void (*dereg)(struct transport *t, const struct segment_buffer *b);
+
+	/*
+	 * NULL, or a peer wants queue pairs joined: on the loop. @asked names a NIC of ours and at least one pair. The answer's gid,
+	 * lid and as many pairs are to be set, or its reply_msg, which refuses. The same pairs once more are the same connection,
+	 * others a peer that started again; asked->ready: only now may it be used, if there is such a word. -ENOMEM and the
+	 * like refuse too.
+	 */
+	int (*pair)(struct transport *t, const struct pairs_json *asked, struct pairs_json *answer);
 
 	/*
 	 * A way to the process that @desc describes, or -EOPNOTSUPP when this transport cannot
