@@ -190,11 +190,11 @@ static int publish_by(struct scene *s, uint64_t by_ns, struct mc_engine **out)
 	return engine_here(s, "a name", s->wire.port, by_ns, out);
 }
 
-static bool restore(struct scene *s, enum wire_strike strike)
+static bool restore(struct scene *s, enum strike strike)
 {
-	if (strike == WIRE_STOP)
+	if (strike == STOP)
 		kill(s->service.pid, SIGCONT);
-	if (strike != WIRE_KILL)
+	if (strike != KILL)
 		return true;
 	waitpid(s->service.pid, NULL, 0);
 	mc_engine_close(s->known);
@@ -205,7 +205,7 @@ static bool restore(struct scene *s, enum wire_strike strike)
 	return !engine_here(s, "known", s->service.port, soon(), &s->known);
 }
 
-static void strike_at(struct scene *s, enum task task, int turn, int part, enum wire_strike strike)
+static void strike_at(struct scene *s, enum task task, int turn, int part, enum strike strike)
 {
 	uint64_t bytes = s->bytes[turn];
 	struct mc_engine *eng = NULL;
@@ -226,12 +226,12 @@ static void strike_at(struct scene *s, enum task task, int turn, int part, enum 
 	s->struck += struck;
 	s->scenes++;
 	EXPECT_LE(ret, 0);
-	if (struck && strike == WIRE_KILL && !(part && turn == s->turns - 1)) /* the last answer may be enough as far as it goes */
+	if (struck && strike == KILL && !(part && turn == s->turns - 1)) /* the last answer may be enough as far as it goes */
 		EXPECT_LT(ret, 0);
-	if (struck && (strike == WIRE_SILENCE || strike == WIRE_STOP))
+	if (struck && (strike == SILENCE || strike == STOP))
 		EXPECT_EQ(ret, -ETIMEDOUT);
 	EXPECT_TRUE(struck || !ret || ret == -ETIMEDOUT);
-	EXPECT_TRUE(restore(s, struck ? strike : WIRE_CUT));
+	EXPECT_TRUE(restore(s, struck ? strike : CUT));
 	/* It works again, for those who were hit too. */
 	if (eng)
 		EXPECT_EQ(find(eng, soon()), 0);
@@ -250,7 +250,7 @@ static int rehearse(struct scene *s, enum task task)
 
 	if (task == FIND)
 		ret = engine_here(s, "a name", s->wire.port, soon(), &eng);
-	wire_arm(&s->wire, -1, 0, WIRE_CUT);
+	wire_arm(&s->wire, -1, 0, CUT);
 	if (!ret)
 		ret = task == FIND ? find(eng, soon()) : publish_by(s, soon(), &eng);
 	EXPECT_EQ(ret, 0);
@@ -277,13 +277,13 @@ static void strike_everywhere(const char *kind, enum task task)
 	s.turns = rehearse(&s, task);
 	EXPECT_GE(s.turns, 2);
 	metronome_start(&s.beat);
-	for (int strike = 0; strike < WIRE_STRIKES; strike++)
+	for (int strike = 0; strike < NR_STRIKES; strike++)
 		for (int turn = 0; turn < s.turns; turn++)
 			for (int part = 0; part < PARTS && !mctest_failed; part++) {
 				/* etcd takes a second to come back */
-				if (strike == WIRE_KILL && part != 1 && !strcmp(kind, "etcd"))
+				if (strike == KILL && part != 1 && !strcmp(kind, "etcd"))
 					continue;
-				strike_at(&s, task, turn, part, (enum wire_strike)strike);
+				strike_at(&s, task, turn, part, (enum strike)strike);
 				if (mctest_failed)
 					printf("# strike %d, turn %d of %d, part %d\n", strike, turn, s.turns, part);
 			}

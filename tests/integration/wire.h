@@ -10,20 +10,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "net/net.h"
-
-enum wire_strike {
-	WIRE_CUT,     /* both ends see the other close */
-	WIRE_RESET,   /* both ends see a reset */
-	WIRE_SILENCE, /* nothing passes any more, on this and on later connections */
-	WIRE_KILL,    /* the service is killed */
-	WIRE_STOP,    /* the service is stopped */
-	WIRE_STRIKES
-};
+#include "strike.h"
 
 #define WIRE_CONNS 64
 #define WIRE_TURNS 64
@@ -49,20 +40,16 @@ struct wire {
 	uint64_t bytes[WIRE_TURNS]; /* of each turn, while nothing is to happen */
 	int at;			     /* the turn in which it happens; -1: none */
 	uint64_t upto;
-	enum wire_strike strike;
+	enum strike strike;
 	bool struck;
 };
 
 static inline void wire_drop(struct wire_conn *c, bool hard)
 {
-	struct linger l = { .l_onoff = 1 };
-
 	for (int i = 0; i < 2; i++) {
 		if (c->fd[i] < 0)
 			continue;
-		if (hard)
-			setsockopt(c->fd[i], SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-		close(c->fd[i]);
+		strike_close(c->fd[i], hard);
 		c->fd[i] = -1;
 	}
 }
@@ -97,15 +84,15 @@ static inline void wire_do(struct wire *w, struct wire_conn *c)
 {
 	w->struck = true;
 	switch (w->strike) {
-	case WIRE_CUT:
-	case WIRE_RESET:
-		wire_drop(c, w->strike == WIRE_RESET);
+	case CUT:
+	case RESET:
+		wire_drop(c, w->strike == RESET);
 		break;
-	case WIRE_SILENCE:
+	case SILENCE:
 		w->silent = true;
 		break;
 	/* It may have said the rest already. */
-	case WIRE_KILL:
+	case KILL:
 		kill(w->service, SIGKILL);
 		wire_drop(c, false);
 		break;
@@ -202,7 +189,7 @@ static inline void wire_stop(struct wire *w)
 }
 
 /* Turns are counted from here. @at -1: nothing happens, and their bytes are counted. */
-static inline void wire_arm(struct wire *w, int at, uint64_t upto, enum wire_strike strike)
+static inline void wire_arm(struct wire *w, int at, uint64_t upto, enum strike strike)
 {
 	pthread_mutex_lock(&w->lock);
 	w->last = -1;

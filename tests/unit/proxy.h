@@ -9,24 +9,15 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/net.h"
+#include "strike.h"
 #include "transport/tcp.h"
 #include "unit/peer.h"
 
 /* How much of a message passes before it happens. */
 enum part { NOTHING, HALF_A_HEADER, NO_PAYLOAD, HALF_A_PAYLOAD, ALL_BUT_ONE, ALL, NR_PARTS };
-
-enum strike {
-	CUT,	 /* both ends see the other close */
-	RESET,	 /* both ends see a reset */
-	SILENCE, /* nothing passes any more, on this and on later connections */
-	KILL,	 /* the peer is killed */
-	STOP,	 /* the peer is stopped */
-	NR_STRIKES
-};
 
 struct proxy_step {
 	bool handshake; /* else a data connection */
@@ -82,14 +73,10 @@ static inline int proxy_dial(uint16_t port)
 
 static inline void proxy_drop(struct proxy_conn *c, bool hard)
 {
-	struct linger l = { .l_onoff = 1 };
-
 	if (!c->open)
 		return;
 	for (int i = 0; i < 2; i++) {
-		if (hard)
-			setsockopt(c->way[i].from, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-		close(c->way[i].from);
+		strike_close(c->way[i].from, hard);
 		free(c->way[i].held);
 		c->way[i] = (struct proxy_way){ 0 };
 	}
