@@ -11,7 +11,7 @@
 #include "outlet.h"
 #include "trace.h"
 
-#define MC_PUNCH_SLICE (16ull << 20)	/* freed between two looks at signals */
+#define MC_SLICE (16ull << 20)	/* between two looks at signals */
 
 /* Whoever comes from now on sees it; what is mapped is the caller's to take away. */
 static void mc_gate_close(struct mc_region *r, u32 why)
@@ -40,38 +40,68 @@ int mc_gate_wait(struct mc_region *r)
 	return 0;
 }
 
-/* Nobody can pin any more; what is not pinned now nobody needs. Dma-bufs hold pages of their own accord. */
-static void mc_revoked_free(struct mc_region *r)
+/*
+ * Do @step on every slice of [@offset, @end) of the memory that has pages, up to where huge pages end. In between the caller may
+ * be killed, or the region get into the state @stop.
+ */
+static int mc_slices(struct mc_region *r, u64 offset, u64 end, u32 stop, u64 *sum,
+		     int (*step)(struct mc_region *r, u64 offset, u64 length, u64 *sum))
 {
-	lockdep_assert_held(&r->gate_lock);
-	if (r->gate & MC_GATE_REVOKED && r->mem && !r->adopted)
-		mc_backing_punch(r->mem, 0, r->length, true);
+	int ret = 0;
+	u64 n;
+
+	for (; (offset = mc_backing_next(r->mem, offset, end)) < end && !ret; offset += n) {
+		n = min(end - offset, MC_SLICE - (offset & (MC_SLICE - 1)));
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (READ_ONCE(r->state) & stop)
+			return -EKEYREVOKED;
+		ret = step(r, offset, n, sum);
+		cond_resched();
+	}
+	return ret;
+}
+
+/* ---- REVOKE ---- */
+
+/* Nobody can pin any more; what is not pinned now nobody needs. Dma-bufs hold pages of their own accord. */
+static void mc_revoked_free(struct mc_region *r, u64 offset, u64 length)
+{
+	mutex_lock(&r->gate_lock);
+	mc_backing_punch(r->mem, offset, length, true);
+	mutex_unlock(&r->gate_lock);
 }
 
 void mc_export_gone(struct mc_region *r)
 {
 	/* Who came too late came after the gate was written. */
-	if (!(READ_ONCE(r->gate) & MC_GATE_REVOKED))
-		return;
-	mutex_lock(&r->gate_lock);
-	mc_revoked_free(r);
-	mutex_unlock(&r->gate_lock);
+	if (READ_ONCE(r->gate) & MC_GATE_REVOKED && r->mem && !r->adopted)
+		mc_revoked_free(r, 0, r->length);
 }
 
-u64 mc_revoke_access(struct mc_region *r)
+/* Without the lock in between: who else wants it does not wait for all of a large region. */
+static int mc_revoke_slice(struct mc_region *r, u64 offset, u64 length, u64 *pinned)
 {
-	u64 pinned = 0;
+	if (!r->adopted)
+		mc_revoked_free(r, offset, length);
+	*pinned += mc_backing_pinned(r->mem, offset, length);
+	return 0;
+}
 
+int mc_revoke_access(struct mc_region *r, u64 *pinned)
+{
+	int ret = 0;
+
+	*pinned = 0;
 	mutex_lock(&r->lock);
 	r->state |= MC_STATE_REVOKED;
 	mutex_unlock(&r->lock);
 
+	/* A PUNCH that has it ends now. */
 	mutex_lock(&r->gate_lock);
 	mc_gate_close(r, MC_GATE_REVOKED);
 	if (r->mem) {
 		mc_backing_zap(r->mem, r->mem_offset, r->length);
-		mc_revoked_free(r);
-		pinned = mc_backing_pinned(r->mem, r->mem_offset, r->length);
 	} else if (r->pin) {
 		mc_pin_free(r->pin);
 		r->pin = NULL;
@@ -79,20 +109,23 @@ u64 mc_revoke_access(struct mc_region *r)
 	mutex_unlock(&r->gate_lock);
 	if (r->import)
 		mc_import_zap(r->import);
+	/* No access is left in memory; what follows may be left to whoever calls again. */
+	if (r->mem)
+		ret = mc_slices(r, r->mem_offset, r->mem_offset + r->length, 0, pinned, mc_revoke_slice);
 	mc_outlets_revoke(r);
-	pinned += atomic64_read(&r->exported);
-	trace_mc_region_revoke(r->id, pinned);
+	*pinned += atomic64_read(&r->exported);
+	trace_mc_region_revoke(r->id, *pinned);
 	mc_event(r, MC_EVENT_REGION, MC_CQE_REGION, MC_EV_REVOKED);
-	return pinned;
+	return ret;
 }
 
-u64 mc_revoke(struct mc_region *r)
+int mc_revoke(struct mc_region *r, u64 *pinned)
 {
-	u64 pinned = mc_revoke_access(r);
+	int ret = mc_revoke_access(r, pinned);
 
 	if (r->import)
 		mc_import_let_go(r->import);
-	return pinned;
+	return ret;
 }
 
 int mc_region_revoke(struct mc_call *call)
@@ -100,6 +133,7 @@ int mc_region_revoke(struct mc_call *call)
 	struct mc_ioc_region_revoke *a = call->arg;
 	struct mc_region *r;
 	bool seen;
+	int ret;
 
 	if (a->flags || a->rsv)
 		return -EINVAL;
@@ -120,10 +154,12 @@ int mc_region_revoke(struct mc_call *call)
 		mc_region_put(r);
 		return seen ? -EPERM : -ENOENT;
 	}
-	a->out_pinned = mc_revoke(r);
+	ret = mc_revoke(r, &a->out_pinned);
 	mc_region_put(r);
-	return 0;
+	return ret;
 }
+
+/* ---- MARK ---- */
 
 /* The steps of PUNCH, on a slice; pages are ours to free when nothing has them mapped or pinned. */
 static int mc_punch_zap(struct mc_region *r, u64 offset, u64 length, u64 *freed)
@@ -143,23 +179,10 @@ static int mc_punch_free(struct mc_region *r, u64 offset, u64 length, u64 *freed
 	return 0;
 }
 
-/* One step on every slice with pages, up to where huge pages end. In between the caller may be killed, or the region revoked. */
 static int mc_punch_step(struct mc_region *r, const struct mc_ioc_region_mark *a, u64 *freed,
 			 int (*step)(struct mc_region *r, u64 offset, u64 length, u64 *freed))
 {
-	u64 offset = a->offset, end = a->offset + a->length, n;
-	int ret = 0;
-
-	for (; (offset = mc_backing_next(r->mem, offset, end)) < end && !ret; offset += n) {
-		n = min(end - offset, MC_PUNCH_SLICE - (offset & (MC_PUNCH_SLICE - 1)));
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		if (READ_ONCE(r->state) & MC_STATE_REVOKED)
-			return -EKEYREVOKED;
-		ret = step(r, offset, n, freed);
-		cond_resched();
-	}
-	return ret;
+	return mc_slices(r, a->offset, a->offset + a->length, MC_STATE_REVOKED, freed, step);
 }
 
 /*
@@ -197,7 +220,7 @@ static int mc_punch(struct mc_region *r, struct mc_ioc_region_mark *a)
 
 static int mc_seal(struct mc_region *r)
 {
-	int ret = -EBUSY;
+	int ret;
 
 	lockdep_assert_held(&r->lock);
 	/* Who punches is a writer, and may take long. */
@@ -206,13 +229,14 @@ static int mc_seal(struct mc_region *r)
 	if (mutex_lock_killable(&r->gate_lock))
 		return -EINTR;
 	/* New writers are kept out by r->lock; a pin for writing outlives the mapping it was made through. */
-	if (!atomic_read(&r->nr_writers) && !atomic_read(&r->nr_exports) && !mc_backing_pinned(r->mem, 0, r->length)) {
+	ret = atomic_read(&r->nr_writers) || atomic_read(&r->nr_exports) ? -EBUSY :
+		mc_slices(r, 0, r->length, 0, NULL, mc_punch_pinned);
+	if (!ret) {
 		r->state |= MC_STATE_SEALED;
 		if (r->writer) {
 			r->writer->clean = true;
 			r->state &= ~MC_STATE_DIRTY;
 		}
-		ret = 0;
 	}
 	mutex_unlock(&r->gate_lock);
 	return ret;

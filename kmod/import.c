@@ -149,9 +149,10 @@ void mc_import_lost(struct mc_import *imp)
 {
 	struct mc_region *r = imp->region;
 	struct mc_cqe cqe = { .user_data = imp->user_data, .type = MC_CQE_REGION, .res = MC_EV_REVOKED, .data = r->id };
+	u64 pinned;
 
 	trace_mc_import_lost(r->id, imp->ops->kind);
-	mc_revoke_access(r);
+	mc_revoke_access(r, &pinned);
 	if (imp->cq)
 		mc_cq_push(imp->cq, &cqe, 1);
 }

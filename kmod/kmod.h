@@ -351,10 +351,13 @@ bool mc_gate_open(struct mc_region *r);
 /* Until a hole is made, which may take long; -EINTR when killed. */
 int mc_gate_wait(struct mc_region *r);
 int mc_region_revoke(struct mc_call *call);
-/* Everything there is to take away, and the events. Bytes that hardware still holds. Hold nothing. */
-u64 mc_revoke(struct mc_region *r);
+/*
+ * Everything there is to take away, and the events. @pinned: bytes that hardware still holds. -EINTR: killed, when access had been
+ * taken away, but not all memory freed or looked at. Hold nothing.
+ */
+int mc_revoke(struct mc_region *r, u64 *pinned);
 /* As above, for a source that is lost: it stays with its provider. */
-u64 mc_revoke_access(struct mc_region *r);
+int mc_revoke_access(struct mc_region *r, u64 *pinned);
 /* After nr_exports went down: a revoked region gives up what an export that came too late had brought in. */
 void mc_export_gone(struct mc_region *r);
 int mc_region_mark(struct mc_call *call);

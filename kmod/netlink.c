@@ -126,7 +126,9 @@ static int mc_nl_region_revoke(struct sk_buff *request, struct genl_info *info)
 {
 	struct mc_region *r;
 	struct sk_buff *skb;
+	u64 pinned;
 	void *head;
+	int ret;
 
 	if (!mc_nl_admin(request))
 		return -EPERM;
@@ -140,9 +142,10 @@ static int mc_nl_region_revoke(struct sk_buff *request, struct genl_info *info)
 		return -ENOMEM;
 	}
 	mc_nl_put_u64(skb, MC_NL_A_ID, r->id);
-	mc_nl_put_u64(skb, MC_NL_A_PINNED, mc_revoke(r));
+	ret = mc_revoke(r, &pinned);
 	mc_region_put(r);
-	return mc_nl_send(info, skb, head, 0);
+	mc_nl_put_u64(skb, MC_NL_A_PINNED, pinned);
+	return mc_nl_send(info, skb, head, ret);
 }
 
 static int mc_nl_region_rm(struct sk_buff *request, struct genl_info *info)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* MARK: punching holes and sealing; the lease's marks are in test_publish. */
 
-#include "harness.h"
+#include "middle.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -97,70 +97,24 @@ TEST(punch_race)
 		ASSERT_EQ(p[i], 0);
 }
 
-#define LARGE (128 * MIB)
-
-/* Kill a process @delay into its PUNCH of all of a region; what is left of it, -1: the call had ended. */
-static long long punch_killed(int r, useconds_t delay)
+static long punch_large(int r)
 {
-	int status, go[2];
-	char c = 0;
-	pid_t pid;
-
-	ASSERT_EQ(SYS(pipe(go)), 0);
-	pid = fork();
-	if (!pid) {
-		ASSERT_EQ(SYS(write(go[1], &c, 1)), 1);
-		_exit(mark(r, MC_MARK_PUNCH, 0, LARGE) != 0);
-	}
-	ASSERT_EQ(SYS(read(go[0], &c, 1)), 1);
-	usleep(delay);
-	kill(pid, SIGKILL);
-	ASSERT_EQ(SYS(waitpid(pid, &status, 0)), pid);
-	close(go[0]);
-	close(go[1]);
-	return WIFSIGNALED(status) ? (long long)info(r).resident : -1;
-}
-
-static void populate(int r)
-{
-	char *p = map(r, LARGE, PROT_READ | PROT_WRITE);
-
-	ASSERT_EQ(SYS(madvise(p, LARGE, MADV_POPULATE_WRITE)), 0);
-	munmap(p, LARGE);
+	return mark(r, MC_MARK_PUNCH, 0, LARGE);
 }
 
 /* A large hole ends in the middle when who makes it is killed, and can be finished by somebody else. */
 TEST(punch_killed_in_the_middle)
 {
-	struct mc_ioc_region_create a = CREATE(.length = LARGE, .backing = MC_BACKING_SHMEM, .flags = MC_REGION_POPULATE);
-	useconds_t from = 0, to = 2000000, delay = 20000;
-	long long left = 0;
-	int ctx = ctx_open(), i;
+	char *last;
+	int r = killed_in_the_middle(punch_large, &last);
 
-	ASSERT_EQ(SYS(ioctl(ctx, MC_IOC_REGION_CREATE, &a)), 0);
-	/* When the middle is, only trying tells. */
-	for (i = 0; i < 40; i++) {
-		left = punch_killed(a.out_fd, delay);
-		if (left > 0 && left < (long long)LARGE)
-			break;
-		if (left == LARGE)
-			from = delay;
-		else
-			to = delay;
-		/* On a machine that has other things to do, the middle moves. */
-		delay = i % 8 == 7 ? delay / 2 + 1 : (from + to) / 2;
-		if (to - from < 100) {
-			from /= 2;
-			to *= 2;
-		}
-		populate(a.out_fd);
-	}
-	printf("# %lld MiB left after %u us, try %d\n", left / (long long)MIB, delay, i);
-	EXPECT_GE(left, 1);
-	EXPECT_LE(left, LARGE - 1);
-	EXPECT_GE(info(a.out_fd).gen, 1);
-	ASSERT_EQ(mark(a.out_fd, MC_MARK_PUNCH, 0, LARGE), 0);
-	EXPECT_EQ(info(a.out_fd).resident, 0);
+	EXPECT_EQ(*last, 1);
+	EXPECT_EQ(info(r).gen, 1);
+	ASSERT_EQ(punch_large(r), 0);
+	EXPECT_EQ(*last, 0);
+	ASSERT_EQ(punch_large(r), 0);
+	EXPECT_EQ(info(r).resident, 0);
+	EXPECT_EQ(info(r).gen, 3);
 }
 
 static void *punch_until_revoked(void *arg)

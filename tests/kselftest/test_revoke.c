@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* REVOKE: at once, for everybody, under load. */
 
-#include "harness.h"
+#include "middle.h"
 
 #include <pthread.h>
 
@@ -125,5 +125,20 @@ TEST(revoke_race)
 		EXPECT_EQ(info(a.out_fd).resident, 0);
 		munmap(l.p, LEN);
 		close(a.out_fd);
+	}
+}
+
+/* Who is killed while a large region is freed has ended all access, and somebody else can free the rest. */
+TEST(revoke_killed_in_the_middle)
+{
+	char *last;
+	int r = killed_in_the_middle(revoke_region, &last), n;
+
+	EXPECT_EQ(info(r).state, MC_STATE_REVOKED);
+	EXPECT_EQ(touch(last, false), SIGBUS);
+	EXPECT_EQ(SYS(mmap(NULL, LARGE, PROT_READ, MAP_SHARED, r, 0)), -EKEYREVOKED);
+	for (n = 0; n < 2; n++) {
+		ASSERT_EQ(revoke_region(r), 0);
+		EXPECT_EQ(info(r).resident, 0);
 	}
 }

@@ -291,7 +291,8 @@ struct mc_ioc_region_publish {
  * CR: stop every access now and for good: mappings give SIGBUS, calls EKEYREVOKED. Importers of the region's dma-bufs are
  * told to let go. Pages nobody holds are freed; @out_pinned are the bytes that devices (or O_DIRECT) still hold, which
  * are freed when those let go. The name stays until UNPUBLISH. On C @fd, or @id when @fd is -1. ENOENT; EPERM not the
- * owner and no CAP_SYS_ADMIN. Twice is no error.
+ * owner and no CAP_SYS_ADMIN. Twice is no error. EINTR: killed; access has ended all the same, but only a part may have been
+ * freed, which a second call goes on with.
  */
 struct mc_ioc_region_revoke {
 	__u32 size;
