@@ -288,6 +288,26 @@ static inline void log_count(void *arg, enum mc_log_level level, const char *tex
 	atomic_fetch_add(&log_lines, 1);
 }
 
+/* @len bytes with @sock itself as a descriptor @nr times, whatever anybody expects. */
+static inline void send_fds(int sock, const void *bytes, size_t len, int nr)
+{
+	union {
+		char bytes[CMSG_SPACE(64 * sizeof(int))];
+		size_t align;
+	} control = { { 0 } };
+	struct iovec iov = { (void *)bytes, len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			    .msg_controllen = CMSG_SPACE((size_t)nr * sizeof(int)) };
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN((size_t)nr * sizeof(int));
+	for (int i = 0; i < nr; i++)
+		memcpy(CMSG_DATA(h) + (size_t)i * sizeof(int), &sock, sizeof(int));
+	sendmsg(sock, &m, MSG_NOSIGNAL);
+}
+
 static inline int count_fds(void)
 {
 	int n = 0;

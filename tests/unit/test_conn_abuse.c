@@ -139,25 +139,6 @@ TEST(descriptors_do_not_travel_over_tcp)
 
 /* ---- descriptors that nobody announced ---- */
 
-static void send_fds(int sock, const void *bytes, size_t len, int nr)
-{
-	union {
-		char bytes[CMSG_SPACE(64 * sizeof(int))];
-		size_t align;
-	} control = { { 0 } };
-	struct iovec iov = { (void *)bytes, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-			    .msg_controllen = CMSG_SPACE((size_t)nr * sizeof(int)) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN((size_t)nr * sizeof(int));
-	for (int i = 0; i < nr; i++)
-		memcpy(CMSG_DATA(h) + (size_t)i * sizeof(int), &sock, sizeof(int));
-	sendmsg(sock, &m, MSG_NOSIGNAL);
-}
-
 static void fd_abuse(int nr, int times)
 {
 	struct net_frame f = { .type = SRV_ECHO, .id = 1, .body_len = 1000 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * File descriptors that travel with frames over Unix sockets. The sender attaches them to a frame's first byte and sets
- * NET_FDS; the kernel ends a read behind bytes that carry some, so the receiver never holds more than one lot unclaimed.
+ * File descriptors that travel over Unix sockets, with frames or with packets. The sender attaches them to a frame's first byte and
+ * sets NET_FDS; the kernel ends a read behind bytes that carry some, so the receiver never holds more than one lot unclaimed.
  */
 #include "net/net_private.h"
 
@@ -65,4 +65,41 @@ int net_fds_claim(struct fd_box *box, const struct net_frame *f, int *nr, int *f
 	memcpy(fds, box->fd, (size_t)box->nr * sizeof(int));
 	box->nr = 0;
 	return 0;
+}
+
+/* ---- packets ---- */
+
+ssize_t net_packet_send(int sock, const void *data, size_t len, int fd)
+{
+	struct iovec iov = { (void *)data, len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union net_control control;
+	ssize_t n;
+
+	if (fd >= 0)
+		net_fds_attach(&m, &control, &fd, 1);
+	n = sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t net_packet_recv(int sock, void *data, size_t len, int *fd)
+{
+	struct iovec iov = { data, len };
+	union net_control control;
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes) };
+	struct fd_box box = { 0 };
+	ssize_t n = recvmsg(sock, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int ret;
+
+	*fd = -1;
+	if (n < 0)
+		return -errno;
+	ret = net_fds_collect(&m, &box);
+	if (ret || box.nr > 1) {
+		net_fds_close(&box.nr, box.fd);
+		return -EBADMSG;
+	}
+	if (box.nr)
+		*fd = box.fd[0];
+	return n;
 }

@@ -92,6 +92,13 @@ struct net_cred {
 };
 int net_peer_cred(int fd, struct net_cred *out); /* Unix sockets; -EOPNOTSUPP on others */
 
+/*
+ * A packet on a Unix socket, and a descriptor with it, -1: none; whoever receives one closes it. Neither waits. Return: bytes, or a
+ * negative errno. -EBADMSG: more than one descriptor came, and none is left open.
+ */
+ssize_t net_packet_send(int sock, const void *data, size_t len, int fd);
+ssize_t net_packet_recv(int sock, void *data, size_t len, int *fd);
+
 /* ---- frames (frame.c) ----------------------------------------------------------------------------------------- */
 
 /*

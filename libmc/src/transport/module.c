@@ -79,7 +79,7 @@ static int collect(struct module_peer *p)
 {
 	struct loan_reply r;
 	struct loan k;
-	ssize_t n = loan_recv(p->sock, &r, sizeof(r), &k.fd);
+	ssize_t n = net_packet_recv(p->sock, &r, sizeof(r), &k.fd);
 	int ret = 0;
 
 	if (n == -EAGAIN || n == -EINTR)
@@ -122,7 +122,7 @@ static int borrow(struct module_peer *p, uint64_t addr)
 	}
 	ret = -EAGAIN;
 	if (!p->asked) {
-		ssize_t n = loan_send(p->sock, &ask, sizeof(ask), share_device());
+		ssize_t n = net_packet_send(p->sock, &ask, sizeof(ask), share_device());
 
 		if (n == sizeof(ask))
 			p->asked = addr;

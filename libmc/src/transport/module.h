@@ -32,10 +32,6 @@ struct loan_reply {
 /* Of the engine with that table of reachable ranges in that process. */
 socklen_t loan_socket(const struct process_id *who, int reach_fd, struct sockaddr_un *out);
 
-/* A packet with a descriptor, -1: none. Return: bytes, or a negative errno. @fd: -1 none came. */
-ssize_t loan_send(int sock, const void *data, size_t len, int fd);
-ssize_t loan_recv(int sock, void *data, size_t len, int *fd);
-
 /* Answers, on @loop, while it is open. -EOPNOTSUPP: no module. */
 struct lender;
 int lender_open(struct loop *loop, struct reach_table *reach, struct lender **out);

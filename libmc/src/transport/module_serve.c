@@ -55,46 +55,6 @@ socklen_t loan_socket(const struct process_id *who, int reach_fd, struct sockadd
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
-ssize_t loan_send(int sock, const void *data, size_t len, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = "";
-	struct iovec iov = { (void *)data, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-	ssize_t n;
-
-	if (fd >= 0) {
-		m.msg_control = control;
-		m.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	n = sendmsg(sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return n < 0 ? -errno : n;
-}
-
-ssize_t loan_recv(int sock, void *data, size_t len, int *fd)
-{
-	char control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { data, len };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-			    .msg_controllen = sizeof(control) };
-	struct cmsghdr *c;
-	ssize_t n = recvmsg(sock, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-	*fd = -1;
-	if (n < 0)
-		return -errno;
-	c = CMSG_FIRSTHDR(&m);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(fd, CMSG_DATA(c), sizeof(int));
-	return n;
-}
-
 /* ---- loans ----------------------------------------------------------------------------------- */
 
 static struct loan *find(const struct lender *l, uint64_t addr)
@@ -161,10 +121,10 @@ static int lend(struct lender *l, uint64_t addr, int sock)
 		r.status = known ? 0 : lend_held(l, start, len, addr, &loan);
 		r.addr = loan.addr;
 		r.len = loan.len;
-		n = loan_send(sock, &r, sizeof(r), r.status ? -1 : loan.fd);
+		n = net_packet_send(sock, &r, sizeof(r), r.status ? -1 : loan.fd);
 		reach_put(l->reach, addr);
 	} else {
-		n = loan_send(sock, &r, sizeof(r), -1);
+		n = net_packet_send(sock, &r, sizeof(r), -1);
 	}
 	if (r.status && r.status != -EFAULT)
 		log_info("memory at %#llx is not shared through the module: %s",
@@ -220,7 +180,7 @@ static void borrower_ready(struct loop_fd *f, uint32_t ready)
 	bool may;
 	int fd;
 
-	n = loan_recv(f->fd, &ask, sizeof(ask), &fd);
+	n = net_packet_recv(f->fd, &ask, sizeof(ask), &fd);
 	may = is_device(b->lender, fd);
 	if (fd >= 0)
 		close(fd);
