@@ -14,15 +14,6 @@
 #define SLICE_MIN	 (64 * KiB)
 #define BACKGROUND_BYTES (2 * MiB) /* under way, of one engine */
 
-static uint64_t bytes_of(const struct xvec *v, unsigned nr)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < nr; i++)
-		sum += v[i].len;
-	return sum;
-}
-
 /* ---- what may be under way ------------------------------------------------------------------- */
 
 /* With the background's lock. */
@@ -108,7 +99,7 @@ int slice_prepare(struct item *it)
 {
 	const struct xfer *x = &it->x;
 
-	if (bytes_of(x->vec, x->nr) <= SLICE_MIN)
+	if (xfer_bytes(x) <= SLICE_MIN)
 		return 0;
 	it->bulk = calloc(1, sizeof(*it->bulk));
 	if (!it->bulk)
@@ -126,7 +117,7 @@ static bool slice_first(struct mc_batch *b, struct item *it)
 	if (room && it->bulk)
 		cut(it, room);
 	if (room)
-		account(b, it, bytes_of(it->x.vec, it->x.nr));
+		account(b, it, xfer_bytes(&it->x));
 	return room;
 }
 
@@ -173,7 +164,7 @@ bool slice_next(struct mc_batch *b, struct item *it)
 		return false;
 	add_up(it);
 	if (it->bulk->at < it->bulk->nr && cut(it, reserve(b, it, true))) {
-		account(b, it, bytes_of(x->vec, x->nr));
+		account(b, it, xfer_bytes(x));
 		x->summed = false;
 		way_ops(it->way)->submit(it->way->peer, &x, 1);
 		return true;
@@ -194,7 +185,7 @@ void slice_rewind(struct mc_batch *b, struct item *it)
 	k->skip = k->moved = 0;
 	k->crc = 0;
 	cut(it, reserve(b, it, true));
-	account(b, it, bytes_of(it->x.vec, it->x.nr));
+	account(b, it, xfer_bytes(&it->x));
 }
 
 void slice_end(struct mc_batch *b, struct item *it)

@@ -58,15 +58,6 @@ static struct classic_peer *peer_of(struct tcp_peer_head *h)
 	return container_of(h, struct classic_peer, head);
 }
 
-static uint64_t xfer_bytes(const struct xfer *x)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < x->nr; i++)
-		sum += x->vec[i].len;
-	return sum;
-}
-
 static void lane_close(struct lane *l)
 {
 	if (l->state != L_CLOSED)

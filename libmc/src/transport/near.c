@@ -43,15 +43,6 @@ static void finish(struct xfer *x, int status)
 	x->done = true;
 }
 
-static uint64_t xfer_bytes(const struct xfer *x)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < x->nr; i++)
-		sum += x->vec[i].len;
-	return sum;
-}
-
 /*
  * Moves x[0..nr), which are together in @s, at once. On failure they are left to progress(), one by
  * one.

@@ -65,15 +65,6 @@ void bundle_pool_fini(struct bundle_pool *pool)
 
 /* ---- what goes together ---------------------------------------------------------------------- */
 
-static uint64_t bytes_of(const struct xfer *x)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < x->nr; i++)
-		sum += x->vec[i].len;
-	return sum;
-}
-
 static bool alike(const struct xfer *a, const struct xfer *b)
 {
 	return a->op == b->op && a->urgent == b->urgent && a->told == b->told && a->arg == b->arg;
@@ -84,10 +75,10 @@ unsigned bundle_size(struct xfer *const *x, unsigned nr, uint64_t *bytes)
 	unsigned vecs = x[0]->nr, n = 1;
 	uint64_t more;
 
-	*bytes = bytes_of(x[0]);
+	*bytes = xfer_bytes(x[0]);
 	for (; n < nr && alike(x[0], x[n]); n++, *bytes += more) {
 		vecs += x[n]->nr;
-		more = bytes_of(x[n]);
+		more = xfer_bytes(x[n]);
 		if (vecs > TOGETHER_VECS || *bytes + more > TOGETHER_BYTES)
 			break;
 	}
@@ -217,7 +208,7 @@ void bundle_leave(struct bundle *b)
 
 void bundle_drop(struct bundle *b, struct xfer *x)
 {
-	uint64_t bytes = bytes_of(x);
+	uint64_t bytes = xfer_bytes(x);
 	unsigned i = 0;
 
 	if (b->submitted)
@@ -246,7 +237,7 @@ void bundle_end(struct bundle_pool *pool, struct bundle *b, int status)
 		struct xfer *x = b->x[i];
 
 		if (!status)
-			x->bytes = bytes_of(x);
+			x->bytes = xfer_bytes(x);
 		x->summed = !status && b->req.sum_in;
 		x->crc = b->req.crc;
 		x->priv = NULL;

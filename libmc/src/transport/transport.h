@@ -61,6 +61,15 @@ struct xfer {
 	void *priv;
 };
 
+static inline uint64_t xfer_bytes(const struct xfer *x)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < x->nr; i++)
+		sum += x->vec[i].len;
+	return sum;
+}
+
 /* ---- what peers may reach (reach.c, reach_view.c) -------------------------------------------- */
 
 /*
