@@ -101,8 +101,6 @@ static void back_off(struct tcp_peer *p, int err)
 
 static void connected(struct tcp_peer *p)
 {
-	if (!p->err)
-		return;
 	pthread_mutex_lock(&p->lock);
 	p->err = 0;
 	p->backoff_ns = 0;
