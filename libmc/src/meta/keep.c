@@ -15,7 +15,6 @@
 
 void keep_init(struct keep *k, uint64_t period_ns)
 {
-
 	list_init(&k->kept);
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_cond_init(&k->wake, NULL);

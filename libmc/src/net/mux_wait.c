@@ -5,17 +5,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "net/mux_private.h"
 
 #define WAIT_PIECES 256
 #define LOOK_NS (200 * NSEC_PER_MSEC) /* the reader looks after the other end at least so often */
 #define POLL_STEPS 4 /* who polls has others to look after, however fast bytes come */
 #define NO_KICK_NS (10 * NSEC_PER_MSEC) /* how long the writer polls when it cannot be woken */
-
-static struct timespec to_timespec(uint64_t ns)
-{
-	return (struct timespec){ .tv_sec = (time_t)(ns / NSEC_PER_SEC), .tv_nsec = (long)(ns % NSEC_PER_SEC) };
-}
 
 static uint64_t left_ns(uint64_t deadline_ns)
 {
@@ -51,16 +47,6 @@ static void hand_over(struct mux *m)
 		waiter_wake(m, w);
 }
 
-static void sleep_until(struct mux *m, struct waiter *w, uint64_t deadline_ns)
-{
-	struct timespec ts = to_timespec(deadline_ns);
-
-	if (deadline_ns == DEADLINE_NEVER)
-		pthread_cond_wait(&w->cond, &m->lock);
-	else
-		pthread_cond_clockwait(&w->cond, &m->lock, CLOCK_MONOTONIC, &ts);
-}
-
 /* ---- is anybody there? ---- */
 
 void mux_heard(struct mux *m)
@@ -83,7 +69,7 @@ void mux_look_after(struct mux *m)
 static bool poll_socket(struct mux *m, uint64_t for_ns)
 {
 	struct pollfd p = { .fd = m->fd, .events = POLLIN };
-	struct timespec ts = to_timespec(for_ns);
+	struct timespec ts = timespec_of(for_ns);
 	int ret;
 
 	if (mux_unsent(m))
@@ -171,7 +157,7 @@ static void write_turn(struct mux *m, struct waiter *w, uint64_t for_ns)
 	if (m->kickfd < 0)
 		for_ns = MIN(for_ns, NO_KICK_NS);
 	p[1].fd = m->kickfd;
-	ts = to_timespec(for_ns);
+	ts = timespec_of(for_ns);
 	m->writing = w->polling = true;
 	pthread_mutex_unlock(&m->lock);
 	ret = ppoll(p, 2, for_ns == UINT64_MAX ? NULL : &ts, NULL);
@@ -198,7 +184,7 @@ static void wait_locked(struct mux *m, struct mux_req *r, struct waiter *w, uint
 		else if (mux_unsent(m) && !m->writing)
 			write_turn(m, w, for_ns);
 		else
-			sleep_until(m, w, deadline_ns);
+			cond_wait_until(&w->cond, &m->lock, deadline_ns);
 	}
 }
 
