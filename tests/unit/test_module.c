@@ -103,6 +103,7 @@ static int every_size(struct visit *v)
 	uint8_t *mine = malloc(17 * MiB);
 
 	MUST(goes_by(v, "module"));
+	MUST(move_one(v->eng, v->seg, MC_READ, mine, NULL, 1, NULL, later()) == -EFAULT);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		size_t n = sizes[i], off = i * 1000;
 

@@ -110,6 +110,9 @@ static int borrow(struct module_peer *p, uint64_t addr)
 	const struct loan_ask ask = { LOAN_MAGIC, addr };
 	int ret = 0;
 
+	/* Nobody's, and what follows takes it for no address. */
+	if (!addr)
+		return -EFAULT;
 	pthread_rwlock_wrlock(&p->lock);
 	if (p->asked)
 		ret = collect(p);
