@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * /dev/mooncake-test, for tests only: a device that imports a dma-buf per open file and reaches it by DMA address, a GPU
- * that exports dma-bufs and takes them back, a driver with the functions of nvidia_p2p, and failures on demand.
+ * that exports dma-bufs and takes them back, a driver with the functions of nvidia_p2p, and failures on demand. With the
+ * parameter older_abi there is a /dev/mooncake of an older release beside it.
  */
 #ifndef MOONCAKE_TEST_H
 #define MOONCAKE_TEST_H

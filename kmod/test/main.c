@@ -132,14 +132,23 @@ static int __init mct_init(void)
 	if (!ret)
 		ret = misc_register(&mct_dev);
 	if (ret)
-		platform_device_unregister(mct_pdev);
-	else
-		mct_fault_init();
+		goto err_pdev;
+	ret = mct_older_init();
+	if (ret)
+		goto err_dev;
+	mct_fault_init();
+	return 0;
+
+err_dev:
+	misc_deregister(&mct_dev);
+err_pdev:
+	platform_device_unregister(mct_pdev);
 	return ret;
 }
 
 static void __exit mct_exit(void)
 {
+	mct_older_exit();
 	misc_deregister(&mct_dev);
 	mct_fault_exit();
 	mct_p2p_exit();

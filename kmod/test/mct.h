@@ -49,4 +49,8 @@ long mct_fault_set(const struct mct_fail *f);
 /* 0, or the error that the call is to fail with. */
 int mct_fault(unsigned int point);
 
+/* older.c */
+int mct_older_init(void);
+void mct_older_exit(void);
+
 #endif
