@@ -53,7 +53,8 @@ int segment_desc_copy(const struct segment_desc *d, struct segment_desc *out)
 	}
 	for (uint32_t i = 0; ok && i < d->nr_buffers; i++) {
 		c.buffers[i] = d->buffers[i];
-		ok = keys_copy(&d->buffers[i], &c.buffers[i]) & copy_text(d->buffers[i].name, &c.buffers[i].name);
+		ok = keys_copy(&d->buffers[i], &c.buffers[i]);
+		ok &= copy_text(d->buffers[i].name, &c.buffers[i].name);
 		c.nr_buffers++;
 	}
 	if (!ok) {
