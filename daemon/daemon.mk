@@ -49,3 +49,7 @@ check-master: $(MASTER_TESTS) $(DAEMON_BIN)
 
 .PHONY: check-master
 
+$(BUILD)/obj/tests/fuzz/fuzz_http.o: CPPFLAGS_ALL += -Idaemon
+FUZZ_EXTRA_fuzz_http := $(BUILD)/obj/daemon/meta_server.o $(BUILD)/obj/daemon/http_server.o
+FUZZ_LIBS_fuzz_http := $(SVC_LIBS)
+$(BUILD)/tests/fuzz/fuzz_http: $(FUZZ_EXTRA_fuzz_http)

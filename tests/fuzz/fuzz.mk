@@ -23,7 +23,7 @@ FUZZ_ENGINE ?= $(BUILD)/obj/tests/fuzz/standalone.o
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(LIBMC_A) $(filter %.o,$(FUZZ_ENGINE))
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(FUZZ_ENGINE) $(LIBMC_A) $(PKG_LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $< $(FUZZ_ENGINE) $(FUZZ_EXTRA_$*) $(LIBMC_A) $(FUZZ_LIBS_$*) $(PKG_LIBS) -lm
 
 fuzz-run: $(FUZZ_BIN)
 	$(Q)tests/fuzz/run.sh $(BUILD) $(FUZZ_SECONDS) $(FUZZ_NAMES)
