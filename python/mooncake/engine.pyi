@@ -174,7 +174,7 @@ class TransferEngine:
     def send_probe(self, peer_server_name: str) -> int:
         """0 reachable; -200 unknown to metadata; a socket code."""
 
-    def warmup_efa_segment(self, segment_name: str, /) -> int:
+    def warmup_efa_segment(self, segment_name: str) -> int:
         """Nothing to do: 0."""
 
 class SharedSegment:

@@ -113,7 +113,7 @@ METHOD(get_local_topology)
 METHOD(warmup_efa_segment)
 {
 	static const struct sig sig = {
-		"warmup_efa_segment", 1, 1, { { "segment_name", ARG_TEXT } }
+		"warmup_efa_segment", 1, 0, { { "segment_name", ARG_TEXT } }
 	};
 	struct arg a[1];
 
@@ -134,6 +134,6 @@ PyMethodDef engine_peers[] = {
 	  "their NICs, as JSON: {\"cpu:0\": [[near], [others]], \"cuda:0\": ...}.\n"
 	  "device_name is a comma list of devices to look at; RuntimeError when the machine cannot be read." },
 	{ "warmup_efa_segment", CALL(warmup_efa_segment), FAST,
-	  "warmup_efa_segment($self, segment_name, /)\n--\n\nNothing to do: 0." },
+	  "warmup_efa_segment($self, /, segment_name)\n--\n\nNothing to do: 0." },
 	{ NULL, NULL, 0, NULL },
 };

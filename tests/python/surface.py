@@ -229,7 +229,7 @@ ENGINE = [
     ("get_first_buffer_address", "(segment_name, /)", ("p",), 0),
     ("get_notifies", "()", (), []),
     ("send_probe", "(peer_server_name)", ("p",), -1),
-    ("warmup_efa_segment", "(segment_name, /)", ("p",), 0),
+    ("warmup_efa_segment", "(segment_name)", ("p",), 0),
 ]
 
 ENGINE_FUNCTIONS = [("create_rpc_client", "(local_rank=0, world_size=1)"), ("create_rpc_server", "(local_rank=0, world_size=1)")]
