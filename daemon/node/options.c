@@ -33,7 +33,7 @@ const struct conf_item node_items[] = {
 	  .offset = offsetof(struct node_options, kernel_module),
 	  .help = "memory from /dev/mooncake, which outlives every process: auto (when it is there), require, off" },
 	ITEM(pool_name, CONF_STRING, "", "name the pool has there, by which the next node finds it; default node-<port>"),
-	ITEM(enable_http_server, CONF_BOOL, "false", "serve /health, /metrics and /metrics/summary"),
+	ITEM(enable_http_server, CONF_BOOL, "false", "serve /health, /metrics, /metrics/summary and /status"),
 	ITEM(http_host, CONF_STRING, "127.0.0.1", "address of the HTTP server"),
 	ITEM_INT(http_port, "9300", 0, 65535, "port of the HTTP server; 0: any"),
 	ITEM(config_path, CONF_STRING, "", "file with these settings: .json, .yaml or key = value"),

@@ -39,7 +39,7 @@ class TransferEngine:
 
     def initialize(self, local_hostname: str, metadata_server: str, protocol: str, device_name: str | None, /) -> int:
         """Start the engine. metadata_server
-        'P2PHANDSHAKE' or 'http://host:port/metadata'. A protocol that is not there gets a warning,
+        'P2PHANDSHAKE', 'http://host:port/metadata', 'etcd://...' or 'redis://...'. A protocol that is not there gets a warning,
         and the best way there is takes its place. Returns 0, or -1 (the log says why).
         """
 

@@ -517,7 +517,7 @@ class MooncakeDistributedStore:
         """Bytes; -704 missing."""
 
     def remove(self, key: Key, force: bool = False) -> int:
-        """Returns 0; -704 missing; -706 read lately and not forced."""
+        """Returns 0; -704 missing; -706 read lately and not forced; -708 being copied or moved."""
 
     def remove_by_regex(self, regex_pattern: str, force: bool = False) -> int:
         """Remove all keys in which the expression is found (it is searched, not
@@ -758,7 +758,7 @@ class MooncakeDistributedStore:
         """One tensor or None per key."""
 
     def get_tensor_with_parallelism_into(self, key: Key, buffer_ptr: int, size: int, target: ReadTarget | None = None) -> Tensor | None:
-        """The same into registered memory that holds header and elements; the tensor returned lies in it."""
+        """The same into memory that holds header and elements; the tensor returned lies in it."""
 
     def batch_get_tensor_with_parallelism_into(self, keys: Sequence[Key], buffer_ptrs: Sequence[int],
                                                sizes: Sequence[int], targets: Sequence[ReadTarget | None] | None = None) -> list[Tensor | None] | list[int]:

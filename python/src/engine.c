@@ -310,7 +310,7 @@ PyMethodDef engine_life[] = {
 	{ "initialize", CALL(initialize), FAST,
 	  "initialize($self, local_hostname, metadata_server, protocol, device_name, "
 	  "/)\n--\n\nStart the engine. metadata_server\n"
-	  "'P2PHANDSHAKE' or 'http://host:port/metadata'. A protocol that is not there gets a warning,\n"
+	  "'P2PHANDSHAKE', 'http://host:port/metadata', 'etcd://...' or 'redis://...'. A protocol that is not there gets a warning,\n"
 	  "and the best way there is takes its place. Returns 0, or -1 (the log says why)." },
 	{ "initialize_ext", CALL(initialize_ext), FAST,
 	  "initialize_ext($self, local_hostname, metadata_server, protocol, device_name, "

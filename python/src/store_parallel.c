@@ -133,7 +133,7 @@ PyMethodDef store_parallel[] = {
 	  "None per key." },
 	{ "get_tensor_with_parallelism_into", CALL(get_tensor_with_parallelism_into), FAST,
 	  "get_tensor_with_parallelism_into($self, /, key, buffer_ptr, size, target=None)\n--\n\n"
-	  "The same into registered memory that holds header and elements; the tensor returned "
+	  "The same into memory that holds header and elements; the tensor returned "
 	  "lies in it." },
 	{ "batch_get_tensor_with_parallelism_into", CALL(batch_get_tensor_with_parallelism_into),
 	  FAST,

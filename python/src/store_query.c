@@ -129,7 +129,7 @@ PyMethodDef store_query[] = {
 	{ "get_size", get_size, METH_O, "get_size($self, key, /)\n--\n\nBytes; -704 missing." },
 	{ "remove", CALL(remove_key), FAST,
 	  "remove($self, /, key, force=False)\n--\n\nReturns 0; -704 missing; -706 read lately and "
-	  "not forced." },
+	  "not forced; -708 being copied or moved." },
 	{ "batch_remove", CALL(batch_remove), FAST,
 	  "batch_remove($self, /, keys, force=False)\n--\n\nAs remove() for each key." },
 	{ "remove_by_regex", CALL(remove_by_regex), FAST,
