@@ -359,7 +359,7 @@ static PyObject *config_str(PyObject *self)
 	return out;
 }
 
-/* One name for each key; who asks for another number of keys is refused by config_valid(). */
+/* One name for each key; another number of keys is refused by config_valid(). */
 static bool get_groups(const struct values *c, struct put_config *out)
 {
 	const char *name;
@@ -423,10 +423,12 @@ static bool take_values(const struct values *c, struct put_config *out)
 	out->opts.flags = pin_flags(c, ttl);
 	out->opts.data_type = (unsigned)c->data_type;
 	out->same_node = c->same_node;
-	/* Tiers we do not have, and a lifetime without a pin: refused by config_valid(). */
-	if (c->nof_replica_num || c->dfs_replica_num || !c->replica_num ||
-	    (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE))
-		out->opts.replicas = 0;
+	if (c->nof_replica_num || c->dfs_replica_num)
+		out->wrong = "nof_replica_num and dfs_replica_num are 0 here: there are no such tiers";
+	else if (!c->replica_num || c->replica_num > 1024)
+		out->wrong = "replica_num is 1 to 1024";
+	else if (c->pin_ttl != Py_None && c->pin_action != PIN_ENABLE)
+		out->wrong = "soft_pin_ttl_ms needs soft_pin_action ENABLE";
 	return true;
 }
 
@@ -464,10 +466,9 @@ void config_put(struct put_config *c)
 
 bool config_valid(const struct put_config *c, Py_ssize_t nr_keys)
 {
-	if (!c->preferred)
-		return true; /* the default */
-	return c->opts.replicas && c->opts.replicas <= 1024 &&
-	       (c->nr_groups < 0 || c->nr_groups == nr_keys);
+	if (c->wrong)
+		return tell_why(c->wrong);
+	return c->nr_groups < 0 || c->nr_groups == nr_keys || tell_why("group_ids has another length than the keys");
 }
 
 static PyType_Slot config_slots[] = {
@@ -488,3 +489,17 @@ PyType_Spec config_spec = {
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
 	.slots = config_slots,
 };
+
+bool config_put_valid(const struct put_config *c, Py_ssize_t nr_keys)
+{
+	if (c->same_node)
+		return tell_why("prefer_alloc_in_same_node is for batch_put_from_multi_buffers() and tensors");
+	return config_valid(c, nr_keys);
+}
+
+bool config_alone_valid(const struct put_config *c, Py_ssize_t nr_keys)
+{
+	if (c->same_node && c->opts.replicas != 1)
+		return tell_why("prefer_alloc_in_same_node is for one replica");
+	return config_valid(c, nr_keys);
+}

@@ -118,8 +118,13 @@ struct put_config {
 	PyObject *group_names; /* tuple that keeps @groups alive */
 	struct mc_key *groups;
 	bool same_node;
+	const char *wrong; /* NULL, or why every put is refused */
 	Py_ssize_t nr_groups; /* -1: no group_ids */
 };
+
+/* Always false: a call is refused that the library does not see, and last_error() says why. */
+bool tell_why(const char *why);
+#define LENGTHS_DIFFER "the lists differ in length"
 
 /* An argument as a C value, valid until args_drop(). Left out: all zero, but for a config. */
 struct arg {
@@ -219,6 +224,8 @@ bool config_get(struct core_state *st, PyObject *o, struct put_config *out);
 void config_put(struct put_config *c);
 /* Values that C refuses (-600): pins out of range and the like. */
 bool config_valid(const struct put_config *c, Py_ssize_t nr_keys);
+bool config_put_valid(const struct put_config *c, Py_ssize_t nr_keys); /* where prefer_alloc_in_same_node is refused */
+bool config_alone_valid(const struct put_config *c, Py_ssize_t nr_keys); /* where it is for one replica */
 
 /*
  * Room (room.c): memory of a store's own that objects are read into, limited by local_buffer_size. What is let go of waits there

@@ -8,6 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+bool tell_why(const char *why)
+{
+	mc_error_set(why);
+	return false;
+}
+
+#define CLOSED "the store is not set up, or was closed: setup() comes first"
+
 struct shared *store_get(PyObject *self)
 {
 	struct store_obj *o = (struct store_obj *)self;
@@ -18,18 +26,9 @@ struct shared *store_get(PyObject *self)
 	if (sh)
 		atomic_fetch_add(&sh->refs, 1);
 	guard_unlock(&o->guard);
+	if (!sh)
+		tell_why(CLOSED);
 	return sh;
-}
-
-bool store_is_open(PyObject *self)
-{
-	struct store_obj *o = (struct store_obj *)self;
-	bool open;
-
-	guard_lock(&o->guard);
-	open = o->sh;
-	guard_unlock(&o->guard);
-	return open;
 }
 
 bool store_limit(PyObject *self, uint64_t *bytes)
@@ -41,7 +40,14 @@ bool store_limit(PyObject *self, uint64_t *bytes)
 	open = o->sh;
 	*bytes = open ? room_limit(o->sh->room) : 0;
 	guard_unlock(&o->guard);
-	return open;
+	return open || tell_why(CLOSED);
+}
+
+bool store_is_open(PyObject *self)
+{
+	uint64_t unused;
+
+	return store_limit(self, &unused);
 }
 
 bool store_is_dummy(PyObject *self)

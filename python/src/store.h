@@ -62,7 +62,7 @@ struct store_obj {
  * conversions run Python code, which may close the store and wait for references. Give it back
  * before the interpreter lock is taken again: a daemon thread may never get it.
  */
-struct shared *store_get(PyObject *self);
+struct shared *store_get(PyObject *self); /* NULL: not set up */
 void store_put(struct shared *sh);
 
 /* Is it set up, at this moment? And how large may a value be that passes through the library's memory? */
@@ -106,6 +106,9 @@ bool run_remove(PyObject *self, struct mc_remove *r, Py_ssize_t nr, bool force);
  */
 long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, uint32_t flags,
 		bool limit, long none);
+
+/* May @bytes pass through the library's memory? Without memory for more than @most: no, and last_error() says so. */
+bool bytes_fit(uint64_t bytes, uint64_t most);
 
 /* Bytes of @iov; UINT64_MAX when a piece is nowhere, or they are more than can be. */
 uint64_t pieces_bytes(const struct mc_iov *iov, unsigned nr);

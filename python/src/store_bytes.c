@@ -153,11 +153,11 @@ static PyObject *put_all(PyObject *self, const struct arg *keys, const struct ex
 	struct mc_put *p;
 	long ret = 0;
 
-	if (!store_limit(self, &limit) || keys->nr != e->nr || cfg->same_node || !config_valid(cfg, e->nr) ||
-	    bytes > limit)
+	if (!store_limit(self, &limit) || (keys->nr != e->nr && !tell_why(LENGTHS_DIFFER)) || !config_put_valid(cfg, e->nr) ||
+	    !bytes_fit(bytes, limit))
 		return PyLong_FromLong(NOT_SET_UP);
 	for (Py_ssize_t i = 0; i < e->nr; i++)
-		if (!e->iov[i].len)
+		if (!e->iov[i].len && !tell_why("an empty value is not stored"))
 			return PyLong_FromLong(NOT_SET_UP);
 	p = PyMem_Calloc((size_t)e->nr + 1, sizeof(*p));
 	if (!p)

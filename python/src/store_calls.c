@@ -70,17 +70,26 @@ bool pieces_usable(PyObject *self, const struct mc_iov *iov, unsigned nr)
 	return ok;
 }
 
+bool bytes_fit(uint64_t bytes, uint64_t most)
+{
+	return bytes <= most ||
+	       tell_why("the value is larger than local_buffer_size; put_from() takes it from the caller's memory instead");
+}
+
 long put_object(PyObject *self, const struct mc_put *p, struct put_config *cfg, uint32_t flags,
 		bool limit, long none)
 {
 	uint64_t bytes = pieces_bytes(p->iov, p->nr_iov), most;
 	struct mc_put one = *p;
 
-	if (!store_limit(self, &most) || cfg->same_node || bytes == UINT64_MAX || !config_valid(cfg, 1) ||
-	    (limit && bytes > most))
+	if (!store_limit(self, &most) || !config_put_valid(cfg, 1) ||
+	    (bytes == UINT64_MAX && !tell_why("a piece has bytes and no address, or they are more than can be")) ||
+	    (limit && !bytes_fit(bytes, most)))
 		return NOT_SET_UP;
-	if (!bytes)
+	if (!bytes) {
+		tell_why("an empty value is not stored");
 		return none;
+	}
 	one.result = -EINVAL;
 	cfg->opts.flags |= flags;
 	run_put(self, &one, 1, &cfg->opts);

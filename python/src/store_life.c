@@ -59,6 +59,8 @@ METHOD(alloc_from_mem_pool)
 		return NULL;
 	if (store_is_dummy(self))
 		UNLOCKED(if (mc_memory_alloc(a[0].u64, NULL, &p)) p = NULL);
+	else
+		tell_why("alloc_from_mem_pool() is for a client of a node; MooncakeHostMemAllocator gives memory to any");
 	return PyLong_FromUnsignedLongLong((uintptr_t)p);
 }
 
@@ -84,7 +86,10 @@ METHOD(init_all)
 	};
 	struct arg a[3];
 
-	return TAKE(&sig, a) ? PyLong_FromLong(store_is_dummy(self) ? -1 : NOT_SET_UP) : NULL;
+	if (!TAKE(&sig, a))
+		return NULL;
+	tell_why("init_all() sets nothing up, here and in upstream's releases; setup() does");
+	return PyLong_FromLong(store_is_dummy(self) ? -1 : NOT_SET_UP);
 }
 
 static PyObject *last_error(PyObject *self, PyObject *unused)

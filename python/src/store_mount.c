@@ -27,7 +27,8 @@ static PyObject *mounted(int ret, const struct mc_uuid *id, uint64_t allocated)
 /* Memory is mounted under the engine's protocol, whatever is asked for; nonsense is refused. */
 static bool known(const char *protocol)
 {
-	return !*protocol || !strcmp(protocol, "tcp") || !strcmp(protocol, "rdma");
+	return !*protocol || !strcmp(protocol, "tcp") || !strcmp(protocol, "rdma") ||
+	       tell_why("memory is mounted for protocol \"tcp\" or \"rdma\"");
 }
 
 METHOD(mount_segment)
@@ -93,8 +94,9 @@ static bool uuid_of(const char *text, struct mc_uuid *out)
 {
 	int end = 0;
 
-	return strspn(text, "0123456789-") == strlen(text) &&
-	       sscanf(text, "%" SCNu64 "-%" SCNu64 "%n", &out->hi, &out->lo, &end) == 2 && !text[end];
+	return (strspn(text, "0123456789-") == strlen(text) &&
+		sscanf(text, "%" SCNu64 "-%" SCNu64 "%n", &out->hi, &out->lo, &end) == 2 && !text[end]) ||
+	       tell_why("a segment id is two numbers with a dash between them");
 }
 
 /* All of them, whatever becomes of the first. Return: the first error, as callers know it. */

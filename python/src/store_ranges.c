@@ -94,16 +94,22 @@ out:
 	return ok;
 }
 
-/* Every fragment of every row, in order; a refused row or key takes no part and keeps -EINVAL. */
-static struct mc_slice *slices_of(struct shared *sh, const struct row *rows, const uint64_t *base,
+/*
+ * Every fragment of every row, in order; a refused row or key takes no part and keeps -EINVAL. Return: NULL, or why some are
+ * refused.
+ */
+static const char *slices_of(struct shared *sh, const struct row *rows, const uint64_t *base,
 				  Py_ssize_t nr, struct mc_get_slices *items, unsigned *nr_items,
 				  struct mc_slice *slice)
 {
+	const char *why = NULL;
+
 	for (Py_ssize_t b = 0; b < nr; b++) {
 		for (Py_ssize_t k = 0; k < rows[b].nr; k++) {
 			const struct frags *f = &rows[b].frags[k];
 			bool refused = rows[b].refused || f->refused;
 
+			why = refused ? LENGTHS_DIFFER : why;
 			if (!refused)
 				items[(*nr_items)++] = (struct mc_get_slices){ rows[b].key[k],
 									       slice,
@@ -121,13 +127,14 @@ static struct mc_slice *slices_of(struct shared *sh, const struct row *rows, con
 				 * An unusable destination is asked for beyond any object: it is
 				 * refused there, the others are read.
 				 */
+				why = fits ? why : "memory that is read into lies in no registered buffer";
 				slice->dst = (void *)(uintptr_t)at;
 				slice->src_off = fits ? f->src[i] : UINT64_MAX;
 				slice->len = f->len[i];
 			}
 		}
 	}
-	return slice;
+	return why;
 }
 
 /* Results in the shape of the rows. */
@@ -161,6 +168,7 @@ static PyObject *read_rows(PyObject *self, const struct row *rows, const uint64_
 	struct mc_slice *slices;
 	struct shared *sh;
 	PyObject *out = NULL;
+	const char *why;
 	unsigned n = 0;
 
 	for (Py_ssize_t b = 0; b < nr; b++) {
@@ -175,12 +183,15 @@ static PyObject *read_rows(PyObject *self, const struct row *rows, const uint64_
 		goto done;
 	}
 	sh = refused ? NULL : store_get(self);
+	why = refused ? LENGTHS_DIFFER : NULL;
 	for (Py_ssize_t i = 0; i < nr_frags && !sh; i++)
 		slices[i].result = -EINVAL;
 	if (sh) {
-		UNLOCKED(slices_of(sh, rows, base, nr, items, &n, slices);
+		UNLOCKED(why = slices_of(sh, rows, base, nr, items, &n, slices);
 			 mc_store_get_slices(sh->s, items, n, 0); store_put(sh));
 	}
+	if (why)
+		tell_why(why);
 	out = shape(rows, nr, slices);
 done:
 	PyMem_Free(items);

@@ -84,8 +84,7 @@ METHOD(batch_put_session_start)
 	cfg = &a[2].config;
 	if (!store_is_open(self)) {
 		out = PyList_New(0);
-	} else if (a[1].nr != a[0].nr || !config_valid(cfg, a[0].nr) ||
-		   (cfg->same_node && cfg->opts.replicas > 1)) {
+	} else if ((a[1].nr != a[0].nr && !tell_why(LENGTHS_DIFFER)) || !config_alone_valid(cfg, a[0].nr)) {
 		out = list_of_value(a[0].nr, NOT_SET_UP);
 	} else if ((x = ITEMS_OF(struct mc_session, &a[0]))) {
 		for (Py_ssize_t i = 0; i < a[0].nr; i++)
@@ -195,6 +194,7 @@ static PyObject *move_parts(PyObject *self, const struct sig *sig, ARGS, bool wr
 	if (!TAKE(sig, a))
 		return NULL;
 	if (a[1].nr != a[0].nr || a[2].nr != a[0].nr || a[3].nr != a[0].nr) {
+		tell_why(LENGTHS_DIFFER);
 		out = list_of_value(a[0].nr, NOT_SET_UP);
 	} else if (parts_take(&p, a,
 			      write ? "each of all_dst_offsets" : "each of all_src_offsets")) {

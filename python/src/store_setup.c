@@ -2,6 +2,7 @@
 /* setup(): from arguments, or from a dict in which everything is text. */
 #include "store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -23,6 +24,8 @@ PyObject *store_run_setup(struct store_obj *o, struct mc_store_opts *opts,
 	/* What callers write for no list of devices. */
 	if (opts->devices && !strcmp(opts->devices, "auto-discovery"))
 		opts->devices = NULL;
+	if (!named)
+		tell_why("setup() needs a local_hostname: this machine's address, or a name of it");
 	if (named)
 		UNLOCKED(ret = store_open(opts, engine, &sh));
 	else if (engine)
@@ -97,15 +100,22 @@ static bool text_at(PyObject *texts, const char *key, const char *deflt, const c
 /* A size in the grammar of mc_parse_size(): 0, or at least 1024. */
 static bool good_size(const char *text, uint64_t max, uint64_t *out)
 {
-	return !mc_parse_size(text, out) && (!*out || *out >= 1024) && *out <= max;
+	char why[160];
+
+	if (!mc_parse_size(text, out) && (!*out || *out >= 1024) && *out <= max)
+		return true;
+	snprintf(why, sizeof(why), "setup(): \"%.60s\" is no size that is taken: 0, or at least 1024 bytes, such as 512mb or 4 GB", text);
+	return tell_why(why);
 }
+
+#define BAD_PORT "client_http_port is 1 to 65535"
 
 static bool good_port(const char *text)
 {
 	char *end;
 	long port = strtol(text, &end, 10);
 
-	return end > text && !*end && port > 0 && port <= 65535;
+	return (end > text && !*end && port > 0 && port <= 65535) || tell_why(BAD_PORT);
 }
 
 /* A word for yes or no; another one is named in a warning and means no. -1 with an exception. */
@@ -164,7 +174,7 @@ static PyObject *setup_texts(struct store_obj *o, PyObject *texts)
 	    !text_at(texts, "local_buffer_size", "16777216", &local) ||
 	    !text_at(texts, "client_http_port", "9300", &port))
 		return NULL;
-	if (!*opts.local_name || !*opts.metadata ||
+	if ((!*opts.metadata && !tell_why("setup() needs a metadata_server; \"P2PHANDSHAKE\" is none at all")) ||
 	    !good_size(segment, UINT64_MAX, &opts.pool_bytes) ||
 	    !good_size(local, (uint64_t)1 << 40, &opts.local_buffer_bytes) || !good_port(port))
 		return PyLong_FromLong(NOT_SET_UP);
@@ -215,8 +225,10 @@ static PyObject *setup_args(struct store_obj *o, const struct arg *a)
 
 	if (warn_missing(a[SSD].flag, a[HTTP].flag, false))
 		return NULL;
-	if (!port || port > 65535)
+	if (!port || port > 65535) {
+		tell_why(BAD_PORT);
 		return PyLong_FromLong(NOT_SET_UP);
+	}
 	if (a[ENGINE].o && a[ENGINE].o != Py_None) {
 		engine = engine_of(o->st, a[ENGINE].o, &opts.engine);
 		if (!engine)

@@ -60,6 +60,8 @@ TENSOR_GET(batch_get_tensor_into,
 
 /* ---- device memory: for clients of a node on this host, which is what this store is not ------- */
 
+#define NO_DEVICE "this build reads into no device memory; get_tensor() and .cuda() do"
+
 METHOD(get_tensor_into_cuda)
 {
 	static const struct sig sig = { "get_tensor_into_cuda", 2, 0, { TENSOR } };
@@ -68,6 +70,7 @@ METHOD(get_tensor_into_cuda)
 	if (!TAKE(&sig, a))
 		return NULL;
 	args_drop(&sig, a);
+	tell_why(NO_DEVICE);
 	return PyLong_FromLong(NOT_SET_UP);
 }
 
@@ -79,6 +82,7 @@ METHOD(batch_get_tensor_into_cuda)
 
 	if (!TAKE(&sig, a))
 		return NULL;
+	tell_why(NO_DEVICE);
 	out = list_of_value(a[0].nr, NOT_SET_UP);
 	args_drop(&sig, a);
 	return out;

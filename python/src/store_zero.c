@@ -132,7 +132,7 @@ METHOD(put_from_with_metadata)
 	else if (a[3].u64 && !pieces_usable(self, iov, 2))
 		ret = -NOT_SET_UP;
 	else if (a[3].u64) /* else nothing is stored, metadata neither */
-		ret = a[5].config.same_node ? -1 : -put_object(self, &p, &a[5].config, 0, false, 0);
+		ret = !config_put_valid(&a[5].config, 1) && a[5].config.same_node ? -1 : -put_object(self, &p, &a[5].config, 0, false, 0);
 	args_drop(&sig, a);
 	return PyLong_FromLong(ret);
 }

@@ -36,7 +36,7 @@ static bool batch_single(struct batch *b, const struct arg *a)
 
 	if (!batch_open(b, a, a->nr))
 		return false;
-	b->mismatch = a[1].nr != b->nr || a[2].nr != b->nr;
+	b->mismatch = (a[1].nr != b->nr || a[2].nr != b->nr) && !tell_why(LENGTHS_DIFFER);
 	for (Py_ssize_t i = 0; i < b->nr && !b->mismatch; i++) {
 		b->iov[used] = piece(a[1].u64s[i], a[2].u64s[i]);
 		b->nr_iov[i] = pieces_bytes(&b->iov[used], 1) != UINT64_MAX;
@@ -55,7 +55,7 @@ static bool add_pieces(struct batch *b, Py_ssize_t i, PyObject *ptrs, PyObject *
 	struct mc_iov *more = NULL;
 
 	if (t2 && n != PyTuple_Size(t2)) {
-		b->mismatch = true;
+		b->mismatch = !tell_why(LENGTHS_DIFFER);
 	} else if (t2) {
 		more = PyMem_Realloc(b->iov, (*used + (size_t)n + 1) * sizeof(*more));
 		if (!more)
@@ -84,7 +84,7 @@ static bool batch_multi(struct batch *b, const struct arg *a)
 
 	if (!batch_open(b, a, 0))
 		return false;
-	b->mismatch = a[1].nr != b->nr || a[2].nr != b->nr;
+	b->mismatch = (a[1].nr != b->nr || a[2].nr != b->nr) && !tell_why(LENGTHS_DIFFER);
 	for (Py_ssize_t i = 0; i < b->nr && !b->mismatch; i++) {
 		if (add_pieces(b, i, PyTuple_GetItem(a[1].list, i), PyTuple_GetItem(a[2].list, i),
 			       &used))
@@ -159,7 +159,7 @@ static PyObject *put_single(PyObject *self, const struct sig *sig, ARGS, uint32_
 
 	if (!TAKE(sig, a))
 		return NULL;
-	if (a[3].config.same_node) {
+	if (!config_put_valid(&a[3].config, a[0].nr)) {
 		out = list_of_value(a[0].nr, NOT_SET_UP);
 	} else if (batch_single(&b, a)) {
 		out = put_batch(self, &b, &a[3].config, flags);
@@ -233,7 +233,7 @@ METHOD(batch_put_from_multi_buffers)
 		return NULL;
 	cfg = &a[3].config;
 	if (batch_multi(&b, a)) {
-		if (cfg->same_node && cfg->opts.replicas != 1)
+		if (!config_alone_valid(cfg, b.nr))
 			out = list_of_value(b.nr, NOT_SET_UP);
 		else if (!store_is_open(self))
 			out = PyList_New(0);

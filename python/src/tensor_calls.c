@@ -15,7 +15,8 @@ struct put_job { /* beside each item */
 
 static bool segments_match(const struct put_config *c)
 {
-	return !c->preferred || !c->opts.nr_preferred || c->opts.nr_preferred == c->opts.replicas;
+	return !c->preferred || !c->opts.nr_preferred || c->opts.nr_preferred == c->opts.replicas ||
+	       tell_why("preferred_segments has another length than replica_num says");
 }
 
 /* The @i-th of a list argument, or the argument itself. */
@@ -91,7 +92,7 @@ static bool lists_match(const struct tensor_put_shape *shape, const struct arg *
 
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]) && shape->many; i++)
 		if (lists[i] && a[lists[i]].list && a[lists[i]].nr != nr)
-			return false;
+			return tell_why(LENGTHS_DIFFER);
 	return true;
 }
 
@@ -99,8 +100,7 @@ static bool config_fits(const struct tensor_put_shape *shape, const struct arg *
 {
 	const struct put_config *c = shape->config ? &a[shape->config].config : NULL;
 
-	return !c || (config_valid(c, nr) && (!c->same_node || c->opts.replicas == 1) &&
-		      (!shape->match_segments || segments_match(c)));
+	return !c || (config_alone_valid(c, nr) && (!shape->match_segments || segments_match(c)));
 }
 
 static void run(PyObject *self, struct mc_tensor_put *it, struct put_job *j, Py_ssize_t nr,
@@ -370,6 +370,8 @@ PyObject *tensor_get(PyObject *self, const struct tensor_get_shape *shape, ARGS)
 		(!shape->target || !a[shape->target].list || a[shape->target].nr == nr));
 	if (fits)
 		sh = store_get(self);
+	else
+		tell_why("the lists differ in length, or an address is 0");
 	out = sh ? get_items(self, shape, a, nr, sh) : refusal(shape, nr);
 	args_drop(&shape->sig, a);
 	return out;

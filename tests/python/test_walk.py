@@ -46,8 +46,9 @@ def bytes_by_value(s):
 def configurations(s, names, p):
     same = config(prefer_alloc_in_same_node=True)
     one = (s.put("n", b"1", same), s.put_parts("n", b"1", config=same), s.put_batch(["n"], [b"1"], same),
-           s.put_from("n", p, 8, same), s.upsert("n", b"1", same), s.upsert_parts("n", b"1", config=same), s.upsert_batch(["n"], [b"1"], same),
-           s.upsert_from("n", p, 8, same), *s.batch_put_from(["n"], [p], [8], same), *s.batch_upsert_from(["n"], [p], [8], same))
+           s.put_from("n", p, 8, same), s.upsert("n", b"1", same), s.upsert_parts("n", b"1", config=same),
+           s.upsert_batch(["n"], [b"1"], same), s.upsert_from("n", p, 8, same), *s.batch_put_from(["n"], [p], [8], same),
+           *s.batch_upsert_from(["n"], [p], [8], same))
     eq(one, (-600,) * 10)
     eq(s.put_from_with_metadata("n", p, p, 8, 8, same), -1)
     eq(s.batch_put_from_multi_buffers(["n"], [[p]], [[8]], same), [0])

@@ -124,6 +124,8 @@ int mc_store_buffer_del(struct mc_store *s, void *addr)
 		break;
 	}
 	pthread_rwlock_unlock(&s->buffers_lock);
+	if (ret == -ENOENT)
+		err_note("no registered buffer begins at %p", addr);
 	store_leave(s);
 	return ret;
 }

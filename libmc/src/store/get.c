@@ -329,6 +329,17 @@ int mc_store_get_here(struct mc_store *s, struct mc_get *items, unsigned nr)
 	return get(s, items, nr, false, 0);
 }
 
+/* Of objects that were read: their misses were told of. */
+static void tell_slices(const struct mc_get_slices *items, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		for (unsigned k = 0; k < items[i].nr && items[i].result >= 0; k++)
+			if (items[i].slices[k].result < 0) {
+				note_part(&items[i].key, (int)items[i].slices[k].result);
+				return;
+			}
+}
+
 int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigned nr, uint64_t deadline_ns)
 {
 	struct get_call c;
@@ -348,6 +359,7 @@ int mc_store_get_slices(struct mc_store *s, struct mc_get_slices *items, unsigne
 			items[i].slices[k].result = c.items[i].result;
 	}
 	call_close(&c, s);
+	tell_slices(items, nr);
 out:
 	for (unsigned i = 0; i < nr && ret; i++) {
 		items[i].result = ret;

@@ -207,10 +207,20 @@ static int mount_enter(struct mc_store *s)
 		return ret;
 	if (s->of_node)
 		err_note("a client of a node mounts no memory: the node does, or a client of its own");
+	else if (s->ops == &embedded_ops)
+		err_note("a store without a master mounts no memory");
 	ret = s->of_node ? -ENOSYS : s->ops == &embedded_ops ? -EOPNOTSUPP : 0;
 	if (ret)
 		store_leave(s);
 	return ret;
+}
+
+static int check_bytes(uint64_t bytes)
+{
+	if (bytes >= POOL_MIN_BYTES)
+		return 0;
+	err_note("%llu bytes are too few to be mounted: at least %llu", (unsigned long long)bytes, (unsigned long long)POOL_MIN_BYTES);
+	return -EINVAL;
 }
 
 int mc_store_mount_file(struct mc_store *s, const char *path, uint64_t off, uint64_t bytes, uint64_t deadline_ns,
@@ -222,7 +232,9 @@ int mc_store_mount_file(struct mc_store *s, const char *path, uint64_t off, uint
 
 	if (ret)
 		return ret;
-	ret = bytes < POOL_MIN_BYTES ? -EINVAL : region_file(path, off, bytes, &r);
+	ret = check_bytes(bytes);
+	if (!ret)
+		ret = region_file(path, off, bytes, &r);
 	if (!ret)
 		ret = mount_pool(s, &po, store_deadline(s, deadline_ns), id);
 	region_close(&r); /* unless the pool took it */
@@ -239,7 +251,9 @@ int mc_store_mount_memory(struct mc_store *s, uint64_t bytes, uint64_t deadline_
 
 	if (ret)
 		return ret;
-	ret = bytes < POOL_MIN_BYTES ? -EINVAL : mount_pool(s, &po, store_deadline(s, deadline_ns), id);
+	ret = check_bytes(bytes);
+	if (!ret)
+		ret = mount_pool(s, &po, store_deadline(s, deadline_ns), id);
 	store_leave(s);
 	return ret;
 }
@@ -297,6 +311,8 @@ int mc_store_unmount(struct mc_store *s, const struct mc_uuid *id, uint64_t grac
 	if (ret)
 		return ret == -EOPNOTSUPP ? -ENOENT : ret;
 	ret = unmount(s->mounts, id, grace_ns);
+	if (ret == -ENOENT)
+		err_note("this store has mounted nothing with the id %llu-%llu", (unsigned long long)id->hi, (unsigned long long)id->lo);
 	store_leave(s);
 	return ret;
 }

@@ -121,6 +121,15 @@ static unsigned query_here(struct mc_store *s, struct mc_query *items, const str
 	return n;
 }
 
+static void tell_unknown(const struct mc_query *items, unsigned nr, enum query what)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (items[i].result < (what != QUERY_EXISTS)) {
+			note_asked(what == QUERY_EXISTS ? "look for" : "size of", &items[i].key, items[i].result ? items[i].result : -ENOENT, 0);
+			return;
+		}
+}
+
 static int query(struct mc_store *s, struct mc_query *items, unsigned nr, enum query what, uint64_t deadline_ns)
 {
 	struct mc_query *small_ask[8], **ask = small_ask;
@@ -155,6 +164,8 @@ out_free:
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	if (found < (int)nr)
+		tell_unknown(items, nr, what);
 	return ret ? ret : found;
 }
 
@@ -212,7 +223,7 @@ static void tell_failed(const struct mc_remove *items, unsigned nr, unsigned ok)
 {
 	for (unsigned i = 0; i < nr && ok < nr; i++)
 		if (items[i].result) {
-			note_remove(&items[i].key, items[i].result, nr - ok - 1);
+			note_asked("remove", &items[i].key, items[i].result, nr - ok - 1);
 			return;
 		}
 }

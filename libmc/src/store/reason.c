@@ -59,7 +59,7 @@ static const char *call_words(int err)
 	case -ESHUTDOWN:
 		return "the store is being closed";
 	case -EMSGSIZE:
-		return "it does not fit into the caller's memory";
+		return "the caller's memory is too small for it, or is nowhere";
 	default:
 		return strerror(-err);
 	}
@@ -88,6 +88,9 @@ static const char *miss_words(enum mc_miss why, int err)
 static const char *put_words(int err)
 {
 	switch (err) {
+	case -EINVAL:
+		return "the key is empty or longer than 4096 bytes, the value is empty or has no address, its soft pin is longer than the "
+		       "master allows (max_kv_soft_pin_ttl), or the key is of another group";
 	case -ENOSPC:
 		return "no room: what lies there cannot be evicted, or the object is larger than a pool";
 	case -ECONNREFUSED:
@@ -101,13 +104,17 @@ static const char *put_words(int err)
 	}
 }
 
-static const char *remove_words(int err)
+static const char *asked_words(int err)
 {
 	switch (err) {
 	case -ENOENT:
 		return "nobody has it";
 	case -EBUSY:
 		return "it was used a moment ago and is leased; force, or try again later";
+	case -ETXTBSY:
+		return "it is being copied or moved";
+	case -EAGAIN:
+		return "its put has not ended";
 	case -ECONNREFUSED:
 	case -ETIMEDOUT:
 	case -ECONNRESET:
@@ -144,7 +151,7 @@ static const char *session_words(int err)
 }
 
 /* The first that failed speaks for the others. */
-static void note(const char *what, const struct mc_key *key, const char *words, int err, unsigned others)
+void note_words(const char *what, const struct mc_key *key, const char *words, int err, unsigned others)
 {
 	char text[SHOWN + 4], more[32] = "";
 
@@ -155,20 +162,46 @@ static void note(const char *what, const struct mc_key *key, const char *words, 
 
 void note_miss(const struct mc_key *key, enum mc_miss why, int err, unsigned others)
 {
-	note("get", key, miss_words(why, err), err, others);
+	note_words("get", key, miss_words(why, err), err, others);
+}
+
+void note_part(const struct mc_key *key, int err)
+{
+	note_words("get a part of", key, err == -ERANGE ? "it reaches beyond the object" : call_words(err), err, 0);
 }
 
 void note_put(const struct mc_key *key, int err, unsigned others)
 {
-	note("put", key, put_words(err), err, others);
+	note_words("put", key, put_words(err), err, others);
 }
 
-void note_remove(const struct mc_key *key, int err, unsigned others)
+void note_asked(const char *what, const struct mc_key *key, int err, unsigned others)
 {
-	note("remove", key, remove_words(err), err, others);
+	note_words(what, key, asked_words(err), err, others);
+}
+
+static const char *task_words(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "there is no target, a segment is not mounted, the source has no copy, or it is the target";
+	case -EHOSTDOWN:
+		return "a target takes nothing now";
+	case -EDQUOT:
+		return "too many tasks wait at the master (max_total_pending_tasks)";
+	case -EOPNOTSUPP:
+		return "a store without a master copies nothing";
+	default:
+		return asked_words(err);
+	}
+}
+
+void note_task(const char *what, const struct mc_key *key, int err)
+{
+	note_words(what, key, task_words(err), err, 0);
 }
 
 void note_session(const char *what, const struct mc_key *key, int err)
 {
-	note(what, key, session_words(err), err, 0);
+	note_words(what, key, session_words(err), err, 0);
 }

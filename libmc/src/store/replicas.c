@@ -97,8 +97,11 @@ int mc_store_replicas(struct mc_store *s, struct mc_replicas *items, unsigned nr
 		one = n ? s->ops->replicas(s, items + at, keys.key + at, n, deadline_ns) : 0;
 		ret = ret ? ret : one;
 	}
-	for (unsigned i = 0; i < nr; i++)
+	for (unsigned i = 0; i < nr; i++) {
+		if (items[i].result <= 0 && found == (int)i)
+			note_asked("replicas of", &items[i].key, items[i].result ? (int)items[i].result : -ENOENT, 0);
 		found += items[i].result > 0;
+	}
 	keys_leave(s, &keys);
 	return found ? found : ret;
 }
@@ -208,5 +211,10 @@ int mc_store_clear(struct mc_store *s, struct mc_remove *items, unsigned nr, con
 out:
 	for (unsigned i = 0; i < nr && ret; i++)
 		items[i].result = ret;
+	for (unsigned i = 0; i < nr && ok < (int)nr; i++)
+		if (items[i].result) {
+			note_asked("clear", &items[i].key, items[i].result, nr - (unsigned)ok - 1);
+			break;
+		}
 	return ok;
 }

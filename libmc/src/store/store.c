@@ -48,11 +48,13 @@ int store_enter(struct mc_store *s)
 {
 	if (unlikely(s->fork_gen != fork_generation())) {
 		log_err_limited("a store cannot be used in a forked child; open one there after the fork");
+		err_note("the store was opened before a fork, by the parent; open one here");
 		return -EPERM;
 	}
 	/* One word for both: who closes sees this call, or is seen by it. */
 	if (unlikely(atomic_fetch_add_explicit(&s->users, 1, memory_order_relaxed) & STORE_CLOSING)) {
 		store_leave(s);
+		err_note("the store is being closed");
 		return -ESHUTDOWN;
 	}
 	return 0;

@@ -304,9 +304,12 @@ static inline void tally_add(struct tally *t, enum mc_path path, uint64_t bytes)
 
 enum mc_miss reason_of(const struct get_item *it, uint64_t deadline_ns);
 /* For mc_last_error(): what happened to @key, and to @others of the same call. */
+void note_words(const char *what, const struct mc_key *key, const char *words, int err, unsigned others);
 void note_miss(const struct mc_key *key, enum mc_miss why, int err, unsigned others);
+void note_part(const struct mc_key *key, int err);
 void note_put(const struct mc_key *key, int err, unsigned others);
-void note_remove(const struct mc_key *key, int err, unsigned others);
+void note_asked(const char *what, const struct mc_key *key, int err, unsigned others); /* of the master */
+void note_task(const char *what, const struct mc_key *key, int err);
 void note_session(const char *what, const struct mc_key *key, int err);
 
 struct store_ops { /* with a master, or embedded */

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
+
 struct mc_uuid store_uuid(const uint8_t id[16])
 {
 	return (struct mc_uuid){ get_le64(id), get_le64(id + 8) }; /* as the master's HTTP routes have it */
@@ -35,23 +37,20 @@ static int create(struct mc_store *s, enum task_type type, const struct mc_key *
 	uint8_t full[FULL_KEY_MAX];
 	int ret;
 
-	if (!nr)
-		return -EINVAL;
-	if (nr > TASK_TARGETS_MAX)
-		return -E2BIG;
-	ret = key_make(s->tenant, key->data, key->len, full, &m.key.len);
+	ret = !nr ? -EINVAL : nr > TASK_TARGETS_MAX ? -E2BIG : key_make(s->tenant, key->data, key->len, full, &m.key.len);
 	m.key.data = full;
 	if (!ret && type == TASK_MOVE)
 		ret = text_of(source, &m.source);
 	for (unsigned i = 0; i < nr && !ret; i++)
 		ret = text_of(targets[i], &m.target[i]);
+	if (!ret)
+		ret = store_enter(s);
+	if (!ret) {
+		ret = s->ops == &embedded_ops ? -EOPNOTSUPP : ask_create(s, &m, store_deadline(s, deadline_ns), task);
+		store_leave(s);
+	}
 	if (ret)
-		return ret;
-	ret = store_enter(s);
-	if (ret)
-		return ret;
-	ret = s->ops == &embedded_ops ? -EOPNOTSUPP : ask_create(s, &m, store_deadline(s, deadline_ns), task);
-	store_leave(s);
+		note_task(type == TASK_MOVE ? "move" : "copy", key, ret);
 	return ret;
 }
 
@@ -95,6 +94,9 @@ int mc_store_task(struct mc_store *s, const struct mc_uuid *task, uint64_t deadl
 	if (ret)
 		return ret;
 	ret = s->ops == &embedded_ops ? -ESRCH : ask_state(s, task, store_deadline(s, deadline_ns), out);
+	if (ret)
+		err_note("task %llu-%llu: %s", (unsigned long long)task->hi, (unsigned long long)task->lo,
+			 ret == -ESRCH ? "it was never made, is long over, or its master was restarted" : strerror(-ret));
 	store_leave(s);
 	return ret;
 }

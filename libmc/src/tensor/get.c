@@ -271,6 +271,19 @@ static bool sane(const struct mc_tensor_get *it)
 	return it->mode == MC_TENSOR_FULL || it->parallel;
 }
 
+/* What the store does not know. Return: was there something? */
+static bool tell(const struct mc_tensor_get *it)
+{
+	const char *words = "what lies there is no tensor, does not fit into the memory, or its parts do not fit each other";
+
+	if (it->result != -EBADMSG && it->result != -EINVAL)
+		return false;
+	if (it->result == -EINVAL)
+		words = "axes, a rank or a target that make no sense";
+	note_words("get", &it->key, words, (int)it->result, 0);
+	return true;
+}
+
 int mc_store_get_tensors(struct mc_store *s, struct mc_tensor_get *items, unsigned nr,
 			 uint64_t deadline_ns)
 {
@@ -299,6 +312,8 @@ int mc_store_get_tensors(struct mc_store *s, struct mc_tensor_get *items, unsign
 		get_objects(s, simple, nr_simple, deadline_ns);
 	for (unsigned i = 0; i < nr; i++)
 		ok += items[i].result >= 0;
+	for (unsigned i = 0; i < nr && ok < (int)nr && !tell(&items[i]); i++)
+		;
 	if (simple != &small)
 		free(simple);
 	return ok;

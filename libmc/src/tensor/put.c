@@ -374,12 +374,21 @@ out:
 		free(puts);
 }
 
+static const char *words(int err)
+{
+	if (err != -EINVAL)
+		return strerror(-err);
+	return "no tensor that can be stored (its type, more than 8 dimensions, its bytes), or axes, a writer or a split that do not fit "
+	       "it";
+}
+
 static void round_of(struct mc_store *s, struct mc_tensor_put *items, unsigned nr,
 		     int (*plan)(struct put_plan *, unsigned),
 		     bool (*wants)(const struct mc_tensor_put *), const struct mc_put_opts *opts,
 		     uint64_t deadline_ns)
 {
 	struct put_plan p = { .items = items, .room = 1 };
+	const struct mc_tensor_put *bad = NULL;
 
 	p.part = &p.one;
 	for (unsigned i = 0; i < nr; i++) {
@@ -388,12 +397,16 @@ static void round_of(struct mc_store *s, struct mc_tensor_put *items, unsigned n
 		if (items[i].result || (wants && !wants(&items[i])))
 			continue;
 		items[i].result = plan(&p, i);
-		if (items[i].result)
-			plan_cut(&p, before);
+		if (!items[i].result)
+			continue;
+		plan_cut(&p, before);
+		bad = bad ? bad : &items[i];
 	}
 	if (p.nr)
 		plan_run(&p, s, opts, deadline_ns);
 	plan_free(&p);
+	if (bad)
+		note_words("put", &bad->key, words(bad->result), bad->result, 0);
 }
 
 int mc_store_put_tensors(struct mc_store *s, struct mc_tensor_put *items, unsigned nr,
